@@ -1,0 +1,91 @@
+"""The base configuration: every key there is, with its default; `configs/*.py` are short deltas.
+
+The defaults are the main job: small inputless models on the King James verses. What the keys mean
+stands beside them; which values are allowed is decided in `config_validation.py`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def base_config() -> ConfigDict:
+    """Returns a fresh, unlocked copy of the default configuration."""
+    config = ConfigDict()
+    config.name = "kjv"
+    # Governs initialisation, dropout and sampling; the order of batches hangs on `data.seed`.
+    config.seed = 0
+    # Latent kinds trained beside this model at the same size, for the same steps, and tabulated.
+    config.baselines = ("none", "gaussian")
+
+    config.data = ConfigDict()
+    config.data.name = "kjv"  # kjv | text | feat
+    config.data.path = ""  # folder or zip archive of train/valid/test files (text, feat)
+    config.data.vocabulary_size = 2000  # most frequent words of train, specials included
+    config.data.max_length = 50  # words of a sentence, the end mark not counted
+    config.data.long_lines = "cut"  # cut | drop: what happens to longer sentences
+    config.data.label_classes = 0  # 0: no labels; n: each line starts with a label in 1..n
+    config.data.valid_fraction = 0.05  # carved from train by `seed` where there is no valid split
+    config.data.test_fraction = 0.05  # the same for test; kjv only
+    config.data.seed = 0
+    config.data.buckets = 4  # number of padded lengths, hence of compiled shapes
+
+    config.embedding_size = 100  # word embeddings, shared by encoder, decoder and bag condition
+    config.label_embedding_size = 0  # 0: labels are not used
+    config.condition_on_bag = False  # NVRNN-BoW: the decoder sees the target's mean embedding
+    config.dropout_rate = 0.2
+
+    config.encoder = ConfigDict()
+    config.encoder.kind = "lstm"  # lstm | bag_of_words
+    config.encoder.hidden_size = 128
+    config.encoder.layers = 1
+    config.encoder.bidirectional = False  # lstm
+    config.encoder.pooling = "last"  # last | mean_max: how lstm states become one vector
+    config.encoder.counts = "log"  # log | raw: the input of bag_of_words
+
+    config.latent = ConfigDict()
+    config.latent.kind = "vmf"  # none | gaussian | vmf | learned_vmf
+    config.latent.dimension = 16
+    config.latent.concentration = 40.0  # vmf
+    config.latent.min_concentration = 1.0  # learned_vmf
+    config.latent.max_concentration = 1000.0  # learned_vmf
+    config.latent.sampler = "transport"  # transport | wood
+    config.latent.unit_variance = True  # the decoder sees sqrt(d) z, whose prior variance is 1
+
+    config.decoder = ConfigDict()
+    config.decoder.kind = "lstm"  # lstm | bag_of_words
+    config.decoder.inputless = True  # lstm: fed z only, no previous word
+    config.decoder.hidden_size = 128
+    config.decoder.layers = 1  # bag_of_words: hidden layers, 0 or 1
+
+    config.kl_weight = ConfigDict()
+    config.kl_weight.schedule = "constant"  # constant | linear | sigmoid, over epochs
+    config.kl_weight.value = 1.0  # the constant weight; the ceiling of the schedules
+    config.kl_weight.linear_epochs = 20.0  # linear: min(1, epoch / linear_epochs)
+    config.kl_weight.sigmoid_slope = 0.5  # sigmoid(slope * epoch - shift)
+    config.kl_weight.sigmoid_shift = 5.0
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"  # sgd | adam | adamw
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule = "cosine"  # constant | cosine | plateau
+    config.optimizer.warmup_steps = 0
+    config.optimizer.final_fraction = 0.05  # cosine: last learning rate over the first
+    config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever dev does not improve
+    config.optimizer.clip_norm = 1.0  # global norm of the gradient of the mean over examples
+    config.optimizer.weight_decay = 0.0  # adamw
+
+    config.train = ConfigDict()
+    config.train.batch_size = 64
+    config.train.epochs = 1
+    config.train.steps = 0  # 0: as many as `epochs` need; otherwise the exact number
+    config.train.samples = 1  # draws of z per example in the training objective
+    config.train.log_every = 20  # steps
+    config.train.evaluate_every = 0  # steps; 0: at the end of each epoch
+    config.train.checkpoint_every = 0  # steps; 0: at evaluations only
+    config.train.early_stopping = 0  # evaluations in a row without improvement; 0: off
+    config.train.protocol = "honest"  # honest | paper (mean of three draws, Guu's KL)
+
+    config.evaluation = ConfigDict()
+    config.evaluation.batch_size = 64
+    config.evaluation.importance_samples = 100
+    config.evaluation.chunk = 10  # importance samples decoded at once
+    return config

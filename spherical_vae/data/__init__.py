@@ -1,0 +1,1 @@
+"""Corpora: text on disk to vocabularies, splits and padded batches. NumPy only, no JAX."""

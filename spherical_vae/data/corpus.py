@@ -1,0 +1,98 @@
+"""What a corpus is once it has been read: flat token arrays with offsets, and a vocabulary.
+
+Reading and preprocessing live in the sibling modules; padding and order live in `batches.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+UNKNOWN_ID = 0
+END_ID = 1
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words by id, most frequent first.
+
+    For sequences, id 0 is the unknown word and id 1 the end mark; bags of words have neither.
+
+    Attributes:
+      words: the word of each id.
+      train_counts: `[V]` occurrences in the training split, the end mark counted once a sentence.
+    """
+
+    words: tuple[str, ...]
+    train_counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split, all examples end to end; arrays may be memory-mapped.
+
+    Attributes:
+      ids: `[N]` int32 word ids: a sentence's words and its end mark, or a document's distinct words.
+      counts: `[N]` int32 occurrences of each id for bags of words; None for sequences.
+      offsets: `[examples + 1]` int64; example i is `ids[offsets[i]:offsets[i + 1]]`.
+      labels: `[examples]` int32 from 0, or None.
+    """
+
+    ids: np.ndarray
+    counts: np.ndarray | None
+    offsets: np.ndarray
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """`[examples]` slots of each example: tokens with the end mark, or distinct words."""
+        return np.diff(self.offsets)
+
+    @property
+    def tokens(self) -> int:
+        """Scored tokens: words and end marks of sequences, the sum of counts of bags."""
+        return int(self.offsets[-1] if self.counts is None else self.counts.sum())
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A vocabulary and the splits `train`, `valid` and `test`.
+
+    Attributes:
+      name: as it must appear in every output.
+      kind: whether order is known.
+      vocabulary: from train only.
+      splits: by name.
+      label_classes: number of labels, 0 where there are none.
+      report: lines for a person: what was read, dropped, cut and carved, and the statistics.
+    """
+
+    name: str
+    kind: Literal["sequences", "bags"]
+    vocabulary: Vocabulary
+    splits: Mapping[str, Split]
+    label_classes: int
+    report: tuple[str, ...]
+
+
+class Batch(NamedTuple):
+    """Padded examples of one compiled shape; a pytree of NumPy or JAX arrays.
+
+    Attributes:
+      ids: `[B, T]` int32; sequences: words, then the end mark, then padding; bags: distinct words.
+      counts: `[B, T]` int32; 1 on words and end marks of sequences, occurrences in bags, 0 on pads.
+      labels: `[B]` int32, 0 where the corpus has none.
+      index: `[B]` int32 position in the split, -1 on rows that only fill the batch.
+    """
+
+    ids: np.ndarray
+    counts: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
