@@ -36,7 +36,7 @@ class Split:
     """One split, all examples end to end; arrays may be memory-mapped.
 
     Attributes:
-      ids: `[N]` int32 word ids: a sentence's words and its end mark, or a document's distinct words.
+      ids: `[N]` int32 word ids: a sentence's words and its end mark; a document's distinct words.
       counts: `[N]` int32 occurrences of each id for bags of words; None for sequences.
       offsets: `[examples + 1]` int64; example i is `ids[offsets[i]:offsets[i + 1]]`.
       labels: `[examples]` int32 from 0, or None.

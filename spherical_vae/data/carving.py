@@ -1,0 +1,44 @@
+"""Held-out splits taken from train by a seed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from spherical_vae.errors import UserError
+
+
+def carve(examples: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+    """Divides examples into held-out splits and the rest.
+
+    Splits are taken one after the other from one shuffled order, so a split does not change when
+    the fraction of a later one does. Each gets its rounded share, and one example at least.
+
+    Args:
+      examples: how many there are.
+      fractions: of `examples`, in (0, 1), by the name of the split.
+      seed: non-negative.
+
+    Returns:
+      Sorted positions by name, `train` being what is left.
+
+    Raises:
+      UserError: a fraction out of range, or no example left for train.
+    """
+    # Raw 64-bit draws are fixed for ever by NumPy; the order its `permutation` gives is not.
+    order = np.argsort(_bits(seed, examples), kind="stable")
+    parts, taken = {}, 0
+    for name, fraction in fractions.items():
+        if not 0 < fraction < 1:
+            raise UserError(f"config.data.{name}_fraction is {fraction}: it must be in (0, 1)")
+        size = max(1, round(examples * fraction))
+        parts[name] = np.sort(order[taken : taken + size])
+        taken += size
+    if taken >= examples:
+        wanted = " and ".join(fractions)
+        raise UserError(f"train has {examples} examples, too few to carve {wanted} from it")
+    parts["train"] = np.sort(order[taken:])
+    return parts
+
+
+def _bits(seed: int, count: int) -> np.ndarray:
+    return np.random.Philox(np.random.SeedSequence(seed)).random_raw(count)

@@ -1,0 +1,42 @@
+"""The corpora there are, by the name that `config.data.name` gives."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from spherical_vae.data.corpus import Corpus
+from spherical_vae.data.feat import load_feat
+from spherical_vae.data.kjv import load_kjv
+from spherical_vae.data.text import load_text
+from spherical_vae.errors import UserError
+
+# A new corpus is one more loader: it takes `config.data` and returns a Corpus.
+CORPORA: dict[str, Callable[[Any], Corpus]] = {
+    "kjv": load_kjv,
+    "text": load_text,
+    "feat": load_feat,
+}
+
+
+def load_corpus(config_data: Any) -> Corpus:
+    """Reads and encodes the corpus that the configuration names.
+
+    Args:
+      config_data: `config.data`, or any object with these attributes.
+
+    Returns:
+      The corpus; its `report` is meant to be printed.
+
+    Raises:
+      UserError: an unknown name, or input that the loader refuses.
+    """
+    name = config_data.name
+    if name not in CORPORA:
+        near = difflib.get_close_matches(str(name), CORPORA, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(
+            f"config.data.name is {name!r}: it must be one of {', '.join(CORPORA)}{hint}"
+        )
+    if config_data.seed < 0:
+        raise UserError(f"config.data.seed is {config_data.seed}: it must be 0 or more")
+    return CORPORA[name](config_data)
