@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Int, Int64
 
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 from spherical_vae.errors import UserError
@@ -20,27 +21,27 @@ class Bags:
       labels: `[documents]` int64 as written in the file, or None.
     """
 
-    ids: np.ndarray
-    counts: np.ndarray
-    lengths: np.ndarray
-    labels: np.ndarray | None
+    ids: Int64[np.ndarray, " entries"]
+    counts: Int64[np.ndarray, " entries"]
+    lengths: Int64[np.ndarray, " documents"]
+    labels: Int64[np.ndarray, " documents"] | None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def where(self, documents: np.ndarray) -> "Bags":
+    def where(self, documents: Bool[np.ndarray, " documents"]) -> "Bags":
         """Returns the documents chosen by a boolean mask `[documents]`."""
         entries = np.repeat(documents, self.lengths)
         labels = None if self.labels is None else self.labels[documents]
         return Bags(self.ids[entries], self.counts[entries], self.lengths[documents], labels)
 
-    def take(self, positions: np.ndarray) -> "Bags":
+    def take(self, positions: Int[np.ndarray, " positions"]) -> "Bags":
         """Returns the documents at sorted positions."""
         chosen = np.zeros(len(self), bool)
         chosen[positions] = True
         return self.where(chosen)
 
-    def with_words(self, new_ids: np.ndarray) -> "Bags":
+    def with_words(self, new_ids: Int[np.ndarray, " words"]) -> "Bags":
         """Renames ids by the table `new_ids`, taking out the words whose new id is negative."""
         ids = new_ids[self.ids]
         kept = ids >= 0

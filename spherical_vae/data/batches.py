@@ -6,6 +6,7 @@ import numpy as np
 
 from spherical_vae.data.buckets import bucket_boundaries
 from spherical_vae.data.corpus import Batch, Split
+from spherical_vae.data.shuffling import EPOCH, shuffled
 
 __all__ = ["batches_per_epoch", "bucket_boundaries", "epoch_batches", "evaluation_batches"]
 
@@ -39,18 +40,22 @@ def epoch_batches(
 
     Yields:
       `batches_per_epoch(len(split), batch_size) - start` batches.
+
+    Raises:
+      ValueError: an example longer than the last boundary, or a negative `start`.
     """
-    random = np.random.Philox(np.random.SeedSequence([seed, epoch]))
-    shuffled = _shuffled(random, len(split))
-    bucket = _buckets(split.lengths, boundaries)[shuffled]
-    ready, waiting = [], shuffled[:0]
+    if start < 0:
+        raise ValueError(f"start is {start}: batches to skip are 0 or more")
+    order = shuffled(len(split), seed, EPOCH, epoch, 0)
+    bucket = _buckets(split.lengths, boundaries)[order]
+    ready, waiting = [], order[:0]
     for i in range(len(boundaries)):
-        waiting = np.concatenate([waiting, shuffled[bucket == i]])
+        waiting = np.concatenate([waiting, order[bucket == i]])
         full = len(waiting) - len(waiting) % batch_size
         ready.append(waiting[:full])
         waiting = waiting[full:]
     plan = _rows(np.concatenate([*ready, waiting]), batch_size)
-    for row in _shuffled(random, len(plan))[start:]:
+    for row in shuffled(len(plan), seed, EPOCH, epoch, 1)[start:]:
         yield _batch(split, plan[row], boundaries)
 
 
@@ -64,15 +69,13 @@ def evaluation_batches(split: Split, batch_size: int, boundaries: Sequence[int])
 
     Yields:
       `batches_per_epoch(len(split), batch_size)` batches.
+
+    Raises:
+      ValueError: an example longer than the last boundary.
     """
     _buckets(split.lengths, boundaries)
     for rows in _rows(np.argsort(split.lengths, kind="stable"), batch_size):
         yield _batch(split, rows, boundaries)
-
-
-def _shuffled(random: np.random.Philox, count: int) -> np.ndarray:
-    # Raw draws of a bit generator are fixed for ever; how `Generator.permutation` uses them is not.
-    return np.argsort(random.random_raw(count), kind="stable")
 
 
 def _buckets(lengths: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:

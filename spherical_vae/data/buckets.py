@@ -1,12 +1,15 @@
 """Padded lengths: a few, so that few shapes are compiled, chosen so that little is padded."""
 
 import numpy as np
+from jaxtyping import Int
 
 # More candidates than this make the exact search slow and its result no better.
 _MAX_CANDIDATES = 512
 
 
-def bucket_boundaries(lengths: np.ndarray, buckets: int, longest: int = 0) -> tuple[int, ...]:
+def bucket_boundaries(
+    lengths: Int[np.ndarray, " examples"], buckets: int, longest: int = 0
+) -> tuple[int, ...]:
     """Chooses the padded lengths that minimise the padded slots of a split.
 
     Exact dynamic programme over the histogram of lengths; for very long examples over lengths

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int
 
+from spherical_vae.data.shuffling import CARVING, shuffled
 from spherical_vae.errors import UserError
 
 
-def carve(examples: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+def carve(
+    examples: int, fractions: Mapping[str, float], seed: int
+) -> dict[str, Int[np.ndarray, " positions"]]:
     """Divides examples into held-out splits and the rest.
 
     Splits are taken one after the other from one shuffled order, so a split does not change when
@@ -24,8 +28,7 @@ def carve(examples: int, fractions: Mapping[str, float], seed: int) -> dict[str,
     Raises:
       UserError: a fraction out of range, or no example left for train.
     """
-    # Raw 64-bit draws are fixed for ever by NumPy; the order its `permutation` gives is not.
-    order = np.argsort(_bits(seed, examples), kind="stable")
+    order = shuffled(examples, seed, CARVING)
     parts, taken = {}, 0
     for name, fraction in fractions.items():
         if not 0 < fraction < 1:
@@ -38,7 +41,3 @@ def carve(examples: int, fractions: Mapping[str, float], seed: int) -> dict[str,
         raise UserError(f"train has {examples} examples, too few to carve {wanted} from it")
     parts["train"] = np.sort(order[taken:])
     return parts
-
-
-def _bits(seed: int, count: int) -> np.ndarray:
-    return np.random.Philox(np.random.SeedSequence(seed)).random_raw(count)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Int, Int32, Int64
 
 UNKNOWN_ID = 0
 END_ID = 1
@@ -25,7 +26,7 @@ class Vocabulary:
     """
 
     words: tuple[str, ...]
-    train_counts: np.ndarray
+    train_counts: Int[np.ndarray, " V"]
 
     def __len__(self) -> int:
         return len(self.words)
@@ -42,16 +43,16 @@ class Split:
       labels: `[examples]` int32 from 0, or None.
     """
 
-    ids: np.ndarray
-    counts: np.ndarray | None
-    offsets: np.ndarray
-    labels: np.ndarray | None
+    ids: Int32[np.ndarray, " entries"]
+    counts: Int32[np.ndarray, " entries"] | None
+    offsets: Int64[np.ndarray, " examples+1"]
+    labels: Int32[np.ndarray, " examples"] | None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @property
-    def lengths(self) -> np.ndarray:
+    def lengths(self) -> Int64[np.ndarray, " examples"]:
         """`[examples]` slots of each example: tokens with the end mark, or distinct words."""
         return np.diff(self.offsets)
 
@@ -95,4 +96,4 @@ class Batch(NamedTuple):
     ids: np.ndarray
     counts: np.ndarray
     labels: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which nobody calls

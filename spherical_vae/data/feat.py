@@ -14,9 +14,9 @@ from spherical_vae.errors import UserError
 
 VOCABULARY_FILES = ("vocab.new", "vocab.txt")
 # Nine digits fit int32. Possessive, so that a long line costs no memory for backtracking.
-_LINE = re.compile(r"\s*+\d{1,9}(?:\s++\d{1,9}:\d{1,9})*+\s*+", re.ASCII)
-_LABEL = re.compile(r"\d{1,9}", re.ASCII)
-_PAIR = re.compile(r"\d{1,9}:\d{1,9}", re.ASCII)
+_LINE = re.compile(r"\s*+[0-9]{1,9}(?:\s++[0-9]{1,9}:[0-9]{1,9})*+\s*+")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_PAIR = re.compile(r"[0-9]{1,9}:[0-9]{1,9}")
 
 
 def load_feat(config: Any) -> Corpus:
@@ -78,7 +78,7 @@ def _read_words(source: Source) -> list[str]:
     words: dict[str, int] = {}
     for number, line in enumerate(decode_lines(source.read(name), where), start=1):
         fields = line.split()
-        if not 1 <= len(fields) <= 2 or (len(fields) == 2 and not fields[1].isdecimal()):
+        if not 1 <= len(fields) <= 2 or (len(fields) == 2 and not _NUMBER.fullmatch(fields[1])):
             raise UserError(
                 f"{where}, line {number}: {printable(line, 40)!r} is not `word` or `word count`"
             )
@@ -152,7 +152,7 @@ def _refuse(
 def _explain(line: str, where: str, number: int) -> NoReturn:
     """Says what is wrong with a line that is no `label id:count ...`."""
     label, *pairs = line.split()
-    if not _LABEL.fullmatch(label):
+    if not _NUMBER.fullmatch(label):
         raise UserError(
             f"{where}, line {number}: begins with {printable(label, 40)!r}, not an integer label"
         )

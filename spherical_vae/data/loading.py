@@ -37,6 +37,9 @@ def load_corpus(config_data: Any) -> Corpus:
         raise UserError(
             f"config.data.name is {name!r}: it must be one of {', '.join(CORPORA)}{hint}"
         )
-    if config_data.seed < 0:
-        raise UserError(f"config.data.seed is {config_data.seed}: it must be 0 or more")
+    for key in ("seed", "label_classes"):
+        if getattr(config_data, key) < 0:
+            raise UserError(
+                f"config.data.{key} is {getattr(config_data, key)}: it must be 0 or more"
+            )
     return CORPORA[name](config_data)

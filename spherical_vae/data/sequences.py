@@ -1,8 +1,8 @@
 """Sentences to a corpus of sequences: vocabulary from train, ids, end marks, statistics."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import chain, repeat
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, pairwise, repeat
 
 import numpy as np
 
@@ -49,6 +49,7 @@ def build_sequences(
         f"({UNKNOWN_WORD} and {END_MARK} included) of {types:,} words in train",
         *history,
     ]
+    seen = set(_examples(encoded["train"]))
     for key, split in encoded.items():
         words = split.tokens - len(split)
         unknown = int(np.count_nonzero(split.ids == UNKNOWN_ID))
@@ -57,7 +58,16 @@ def build_sequences(
             f"mean length {words / len(split):.2f} words, "
             f"unk rate {unknown / words:.2%} ({unknown:,} of {words:,} words)"
         )
+        if key != "train":
+            repeated = sum(example in seen for example in _examples(split))
+            report[-1] += f", {repeated:,} examples that train has too"
     return Corpus(name, "sequences", vocabulary, encoded, label_classes, tuple(report))
+
+
+def _examples(split: Split) -> Iterator[bytes]:
+    """Yields the ids of each example as something to compare by."""
+    for begin, end in pairwise(split.offsets.tolist()):
+        yield split.ids[begin:end].tobytes()
 
 
 def _vocabulary(train: Sentences, size: int) -> tuple[Vocabulary, int]:
@@ -71,6 +81,8 @@ def _vocabulary(train: Sentences, size: int) -> tuple[Vocabulary, int]:
     types, tokens = len(counts), counts.total()
     counts.pop(UNKNOWN_WORD, None)
     words = [(word, n) for word, n in counts.items() if len(word) <= MAX_WORD_CHARACTERS]
+    if not words:
+        raise UserError(f"train has no word but {UNKNOWN_WORD}: the vocabulary would be empty")
     # Ties by code point, so that the ids do not hang on the order of the lines.
     words.sort(key=lambda item: (-item[1], item[0]))
     words = words[: size - 2]

@@ -1,14 +1,15 @@
 """Where a corpus's files come from: a folder or a zip archive, both read without unpacking."""
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from spherical_vae.errors import UserError
 
-# An archive may declare any size; what is larger than this should be a folder.
-MAX_ARCHIVED_BYTES = 2**31
+# What unpacks to more belongs in a folder, and so does what shrinks more than text ever does.
+MAX_UNPACKED_BYTES = 2**31
+MAX_RATIO = 200
+HARMLESS_BYTES = 2**26
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -64,13 +65,13 @@ class _Archive(Source):
     def __init__(self, path: Path, anchor: str):
         super().__init__(path)
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            with zipfile.ZipFile(path) as archive:
+                members = [m for m in archive.infolist() if not _is_clutter(m)]
+        # A corrupt archive makes zipfile raise almost anything, struct.error for one.
+        except Exception as error:
             message = printable(str(error))
             raise UserError(f"{self.shown} is no readable zip archive: {message}") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
-        with self._zip:
-            members = [m for m in self._zip.infolist() if not _is_clutter(m)]
         folders = {PurePosixPath(m.filename).parent for m in members if _base(m) == anchor}
         if len(folders) > 1:
             raise UserError(
@@ -88,23 +89,19 @@ class _Archive(Source):
 
     def read(self, name: str) -> bytes:
         member = self._members[name]
-        if member.file_size > MAX_ARCHIVED_BYTES:
+        # What the archive declares need not be true, but no more than itself can be unpacked.
+        packed = min(member.compress_size, self.path.stat().st_size)
+        limit = min(MAX_UNPACKED_BYTES, max(HARMLESS_BYTES, MAX_RATIO * packed))
+        if member.file_size > limit:
             raise UserError(
-                f"{self.describe(name)} unpacks to {member.file_size:,} bytes; files over "
-                f"{MAX_ARCHIVED_BYTES:,} bytes are read from a folder only"
+                f"{self.describe(name)} would unpack from {packed:,} to "
+                f"{member.file_size:,} bytes, over the limit of {limit:,}: use a folder"
             )
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(member)
-        # RuntimeError: a password; NotImplementedError: an unknown compression.
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            EOFError,
-            RuntimeError,
-            ValueError,
-        ) as error:
+        # As above; a password is a RuntimeError, an unknown compression a NotImplementedError.
+        except Exception as error:
             message = printable(str(error))
             raise UserError(f"{self.describe(name)} cannot be unpacked: {message}") from None
 
