@@ -1,0 +1,279 @@
+"""What every command line of the package shares: the `--config` flag, and mistakes in one line.
+
+Which flags a command has, and what it does with them, is in the module of that command.
+"""
+
+import difflib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from spherical_vae import config_validation
+from spherical_vae.config import base_config
+from spherical_vae.errors import UserError
+
+_NAME = "config"
+_HELP_FLAGS = re.compile(r"--?(help|h|helpshort|helpfull|helpxml)(=.*)?")
+_OVERRIDE = re.compile(rf"(?P<dashes>--?)(?P<no>no)?{_NAME}\.(?P<key>[^=]*)(=(?P<value>.*))?", re.S)
+_SELECTION = re.compile(rf"--?{_NAME}(=(?P<value>.*))?", re.S)
+_ILLEGAL = re.compile(rf"flag --(?P<key>{_NAME}\.[^=]*)=(?P<value>.*?): (?P<reason>.*)", re.S)
+
+
+class ConfigFlag:
+    """The `--config` flag and its overrides; `value` is there once the command line is parsed.
+
+    The flag is registered with absl only when the command line is parsed: ml_collections reads a
+    default config, and its overrides, where the flag is defined, so that a mistake would end in a
+    traceback while the command is still being imported.
+    """
+
+    def __init__(self, default: str | None = None):
+        self._default = default
+        self._value: ConfigDict | None = None
+
+    @property
+    def value(self) -> ConfigDict:
+        """The locked, validated configuration.
+
+        Raises:
+          RuntimeError: the command line has not been parsed.
+        """
+        if self._value is None:
+            raise RuntimeError("the command line is parsed by command_line.run(main)")
+        return self._value
+
+    def parse(self, argv: list[str], flag_values: flags.FlagValues) -> list[str]:
+        """Reads the config that `argv` names and defines a flag for each override in it.
+
+        Args:
+          argv: the command line, the program's name first.
+          flag_values: where the flags are defined.
+
+        Returns:
+          The command line without the choice of the config; overrides are left for absl to parse.
+
+        Raises:
+          UserError: the config cannot be loaded, or an override names no key.
+        """
+        selected, argv = _split_selection(argv)
+        selected = self._default if selected is None else selected
+        config = base_config() if selected is None else load_config_file(selected)
+        argv = [_prepare_override(argument, config) for argument in argv]
+        config_flags.DEFINE_config_dict(
+            _NAME,
+            config,
+            help_string="config file, configs/NAME.py or configs/NAME.py:VARIANT; a single key is "
+            "overridden by --config.KEY=VALUE",
+            flag_values=flag_values,
+            lock_config=True,
+            sys_argv=argv,
+        )
+        self._value = config
+        return argv
+
+
+_config_flag: ConfigFlag | None = None
+
+
+def define_config_flag(default: str | None = None) -> ConfigFlag:
+    """Gives the command a `--config` flag with `--config.KEY=VALUE` overrides.
+
+    Args:
+      default: the config file used where none is named; None means `base_config()`.
+
+    Returns:
+      A holder whose `value` is the configuration once `run` has parsed the command line.
+    """
+    global _config_flag
+    _config_flag = ConfigFlag(default)
+    return _config_flag
+
+
+def load_config_file(selected: str) -> ConfigDict:
+    """Returns what `get_config` of a config file returns.
+
+    Args:
+      selected: `PATH` or `PATH:VARIANT`.
+
+    Raises:
+      UserError: the file is missing, is no config, refuses the variant, or fails.
+    """
+    path_text, colon, variant = selected.partition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        neighbours = [str(file) for file in path.parent.glob("*.py")]
+        hint = config_validation.nearest_name_hint(path_text, neighbours)
+        raise UserError(f"--config={selected}: there is no file {path_text!r}{hint}")
+    try:
+        get_config = getattr(_load_module(path), "get_config", None)
+        if get_config is None:
+            raise UserError(f"--config={selected}: the file defines no get_config()")
+        if colon and not inspect.signature(get_config).parameters:
+            raise UserError(f"--config={selected}: this config has no variants")
+        config = get_config(variant) if colon else get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"--config={selected}: {_where(error, path)}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"--config={selected}: get_config() returned {type(config).__name__}, not a ConfigDict"
+        )
+    return config
+
+
+def parse(argv: list[str], config_flag: ConfigFlag | None, flag_values: flags.FlagValues) -> None:
+    """Parses a command line whole: config, overrides, flags.
+
+    Args:
+      argv: the command line, the program's name first.
+      config_flag: the command's config flag, or None where it has none.
+      flag_values: the flags that the command has defined.
+
+    Raises:
+      UserError: any mistake in it, positional arguments and an invalid configuration included.
+    """
+    try:
+        argv = flag_values.read_flags_from_files(argv, force_gnu=False)
+        if config_flag is not None:
+            argv = config_flag.parse(argv, flag_values)
+        rest = flag_values(argv)
+    except UserError:
+        raise
+    # ml_collections reports some wrong values by TypeError, KeyError and the like.
+    except (flags.Error, TypeError, ValueError, LookupError) as error:
+        raise UserError(_explain_flag_error(error)) from error
+    if len(rest) > 1:
+        raise UserError(
+            f"unexpected argument {rest[1]!r}: everything is given by flags, --NAME=VALUE"
+        )
+    if config_flag is not None:
+        config_validation.validate(config_flag.value)
+
+
+def run(main: Callable[[list[str]], Any]) -> NoReturn:
+    """Runs a command: parses the command line, calls `main`, turns mistakes into one line.
+
+    A `UserError` raised anywhere ends the process with exit status 2 and its message on standard
+    error; Control-C with status 130. Other errors keep their traceback. Standard output is left to
+    the command's results.
+
+    Args:
+      main: takes the program's name in a list, as absl has it; flags are read from their holders.
+    """
+    app.run(lambda argv: _guarded(lambda: main(argv)), flags_parser=_parse_or_exit)
+    sys.exit(0)
+
+
+def _parse_or_exit(argv: list[str]) -> list[str]:
+    def parse_all() -> None:
+        try:
+            parse(argv, _config_flag, flags.FLAGS)
+        except SystemExit as stop:
+            # absl exits with status 1 after printing the help that was asked for.
+            asked = any(_HELP_FLAGS.fullmatch(argument) for argument in argv[1:])
+            sys.exit(0 if asked else stop.code)
+
+    _guarded(parse_all)
+    return argv[:1]
+
+
+def _guarded(action: Callable[[], Any]) -> None:
+    try:
+        action()
+        sys.stdout.flush()
+    except UserError as error:
+        # One line, whatever the message was built from.
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _split_selection(argv: list[str]) -> tuple[str | None, list[str]]:
+    """Takes `--config=VALUE` and `--config VALUE` out of `argv`; the last one counts."""
+    selected: str | None = None
+    rest: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--":
+            rest += [argument, *arguments]
+            break
+        match = _SELECTION.fullmatch(argument) if rest else None
+        if match is None:
+            rest.append(argument)
+            continue
+        value = match["value"] if match["value"] is not None else next(arguments, None)
+        if not value:
+            raise UserError("--config: a path is missing, as in --config=configs/ptb.py")
+        selected = value
+    return selected, rest
+
+
+def _prepare_override(argument: str, config: ConfigDict) -> str:
+    """Refuses an override of no key; writes `a,b` for a tuple key as ml_collections wants it."""
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None:
+        return argument
+    key, leaves = match["key"], config_validation.flatten(config)
+    if key not in leaves:
+        members = [name for name in leaves if name.startswith(f"{key}.")]
+        if members:
+            raise UserError(f"--config.{key}: a group of keys; set one of {', '.join(members)}")
+        _raise_unknown_key(key, list(leaves))
+    if isinstance(leaves[key], tuple) and match["value"] is not None:
+        items = re.findall(r"[^\s,()\[\]'\"]+", match["value"])
+        return f"--config.{key}={tuple(items)!r}"
+    return argument
+
+
+def _raise_unknown_key(key: str, known: list[str]) -> NoReturn:
+    # The last word alone decides where it is spelled right and only its group is wrong or missing.
+    same_word = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    nearest = (same_word + near)[:1]
+    hint = f"; did you mean --config.{nearest[0]}?" if nearest else ""
+    raise UserError(f"--config.{key}: there is no such key{hint}")
+
+
+def _explain_flag_error(error: Exception) -> str:
+    message = str(error.args[0]) if error.args else str(error)
+    match = _ILLEGAL.fullmatch(message)
+    if match is None:
+        return message
+    return (
+        f"{match['key']}: {match['value']!r} given, which is of the wrong type ({match['reason']})"
+    )
+
+
+def _load_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("spherical_vae_config_file", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config={path}: no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _where(error: Exception, path: Path) -> str:
+    """Returns the kind of an error and its message, with the last line of the config it is from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    place = f" at line {lines[-1]}" if lines else ""
+    if isinstance(error, SyntaxError):
+        place = f" at line {error.lineno}"
+    return f"{type(error).__name__}{place}: {error}"

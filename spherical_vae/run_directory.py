@@ -1,0 +1,201 @@
+"""A run's working directory: its configuration, its lock and where its other files lie.
+
+What is in the metrics and the checkpoints is the business of `metrics_log.py` and `checkpoint.py`.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from ml_collections import ConfigDict
+
+from spherical_vae.atomic_file import write_atomically
+from spherical_vae.config_validation import flatten
+from spherical_vae.errors import UserError
+from spherical_vae.metrics_log import MetricsLog
+
+_FORMAT = 1
+
+
+class RunDirectory:
+    """The paths of a run; holds the lock until `close` where `open_run` made it.
+
+    Attributes:
+      path: the working directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], lock: IO[str] | None = None):
+        self.path = Path(path)
+        self._lock = lock
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration, `config.json`."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The metrics, `metrics.jsonl`."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard_path(self) -> Path:
+        """The folder of TensorBoard files."""
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def metrics_log(self, tensorboard: bool = True) -> MetricsLog:
+        """Returns the run's log, mirrored to TensorBoard unless told not to."""
+        return MetricsLog(self.metrics_path, self.tensorboard_path if tensorboard else None)
+
+    def close(self) -> None:
+        """Gives the lock back; a process that dies gives it back as well."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_run(workdir: str | os.PathLike[str], config: ConfigDict) -> RunDirectory:
+    """Makes or reopens a working directory for training, and locks it.
+
+    Args:
+      workdir: the directory; made with its parents where it is not there.
+      config: the configuration to train with; written at the first use, compared at every later.
+
+    Returns:
+      The locked run directory: a context manager.
+
+    Raises:
+      UserError: it cannot be written, another process trains in it, or it holds a run with another
+        configuration.
+    """
+    path = Path(workdir)
+    lock = _lock(path)
+    try:
+        run = RunDirectory(path, lock)
+        if run.config_path.exists():
+            _refuse_differences(path, load_config(path), config)
+        else:
+            write_atomically(run.config_path, _to_json(config))
+    except OSError as error:
+        lock.close()
+        raise UserError(_cannot_write(path, error)) from error
+    except BaseException:
+        lock.close()
+        raise
+    return run
+
+
+def load_config(workdir: str | os.PathLike[str]) -> ConfigDict:
+    """Returns the configuration of the run in `workdir`, equal to the one that was given to it.
+
+    Raises:
+      UserError: there is no run, or its `config.json` cannot be understood.
+    """
+    path = RunDirectory(workdir).config_path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{workdir}: no run here (there is no {path.name}); train with --workdir={workdir} "
+            "first, or check the path"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(_broken(path, str(error))) from error
+    try:
+        content = json.loads(text)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format {content['format']!r}, expected {_FORMAT}")
+        return ConfigDict(_decode(content["config"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(_broken(path, f"{type(error).__name__}: {error}")) from error
+
+
+def _lock(path: Path) -> IO[str]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The kernel drops the lock with the process, however it ends: no stale locks.
+        lock = (path / ".lock").open("a", encoding="utf-8")
+    except FileExistsError:
+        raise UserError(f"{path}: is a file; --workdir must be a directory") from None
+    except OSError as error:
+        raise UserError(_cannot_write(path, error)) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(
+            f"{path}: another process is training here; wait for it or use another --workdir"
+        ) from None
+    return lock
+
+
+def _refuse_differences(path: Path, stored: ConfigDict, given: ConfigDict) -> None:
+    old, new = flatten(stored), flatten(given)
+    differences = [
+        f"config.{key}: {_show(old, key)} in {path}, {_show(new, key)} given"
+        for key in old | new
+        if not (key in old and key in new and _same(old[key], new[key]))
+    ]
+    if differences:
+        raise UserError("; ".join([*differences, "use another --workdir"]))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other
+
+
+def _show(leaves: dict[str, Any], key: str) -> str:
+    return repr(leaves[key]) if key in leaves else "absent"
+
+
+def _to_json(config: ConfigDict) -> str:
+    content = {"format": _FORMAT, "config": _encode(config.to_dict())}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _encode(value: Any) -> Any:
+    # JSON has one kind of sequence; tuples are marked, so that what is read back compares equal.
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(item) for item in value]}
+    if isinstance(value, list):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"tuple"} and isinstance(value["tuple"], list):
+            return tuple(_decode(item) for item in value["tuple"])
+        return {key: _decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return value
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    return f"{path}: cannot be written ({error.strerror}); choose another --workdir"
+
+
+def _broken(path: Path, reason: str) -> str:
+    return f"{path}: cannot be read as a run's configuration ({reason}); use another --workdir"
