@@ -45,7 +45,7 @@ class Split:
 
     ids: Int32[np.ndarray, " entries"]
     counts: Int32[np.ndarray, " entries"] | None
-    offsets: Int64[np.ndarray, " examples+1"]
+    offsets: Int64[np.ndarray, " edges"]
     labels: Int32[np.ndarray, " examples"] | None
 
     def __len__(self) -> int:
