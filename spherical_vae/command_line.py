@@ -21,6 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from spherical_vae import config_validation
 from spherical_vae.config import base_config
 from spherical_vae.errors import UserError
+from spherical_vae.names import nearest_name_hint
 
 _NAME = "config"
 _HELP_FLAGS = re.compile(r"--?(help|h|helpshort|helpfull|helpxml)(=.*)?")
@@ -112,7 +113,7 @@ def load_config_file(selected: str) -> ConfigDict:
     path = Path(path_text)
     if not path.is_file():
         neighbours = [str(file) for file in path.parent.glob("*.py")]
-        hint = config_validation.nearest_name_hint(path_text, neighbours)
+        hint = nearest_name_hint(path_text, neighbours)
         raise UserError(f"--config={selected}: there is no file {path_text!r}{hint}")
     try:
         get_config = getattr(_load_module(path), "get_config", None)

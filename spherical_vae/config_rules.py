@@ -1,0 +1,262 @@
+"""Which values each key may have, and which combinations of keys make no sense: two tables.
+
+What the keys mean stands in `config.py`; the tables are applied by `config_validation.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ml_collections import ConfigDict
+
+from spherical_vae.errors import UserError
+from spherical_vae.names import require_name
+
+LATENT_KINDS = ("none", "gaussian", "vmf", "learned_vmf")
+SPHERICAL_KINDS = ("vmf", "learned_vmf")
+
+# Training is in float32: a larger number is an infinity there.
+_LARGEST_FLOAT32 = 3.4e38
+
+
+class Rule(Protocol):
+    """What a single value must be."""
+
+    def check(self, key: str, value: Any) -> None:
+        """Raises a `UserError` that names `key` unless `value` is allowed."""
+        ...
+
+
+@dataclass(frozen=True)
+class _OneOf:
+    """A name from a short list."""
+
+    names: tuple[str, ...]
+
+    def check(self, key: str, value: Any) -> None:
+        require_name(key, value, self.names)
+
+
+@dataclass(frozen=True)
+class _SomeOf:
+    """A tuple of different names from a short list, possibly empty."""
+
+    names: tuple[str, ...]
+
+    def check(self, key: str, value: Any) -> None:
+        for name in value:
+            require_name(key, name, self.names)
+        if len(set(value)) != len(value):
+            raise UserError(f"{key}: {value!r} given, allowed: each name once")
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A finite number between bounds, each of them included unless it is said to be open."""
+
+    low: float | int | None = None
+    high: float | int | None = None
+    low_open: bool = False
+    high_open: bool = False
+
+    def check(self, key: str, value: Any) -> None:
+        # Comparisons with NaN are false, so the test is for being inside, never for being outside.
+        inside = abs(value) <= _LARGEST_FLOAT32
+        if self.low is not None:
+            inside = inside and (value > self.low if self.low_open else value >= self.low)
+        if self.high is not None:
+            inside = inside and (value < self.high if self.high_open else value <= self.high)
+        if not inside:
+            raise UserError(f"{key}: {value!r} given, allowed: {self._description()}")
+
+    def _description(self) -> str:
+        bounds = []
+        if self.low is not None:
+            bounds.append(f"{'>' if self.low_open else '>='} {self.low}")
+        if self.high is not None:
+            bounds.append(f"{'<' if self.high_open else '<='} {self.high}")
+        return f"a finite number {' and '.join(bounds)}".rstrip()
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A string that may not be empty."""
+
+    def check(self, key: str, value: Any) -> None:
+        if not value.strip():
+            raise UserError(f"{key}: {value!r} given, allowed: a text that is not empty")
+
+
+@dataclass(frozen=True)
+class _Anything:
+    """Any value of the right type."""
+
+    def check(self, key: str, value: Any) -> None:
+        pass
+
+
+ANY = _Anything()
+_POSITIVE = _Number(low=0, low_open=True)
+_NOT_NEGATIVE = _Number(low=0)
+# Whole numbers reach the compiled step as int32.
+_SIZE = _Number(low=1, high=2**31 - 1)
+_COUNT = _Number(low=0, high=2**31 - 1)
+_RATE = _Number(low=0, high=1, high_open=True)
+_FRACTION = _Number(low=0, high=1, low_open=True, high_open=True)
+# JAX keys take a 32-bit seed without x64, and NumPy's generators refuse negative ones.
+_SEED = _Number(low=0, high=2**32 - 1)
+
+# Every key of `base_config()` has a rule here; a test holds the two against each other.
+RULES: dict[str, Rule] = {
+    "name": _Text(),
+    "seed": _SEED,
+    "baselines": _SomeOf(LATENT_KINDS),
+    "data.name": _OneOf(("kjv", "text", "feat")),
+    "data.path": ANY,
+    # The unknown word, the end mark and one word.
+    "data.vocabulary_size": _Number(low=3, high=2**31 - 1),
+    "data.max_length": _SIZE,
+    "data.long_lines": _OneOf(("cut", "drop")),
+    "data.label_classes": _COUNT,
+    "data.valid_fraction": _FRACTION,
+    "data.test_fraction": _FRACTION,
+    "data.seed": _SEED,
+    "data.buckets": _SIZE,
+    "embedding_size": _SIZE,
+    "label_embedding_size": _COUNT,
+    "condition_on_bag": ANY,
+    "dropout_rate": _RATE,
+    "encoder.kind": _OneOf(("lstm", "bag_of_words")),
+    "encoder.hidden_size": _SIZE,
+    "encoder.layers": _SIZE,
+    "encoder.bidirectional": ANY,
+    "encoder.pooling": _OneOf(("last", "mean_max")),
+    "encoder.counts": _OneOf(("log", "raw")),
+    "latent.kind": _OneOf(LATENT_KINDS),
+    "latent.dimension": _SIZE,
+    "latent.concentration": _NOT_NEGATIVE,
+    "latent.min_concentration": _NOT_NEGATIVE,
+    "latent.max_concentration": _POSITIVE,
+    "latent.sampler": _OneOf(("transport", "wood")),
+    "latent.unit_variance": ANY,
+    "decoder.kind": _OneOf(("lstm", "bag_of_words")),
+    "decoder.inputless": ANY,
+    "decoder.hidden_size": _SIZE,
+    "decoder.layers": _COUNT,
+    "kl_weight.schedule": _OneOf(("constant", "linear", "sigmoid")),
+    "kl_weight.value": _NOT_NEGATIVE,
+    "kl_weight.linear_epochs": _POSITIVE,
+    "kl_weight.sigmoid_slope": _POSITIVE,
+    "kl_weight.sigmoid_shift": _Number(),
+    "optimizer.name": _OneOf(("sgd", "adam", "adamw")),
+    "optimizer.learning_rate": _POSITIVE,
+    "optimizer.schedule": _OneOf(("constant", "cosine", "plateau")),
+    "optimizer.warmup_steps": _COUNT,
+    "optimizer.final_fraction": _Number(low=0, high=1),
+    "optimizer.plateau_divisor": _Number(low=1, low_open=True),
+    "optimizer.clip_norm": _NOT_NEGATIVE,
+    "optimizer.weight_decay": _NOT_NEGATIVE,
+    "train.batch_size": _SIZE,
+    "train.epochs": _SIZE,
+    "train.steps": _COUNT,
+    "train.nats_per": _OneOf(("example", "token")),
+    "train.samples": _SIZE,
+    "train.log_every": _SIZE,
+    "train.evaluate_every": _COUNT,
+    "train.checkpoint_every": _COUNT,
+    "train.early_stopping": _COUNT,
+    "train.protocol": _OneOf(("honest", "paper")),
+    "evaluation.batch_size": _SIZE,
+    "evaluation.importance_samples": _SIZE,
+    "evaluation.chunk": _SIZE,
+}
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A combination of keys that makes no sense: the key to change, when, and what it may be.
+
+    `allowed` is a format string in which `c` is the configuration.
+    """
+
+    key: str
+    when: Callable[[ConfigDict], bool]
+    allowed: str
+
+
+CONFLICTS = (
+    Conflict(
+        "latent.dimension",
+        lambda c: c.latent.dimension < 2 and c.latent.kind in SPHERICAL_KINDS,
+        ">= 2 with latent.kind={c.latent.kind} (the sphere of R^1 is two points)",
+    ),
+    Conflict(
+        "latent.dimension",
+        lambda c: c.latent.dimension < 2 and not set(c.baselines).isdisjoint(SPHERICAL_KINDS),
+        ">= 2 with baselines={c.baselines!r} (the sphere of R^1 is two points)",
+    ),
+    Conflict(
+        "latent.min_concentration",
+        lambda c: c.latent.min_concentration >= c.latent.max_concentration,
+        "below latent.max_concentration={c.latent.max_concentration!r}",
+    ),
+    Conflict(
+        "latent.concentration",
+        lambda c: (
+            "learned_vmf" in (c.latent.kind, *c.baselines)
+            and not c.latent.min_concentration < c.latent.concentration < c.latent.max_concentration
+        ),
+        "between latent.min_concentration={c.latent.min_concentration!r} and "
+        "latent.max_concentration={c.latent.max_concentration!r}: learned_vmf starts there",
+    ),
+    Conflict(
+        "data.path",
+        lambda c: c.data.name != "kjv" and not c.data.path.strip(),
+        "a folder or zip archive of train, valid and test files with data.name={c.data.name}",
+    ),
+    Conflict(
+        "data.label_classes",
+        lambda c: c.data.name == "kjv" and c.data.label_classes > 0,
+        "0 with data.name=kjv, which has no labels",
+    ),
+    Conflict(
+        "data.test_fraction",
+        lambda c: c.data.name == "kjv" and c.data.valid_fraction + c.data.test_fraction >= 1,
+        "less than 1 together with data.valid_fraction={c.data.valid_fraction!r}",
+    ),
+    Conflict(
+        "label_embedding_size",
+        lambda c: c.label_embedding_size > 0 and c.data.label_classes < 1,
+        "0 unless data.label_classes >= 1 says that there are labels",
+    ),
+    Conflict(
+        "encoder.kind",
+        lambda c: c.data.name == "feat" and c.encoder.kind == "lstm",
+        "bag_of_words with data.name=feat, whose bags of words have no order",
+    ),
+    Conflict(
+        "decoder.kind",
+        lambda c: c.data.name == "feat" and c.decoder.kind == "lstm",
+        "bag_of_words with data.name=feat, whose bags of words have no order",
+    ),
+    Conflict(
+        "condition_on_bag",
+        lambda c: c.condition_on_bag and c.decoder.kind != "lstm",
+        "False with decoder.kind={c.decoder.kind}; only the lstm decoder sees the bag",
+    ),
+    Conflict(
+        "decoder.layers",
+        lambda c: c.decoder.kind == "lstm" and c.decoder.layers < 1,
+        ">= 1 with decoder.kind=lstm",
+    ),
+    Conflict(
+        "decoder.layers",
+        lambda c: c.decoder.kind == "bag_of_words" and c.decoder.layers > 1,
+        "0 or 1 with decoder.kind=bag_of_words",
+    ),
+    Conflict(
+        "optimizer.weight_decay",
+        lambda c: c.optimizer.weight_decay > 0 and c.optimizer.name != "adamw",
+        "0.0 with optimizer.name={c.optimizer.name}; only adamw decays weights",
+    ),
+)
