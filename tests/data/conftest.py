@@ -1,0 +1,94 @@
+"""What the tests of corpora share: a configuration, files on disk, what every corpus promises."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from spherical_vae.config import base_config
+from spherical_vae.data import END_ID, Corpus
+from spherical_vae.errors import UserError
+
+
+@pytest.fixture(scope="session")
+def data_config():
+    """Returns a function that gives `config.data` with some keys changed."""
+
+    def make(name: str, path: object = "", **changes: object) -> ConfigDict:
+        config = base_config().data
+        config.update({"name": name, "path": str(path), **changes})
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_files(tmp_path_factory):
+    """Returns a function that writes files into a new folder or archive and gives its path."""
+
+    def write(files: dict[str, bytes | str], archive: bool = False) -> Path:
+        folder = tmp_path_factory.mktemp("corpus", numbered=True)
+        contents = {k: v.encode() if isinstance(v, str) else v for k, v in files.items()}
+        if not archive:
+            for name, content in contents.items():
+                (folder / name).write_bytes(content)
+            return folder
+        with zipfile.ZipFile(folder / "corpus.zip", "w", zipfile.ZIP_DEFLATED) as handle:
+            for name, content in contents.items():
+                handle.writestr(name, content)
+        return folder / "corpus.zip"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def check_corpus():
+    """Returns a function that asserts everything a corpus promises."""
+
+    def check(corpus: Corpus) -> None:
+        size = len(corpus.vocabulary)
+        assert len(set(corpus.vocabulary.words)) == size
+        assert set(corpus.splits) == {"train", "valid", "test"}
+        assert all(len(line.splitlines()) == 1 for line in corpus.report)
+        occurrences = np.zeros(size, np.int64)
+        for name, split in corpus.splits.items():
+            assert len(split) >= 1
+            assert split.offsets[0] == 0
+            assert split.offsets[-1] == len(split.ids)
+            assert split.lengths.min() >= 1
+            assert split.ids.min() >= 0
+            assert split.ids.max() < size
+            assert (split.labels is None) == (corpus.label_classes == 0)
+            if split.labels is not None:
+                assert set(split.labels.tolist()) <= set(range(corpus.label_classes))
+            if corpus.kind == "sequences":
+                assert split.counts is None
+                assert split.lengths.min() >= 2
+                ends = np.flatnonzero(split.ids == END_ID)
+                np.testing.assert_array_equal(ends, split.offsets[1:] - 1)
+            else:
+                assert split.counts is not None
+                assert split.counts.min() >= 1
+            if name == "train":
+                np.add.at(occurrences, split.ids, 1 if split.counts is None else split.counts)
+        np.testing.assert_array_equal(corpus.vocabulary.train_counts, occurrences)
+        words = occurrences[2:] if corpus.kind == "sequences" else occurrences
+        assert (np.diff(words) <= 0).all()
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def refusal():
+    """Returns a function that gives the one-line message with which a call is refused."""
+
+    def message(call, *arguments) -> str:
+        with pytest.raises(UserError) as caught:
+            call(*arguments)
+        text = str(caught.value)
+        assert len(text.splitlines()) == 1
+        return text
+
+    return message

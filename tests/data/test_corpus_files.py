@@ -1,0 +1,129 @@
+"""Folders, archives and lines: what is found, how bytes become lines, and what is refused."""
+
+import os
+import zipfile
+
+import pytest
+
+from spherical_vae.data.lines import decode_lines
+from spherical_vae.data.sources import open_source, printable
+
+FILES = {"train.txt": "a b\n", "test.txt": "c\n"}
+
+
+@pytest.mark.parametrize("prefix", ["", "ptb/", "deep/er/"])
+def test_archive_reads_as_its_folder_would(write_files, prefix):
+    clutter = {"__MACOSX/ptb/._train.txt": b"\x00", "__MACOSX/train.txt": b"", "._train.txt": b""}
+    archive = write_files({**{prefix + k: v for k, v in FILES.items()}, **clutter}, archive=True)
+    source = open_source(str(archive), "train.txt")
+    assert source.find(["valid.txt", "test.txt"]) == "test.txt"
+    assert source.find(["valid.txt"]) is None
+    assert source.read("train.txt") == b"a b\n"
+    assert source.name == "corpus"
+
+
+def test_nothing_is_unpacked(write_files):
+    archive = write_files(FILES, archive=True)
+    open_source(str(archive), "train.txt").read("train.txt")
+    assert [p.name for p in archive.parent.iterdir()] == ["corpus.zip"]
+
+
+def test_members_that_point_outside_are_only_names(write_files):
+    archive = write_files({"../../train.txt": "a\n"}, archive=True)
+    assert open_source(str(archive), "train.txt").read("train.txt") == b"a\n"
+    assert not (archive.parent.parent.parent / "train.txt").exists()
+
+
+def test_archive_with_two_corpora_is_refused(write_files, refusal):
+    archive = write_files({"one/train.txt": "a", "two/train.txt": "b"}, archive=True)
+    assert "2 folders (one, two)" in refusal(open_source, str(archive), "train.txt")
+
+
+def test_archive_with_a_file_twice_is_refused(write_files, refusal):
+    archive = write_files(FILES, archive=True)
+    with (
+        pytest.warns(UserWarning, match="Duplicate name"),
+        zipfile.ZipFile(archive, "a") as handle,
+    ):
+        handle.writestr("train.txt", "other")
+    assert "twice" in refusal(open_source, str(archive), "train.txt")
+
+
+def test_bomb_is_refused_unread(write_files, refusal):
+    archive = write_files({"train.txt": bytes(2**26 + 1)}, archive=True)
+    source = open_source(str(archive), "train.txt")
+    assert "would unpack" in refusal(source.read, "train.txt")
+
+
+def test_corrupt_archives_are_refused(write_files, refusal):
+    archive = write_files({"train.txt": "word " * 100}, archive=True)
+    content = archive.read_bytes()
+    archive.write_bytes(content[:35] + b"\xff\xff" + content[37:])
+    source = open_source(str(archive), "train.txt")
+    assert "cannot be unpacked" in refusal(source.read, "train.txt")
+    archive.write_bytes(content[: len(content) // 2])
+    assert "neither a folder nor a zip" in refusal(open_source, str(archive), "train.txt")
+
+
+def test_paths_that_are_no_corpus(tmp_path, refusal):
+    (tmp_path / "plain").write_text("text")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "train.txt").mkdir()
+    for path, message in [
+        ("", "config.data.path is empty"),
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path / "plain", "neither a folder nor a zip archive"),
+        (tmp_path / "pipe", "neither a folder nor a zip archive"),
+        (tmp_path, "train.txt is not a regular file"),
+        ("a\0b", "a\\x00b"),
+        ("x" * 5000, "cannot be opened"),
+        ("two\nlines", "two\\nlines"),
+    ]:
+        assert message in refusal(open_source, str(path), "train.txt")
+
+
+def test_pipe_in_a_folder_does_not_block(tmp_path, refusal):
+    os.mkfifo(tmp_path / "train.txt")
+    assert "not a regular file" in refusal(open_source, str(tmp_path), "train.txt")
+
+
+def test_anchor_missing(write_files, refusal):
+    assert "has no train.txt" in refusal(open_source, str(write_files({"x": ""})), "train.txt")
+    archive = write_files({"x": ""}, archive=True)
+    assert "has no train.txt" in refusal(open_source, str(archive), "train.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"a b\nc", ["a b", "c"]),
+        (b"a\r\nb\r\n", ["a", "b"]),
+        (b"a\rb\n", ["a\rb"]),
+        (b"\xef\xbb\xbfa\n", ["a"]),
+        (b"\n\na\n\n", ["", "", "a", ""]),
+        ("a\u2028b\x85c\x0cd\x1ee\n".encode(), ["a\u2028b\x85c\x0cd\x1ee"]),
+    ],
+)
+def test_only_line_feeds_end_a_line(content, lines):
+    assert decode_lines(content, "f") == lines
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "f is empty"),
+        (b"\xef\xbb\xbf", "f is empty"),
+        (b"a\nb\xffc\n", "f, line 2: byte 0xff is not UTF-8"),
+        (b"a\r\n\r\nb\0", "f, line 3: NUL byte"),
+        ("a\n".encode("utf-16"), "f, line 1: NUL byte"),
+        (b"\n\xed\xa0\x80", "f, line 2: byte 0xed"),
+        (b"a\n\xe2\x82", "f, line 2: byte 0xe2"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_with_their_line(refusal, content, message):
+    assert message in refusal(decode_lines, content, "f")
+
+
+def test_printable_stays_on_one_line():
+    assert printable("a\nb\u2028\x1b[2Jé") == "a\\nb\\u2028\\x1b[2Jé"
+    assert printable("x" * 300) == "x" * 200 + "…"
