@@ -1,0 +1,220 @@
+"""Draws from the vMF distribution, exact and with unbiased pathwise derivatives.
+
+Every method draws one number per sample, tan_half = tan(theta / 2) with theta the angle between
+the sample and the mean direction, and takes the rest of the sample from one normal vector. How the
+sample moves with its parameters does not depend on the method:
+
+    dz = (mean_direction - cos(theta) z) (da/dkappa) dkappa
+         + cos(theta) dmean_direction - (z . dmean_direction) mean_direction,
+
+the cosine along its quantiles (`flow_table.py`) and the sphere turned in the plane of
+mean_direction and dmean_direction. Both carry the law to the law of the changed parameters, so
+E[df(z)] is the derivative of E[f(z)], whatever was accepted or rejected on the way.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from spherical_vae.distributions.flow_table import DEVIANCE_RANGE, flow_table
+from spherical_vae.distributions.transport_table import table_range, transport_table
+from spherical_vae.special.chebyshev import evaluate_table
+from spherical_vae.special.concentration import mode
+
+# From here on |v|^2 - (v . mu)^2 is safe: it loses more than one digit with probability < 1e-8.
+_ONE_PASS_DIMENSION = 20
+
+
+class _Tangent(NamedTuple):
+    """A normal vector seen from the mean direction: v = along mu + perpendicular part."""
+
+    along: Array  # v . mu
+    length: Array  # of the perpendicular part, > 0
+    vector: Array  # v where `one pass`, else the perpendicular part scaled to a unit vector
+
+
+def transport_is_exact(dimension: int) -> bool:
+    """Says whether `method="transport"` is rejection-free here; d = 2 and 4 fall back on Wood."""
+    return dimension == 3 or dimension >= 5
+
+
+def _dot(x: Array, y: Array) -> Array:
+    return (x * y).sum(-1)
+
+
+def _split_normal(v: Array, mean_direction: Array) -> _Tangent:
+    dimension = v.shape[-1]
+    smallest = jnp.finfo(v.dtype).tiny ** 0.5
+    if dimension == 2:
+        # The tangent is a sign times mean_direction turned by a right angle.
+        turned = jnp.stack([-mean_direction[..., 1], mean_direction[..., 0]], -1)
+        side = _dot(v, turned)
+        vector = jnp.where(side < 0, -1.0, 1.0)[..., None] * turned
+        return _Tangent(_dot(v, mean_direction), jnp.maximum(jnp.abs(side), smallest), vector)
+    along = _dot(v, mean_direction)
+    if dimension >= _ONE_PASS_DIMENSION:
+        length = jnp.sqrt(jnp.maximum(_dot(v, v) - along * along, smallest))
+        return _Tangent(along, length, v)
+    # Projected twice: the first projection leaves a rounding error along mu which the division by
+    # a short length would magnify.
+    vector = v - along[..., None] * mean_direction
+    vector = vector - _dot(vector, mean_direction)[..., None] * mean_direction
+    length = jnp.maximum(jnp.sqrt(_dot(vector, vector)), smallest)
+    return _Tangent(along, length, vector / length[..., None])
+
+
+def _assemble(tangent: _Tangent, mean_direction: Array, tan_half: Array) -> Array:
+    square = tan_half * tan_half
+    cosine, sine = (1.0 - square) / (1.0 + square), 2.0 * tan_half / (1.0 + square)
+    if mean_direction.shape[-1] >= _ONE_PASS_DIMENSION:
+        scale = sine / tangent.length
+        cosine, sine = cosine - scale * tangent.along, scale
+    return cosine[..., None] * mean_direction + sine[..., None] * tangent.vector
+
+
+def _uniform_tan_half(tangent: _Tangent) -> Array:
+    """Computes tan(theta / 2) of the direction of v itself, which is uniform on the sphere."""
+    norm = jnp.sqrt(tangent.along**2 + tangent.length**2)
+    sum_ = norm + jnp.abs(tangent.along)
+    return jnp.where(tangent.along > 0, tangent.length / sum_, sum_ / tangent.length)
+
+
+def _transport_tan_half(dimension: int, tangent: _Tangent, concentration: Array) -> Array:
+    """Carries the normal variate v . mu to the cosine law along its quantiles."""
+    dtype = tangent.along.dtype
+    if dimension == 3:
+        # The cosine of v is uniform on [-1, 1], and the distribution function is elementary.
+        square = _uniform_tan_half(tangent) ** 2
+        below = square / (1.0 + square)  # P(cosine of a uniform direction is larger)
+        kappa = jnp.broadcast_to(jnp.maximum(concentration, 1e-20), below.shape)
+        gap = -jnp.log1p(below * jnp.expm1(-2.0 * kappa)) / kappa  # 1 - w
+        eps = jnp.finfo(dtype).eps
+        return jnp.sqrt(gap / jnp.maximum(2.0 - gap, eps))
+    w0, w0_gap = mode(dimension, concentration)
+    limit = table_range(dtype.name)
+    t = jnp.clip(tangent.along, -limit, limit)
+    y = evaluate_table(transport_table(dimension, dtype.name), 0.5 + t * (0.5 / limit), w0)
+    scale = jax.lax.rsqrt((dimension - 1) * (1.0 + w0 * w0))
+    at_mode = jnp.sqrt(w0_gap) / (1.0 + w0)
+    return jnp.broadcast_to(at_mode, t.shape) * jnp.exp(-y * jnp.broadcast_to(scale, t.shape))
+
+
+def _wood_tan_half(dimension: int, key: Array, tangent: _Tangent, concentration: Array) -> Array:
+    """Draws from the cosine law by Wood's rejection (1994).
+
+    His proposal is the uniform law moved by w -> (w0 + w) / (1 + w0 w). The first one is the
+    direction of v itself, which costs nothing; later ones are scalars by Ulrich's formula for the
+    symmetric beta law (1984). Only accepted values are returned, however long that takes.
+    """
+    m = dimension - 1
+    w0, w0_gap = mode(dimension, concentration)
+    dtype, shape = w0.dtype, tangent.along.shape
+    at_mode = jnp.broadcast_to(jnp.sqrt(w0_gap) / (1.0 + w0), shape)
+    w0 = jnp.broadcast_to(w0, shape)
+
+    def accepts(key: Array, cosine: Array) -> Array:
+        q = w0 * cosine
+        log_acceptance = m * (q / (1.0 + q) - jnp.log1p(q))
+        return jax.random.uniform(key, shape, dtype) < jnp.exp(log_acceptance)
+
+    def propose(key: Array) -> Array:
+        key_radius, key_angle = jax.random.split(key)
+        angle = jax.random.uniform(key_angle, shape, dtype)
+        cosine = jnp.cos((2.0 * jnp.pi) * angle)
+        if dimension == 2:
+            return cosine
+        # 1 - U, because log 0 would be a proposal at the end of the range.
+        log_uniform = jnp.log1p(-jax.random.uniform(key_radius, shape, dtype))
+        return cosine * jnp.sqrt(-jnp.expm1((2.0 / (dimension - 2)) * log_uniform))
+
+    def unfinished(state: tuple[Array, Array, Array]) -> Array:
+        return ~state[2].all()
+
+    def redraw(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        key, cosine, accepted = state
+        key, key_proposal, key_uniform = jax.random.split(key, 3)
+        proposal = propose(key_proposal)
+        cosine = jnp.where(accepted, cosine, proposal)
+        return key, cosine, accepted | accepts(key_uniform, proposal)
+
+    key_first, key_redraws = jax.random.split(key)
+    square = _uniform_tan_half(tangent) ** 2
+    first = (1.0 - square) / (1.0 + square)
+    # A NaN parameter must end the loop, not spin it.
+    accepted = accepts(key_first, first) | jnp.isnan(w0)
+    _, cosine, _ = jax.lax.while_loop(unfinished, redraw, (key_redraws, first, accepted))
+    tan_half = jnp.sqrt((1.0 - cosine) / jnp.maximum(1.0 + cosine, jnp.finfo(dtype).eps))
+    return at_mode * tan_half
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1))
+def sample_with_tan_half(
+    method: str,
+    sample_shape: tuple[int, ...],
+    key: Array,
+    mean_direction: Array,
+    concentration: Array,
+) -> tuple[Array, Array]:
+    """Draws samples [*sample_shape, *batch, D] and tan(theta / 2) [*sample_shape, *batch].
+
+    Args:
+        method: "transport" or "wood".
+        sample_shape: leading axes of independent draws.
+        key: a typed key.
+        mean_direction: unit vectors [*batch, D].
+        concentration: kappa >= 0, [*batch], same dtype.
+    """
+    dimension = mean_direction.shape[-1]
+    key_normal, key_rejection = jax.random.split(key)
+    shape = (*sample_shape, *mean_direction.shape)
+    mean_direction = jnp.broadcast_to(mean_direction, shape)
+    v = jax.random.normal(key_normal, shape, mean_direction.dtype)
+    tangent = _split_normal(v, mean_direction)
+    if method == "transport" and transport_is_exact(dimension):
+        tan_half = _transport_tan_half(dimension, tangent, concentration)
+    else:
+        tan_half = _wood_tan_half(dimension, key_rejection, tangent, concentration)
+    return _assemble(tangent, mean_direction, tan_half), tan_half
+
+
+@sample_with_tan_half.defjvp
+def _sample_jvp(
+    method: str,
+    sample_shape: tuple[int, ...],
+    primals: tuple[Array, Array, Array],
+    tangents: tuple[Any, Array, Array],
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    _, mean_direction, concentration = primals
+    _, mean_direction_dot, concentration_dot = tangents
+    z, tan_half = sample_with_tan_half(method, sample_shape, *primals)
+    growth = _cosine_flow(z.shape[-1], tan_half, concentration)
+    growth = growth * jnp.broadcast_to(concentration_dot, tan_half.shape)
+    square = tan_half * tan_half
+    cosine = ((1.0 - square) / (1.0 + square))[..., None]
+    mu = jnp.broadcast_to(mean_direction, z.shape)
+    mu_dot = jnp.broadcast_to(mean_direction_dot, z.shape)
+    along = (mu - cosine * z) * growth[..., None]
+    turn = cosine * mu_dot - _dot(z, mu_dot)[..., None] * mu
+    return (z, tan_half), (along + turn, -tan_half * growth)
+
+
+@partial(jax.jit, static_argnums=0)
+def _cosine_flow(dimension: int, tan_half: Array, concentration: Array) -> Array:
+    """Computes da/dkappa, a = atanh of the cosine, at a drawn value (`flow_table.py`)."""
+    m = dimension - 1
+    shape = tan_half.shape
+    w0, w0_gap = mode(dimension, concentration)
+    at_mode = jnp.broadcast_to(jnp.sqrt(w0_gap) / (1.0 + w0), shape)  # tan(theta / 2) at u = 0
+    distance = at_mode - tan_half
+    q = jnp.broadcast_to(w0, shape) * distance * (at_mode + tan_half) / (at_mode**2 + tan_half**2)
+    log_cosh = jnp.log1p(distance**2 / (2.0 * at_mode * tan_half))
+    deviance = 2.0 * m * (log_cosh + jnp.log1p(q) - q / (1.0 + q))
+    r = jnp.sign(distance) * jnp.sqrt(jnp.maximum(deviance, 0.0))
+    x = jnp.clip(0.5 + r * (0.5 / DEVIANCE_RANGE), 0.0, 1.0)
+    factor = evaluate_table(flow_table(dimension, tan_half.dtype.name), x, w0)
+    kappa = jnp.broadcast_to(concentration, shape)
+    return factor / (m + 2.0 * kappa / (1.0 + tan_half**2))
