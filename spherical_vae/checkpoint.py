@@ -3,102 +3,133 @@
 What the state consists of is not known here: a pytree of arrays, and JSON values of the host.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import zlib
+from logging import LogRecord
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jaxtyping import PyTree
 
-from spherical_vae.atomic_file import sync_directory
+from spherical_vae.atomic_file import sync_directory, write_atomically
 from spherical_vae.errors import UserError
 
+# The last file of a checkpoint to be written: what lacks it was cut short and does not count.
+_SEAL = "files.json"
 _TRASH = "trash"
 _DAMAGED = "damaged"
 
 
 class DamagedCheckpointError(UserError):
-    """A checkpoint whose files are missing, cut or altered."""
+    """A checkpoint whose files are missing, cut or altered.
+
+    Attributes:
+      damage: which checkpoint, and what is wrong with it.
+    """
+
+    def __init__(self, damage: str):
+        super().__init__(
+            f"{damage}; to go on without it, remove that folder and start again: the checkpoint "
+            "before it is taken, or else the beginning"
+        )
+        self.damage = damage
 
 
 class CheckpointStore:
     """The checkpoints of one run; keeps the latest and the one that `best_step` names.
 
-    A checkpoint is written beside the others, made durable, and only then are those removed that
-    are neither the latest nor the best. A save that is cut short leaves what was there before.
-    With each array goes a checksum, so that damage is found rather than trained on.
+    A checkpoint is written beside the others, made durable, sealed with the checksums of its files,
+    and only then are those removed that are neither the latest nor the best. A save that is cut
+    short leaves what was there before. The checksums are needed: an altered byte of an array can
+    pass through Orbax unnoticed.
 
     Args:
       directory: where they lie, one folder a step.
       read_only: for looking at a run that may be in training: nothing is written, moved or removed.
 
     Raises:
-      UserError: the directory cannot be made.
+      UserError: the directory cannot be written.
     """
 
     def __init__(self, directory: str | os.PathLike[str], read_only: bool = False):
-        # Orbax takes a third of a second to import; commands that read a config need none of it.
+        # Orbax takes a third of a second to import; commands that only read a config need none.
         import orbax.checkpoint as ocp
 
+        _silence_orbax()
         self._ocp = ocp
         self._directory = Path(directory).absolute()
         self._read_only = read_only
+        self._verified: set[int] = set()
         options = ocp.CheckpointManagerOptions(
-            create=not read_only,
-            cleanup_tmp_directories=not read_only,
+            create=False,
             enable_async_checkpointing=False,
             # A rename is atomic, removing a folder is not: what is removed is renamed first.
-            todelete_subdir=None if read_only else _TRASH,
+            todelete_subdir=_TRASH,
         )
         try:
+            if not read_only:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                self._remove_leftovers()
             self._manager = ocp.CheckpointManager(
                 self._directory, options=options, item_names=("state", "host")
             )
-            if not read_only:
-                self._empty_trash()
         except OSError as error:
-            raise UserError(f"{directory}: cannot hold checkpoints ({error})") from error
+            raise UserError(f"{directory}: cannot hold checkpoints ({error.strerror})") from error
 
     def save(self, step: int, state: PyTree[Any], host_state: dict[str, Any]) -> None:
         """Writes a checkpoint and returns once it is durable.
 
         Args:
-          step: training steps taken; must be past every step that is kept.
-          state: a pytree of jax arrays, without typed PRNG keys.
+          step: training steps taken; past every step that is kept.
+          state: a pytree of jax arrays, at least one, without typed PRNG keys.
           host_state: JSON values (tuples come back as lists); `best_step`, if there is one, names
             the checkpoint that is kept beside the latest.
 
         Raises:
           UserError: it could not be written; the earlier checkpoints are as they were.
+          ValueError: `step` is not past the latest.
         """
+        latest = self.latest_step()
+        if latest is not None and step <= latest:
+            raise ValueError(f"step {step} is not past the latest checkpoint, step {latest}")
         args = self._ocp.args
-        host: dict[str, Any] = {"host_state": host_state, "arrays": _describe(state)}
-        host["checksum"] = _checksum_json(host)
+        leaves = _named_leaves(state)
+        host = {"host_state": host_state, "arrays": _describe(leaves)}
+        json.dumps(host)  # What is no JSON is the caller's mistake, not the disk's.
+        # Orbax refuses arrays without elements, which models without a latent have.
+        filled = {name: leaf for name, leaf in leaves.items() if leaf.size}
         try:
             self._manager.save(
                 step,
-                args=args.Composite(state=args.StandardSave(state), host=args.JsonSave(host)),
+                args=args.Composite(state=args.StandardSave(filled), host=args.JsonSave(host)),
             )
-            self._sync(step)
+            self._seal(step)
+        # TensorStore reports a full disk as a ValueError.
         except (OSError, ValueError) as error:
+            self._give_up(step)
             raise UserError(
                 f"{self._directory / str(step)}: the checkpoint could not be written "
-                f"({_first_line(error)}); earlier checkpoints are as they were: free some space "
-                "and start the command again"
+                f"({_summary(error)}); the earlier ones are as they were: make room and start the "
+                "same command again"
             ) from error
+        self._verified.add(step)
         for old in self.steps():
             if old not in (step, host_state.get("best_step")):
                 self._manager.delete(old)
-        self._empty_trash()
+                self._verified.discard(old)
+        shutil.rmtree(self._directory / _TRASH, ignore_errors=True)
 
     def steps(self) -> list[int]:
         """Returns the steps of the finished checkpoints, in order."""
-        return sorted(self._manager.all_steps())
+        seals = self._directory.glob(f"*/{_SEAL}")
+        return sorted(int(seal.parent.name) for seal in seals if seal.parent.name.isdecimal())
 
     def latest_step(self) -> int | None:
         """Returns the step of the latest finished checkpoint, or None."""
@@ -108,7 +139,8 @@ class CheckpointStore:
         """Returns the host state saved at `step`.
 
         Raises:
-          UserError: there is no such checkpoint, or it is damaged.
+          UserError: there is no such checkpoint.
+          DamagedCheckpointError: its files are not what was written; a `UserError` too.
         """
         return self._read_host(step)["host_state"]
 
@@ -121,22 +153,22 @@ class CheckpointStore:
             dtypes; their shardings are those of the result.
 
         Raises:
-          UserError: there is no such checkpoint, it is damaged, or it is of another model.
+          UserError: there is no such checkpoint, or it is of another model.
+          DamagedCheckpointError: its files are not what was written; a `UserError` too.
         """
         saved = self._read_host(step)["arrays"]
-        abstract_state = jax.tree.map(_abstract_leaf, abstract_state)
-        _refuse_other_structure(self._directory / str(step), saved, abstract_state)
+        leaves = _named_leaves(abstract_state)
+        _refuse_other_structure(self._directory / str(step), saved, _describe(leaves))
+        abstract = {name: _abstract_leaf(leaf) for name, leaf in leaves.items()}
+        filled = {name: leaf for name, leaf in abstract.items() if leaf.size}
         args = self._ocp.args
-        try:
-            state = self._manager.restore(
-                step, args=args.Composite(state=args.StandardRestore(abstract_state))
-            ).state
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise self._damaged(step, _first_line(error)) from error
-        for name, entry in _describe(state).items():
-            if entry["checksum"] != saved[name]["checksum"]:
-                raise self._damaged(step, f"{name} is not what was saved")
-        return state
+        restored = self._manager.restore(
+            step, args=args.Composite(state=args.StandardRestore(filled))
+        ).state
+        arrays = [
+            restored[name] if name in restored else _zeros(leaf) for name, leaf in abstract.items()
+        ]
+        return jax.tree.unflatten(jax.tree.structure(abstract_state), arrays)
 
     def restore_latest(
         self, abstract_state: PyTree[Any]
@@ -144,22 +176,23 @@ class CheckpointStore:
         """Returns step, state and host state of the latest checkpoint that is whole.
 
         A damaged checkpoint is reported on standard error and moved aside, and the one before it is
-        taken: training is a function of the state, so that only time is lost.
+        taken: what follows is a function of the state, so that only time is lost.
 
         Args:
           abstract_state: as for `restore`.
 
         Raises:
-          UserError: checkpoints are there but all are damaged, or they are of another model.
+          UserError: the checkpoint is of another model.
+          DamagedCheckpointError: there are checkpoints, but not one is whole.
         """
         steps = self.steps()
-        for index, step in enumerate(reversed(steps), start=1):
+        for step in reversed(steps):
             try:
                 return step, self.restore(step, abstract_state), self.restore_host(step)
             except DamagedCheckpointError as error:
-                if index == len(steps):
+                if step == steps[0]:
                     raise
-                print(f"warning: {error}; taking an earlier one", file=sys.stderr)
+                print(f"warning: {error.damage}; going on from the one before", file=sys.stderr)
                 self._set_aside(step)
         return None
 
@@ -170,99 +203,124 @@ class CheckpointStore:
     def _read_host(self, step: int) -> dict[str, Any]:
         if step not in self.steps():
             raise UserError(
-                f"{self._directory}: there is no checkpoint of step {step}, only {self.steps()}"
+                f"{self._directory}: there is no checkpoint of step {step}, only of {self.steps()}"
             )
+        self._verify(step)
         args = self._ocp.args
-        try:
-            host = self._manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
-            checksum = host.pop("checksum")
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise self._damaged(step, _first_line(error)) from error
-        if checksum != _checksum_json(host):
-            raise self._damaged(step, "its host state is not what was saved")
-        return host
+        return self._manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
 
-    def _damaged(self, step: int, reason: str) -> DamagedCheckpointError:
-        return DamagedCheckpointError(
-            f"{self._directory / str(step)}: this checkpoint is damaged ({reason}); remove that "
-            "folder and start again, which resumes from an earlier checkpoint or from the start"
-        )
+    def _seal(self, step: int) -> None:
+        """Makes a written checkpoint durable, then records what its files are."""
+        folder = self._directory / str(step)
+        checksums = {}
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            checksums[str(file.relative_to(folder))] = zlib.crc32(file.read_bytes())
+            _sync_file(file)
+        for path in folder.rglob("*"):
+            if path.is_dir():
+                sync_directory(path)
+        sync_directory(self._directory)
+        write_atomically(folder / _SEAL, json.dumps(checksums))
+
+    def _verify(self, step: int) -> None:
+        """Compares the files of a checkpoint with its seal, once for each store."""
+        if step in self._verified:
+            return
+        folder = self._directory / str(step)
+        name = _SEAL
+        try:
+            checksums = json.loads((folder / _SEAL).read_bytes())
+            for name, checksum in checksums.items():
+                if zlib.crc32((folder / name).read_bytes()) != checksum:
+                    raise ValueError("altered")
+        except (OSError, ValueError, AttributeError) as error:
+            reason = "missing" if isinstance(error, FileNotFoundError) else "altered or cut"
+            raise DamagedCheckpointError(
+                f"{folder}: this checkpoint is damaged ({name} is {reason})"
+            ) from error
+        self._verified.add(step)
 
     def _set_aside(self, step: int) -> None:
         if self._read_only:
             return
-        aside = self._directory / _DAMAGED
-        aside.mkdir(exist_ok=True)
-        target = aside / str(step)
+        target = self._directory / _DAMAGED / str(step)
         shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(exist_ok=True)
         (self._directory / str(step)).rename(target)
         self._manager.reload()
 
-    def _empty_trash(self) -> None:
-        shutil.rmtree(self._directory / _TRASH, ignore_errors=True)
+    def _give_up(self, step: int) -> None:
+        # The disk may be too full even for this; the next start tries again.
+        with contextlib.suppress(OSError):
+            self._remove_leftovers()
+            self._manager.reload()
 
-    def _sync(self, step: int) -> None:
-        for folder, _, files in os.walk(self._directory / str(step)):
-            for name in files:
-                descriptor = os.open(Path(folder) / name, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-            sync_directory(Path(folder))
-        sync_directory(self._directory)
+    def _remove_leftovers(self) -> None:
+        """Removes what was being written or removed when a process died."""
+        for path in self._directory.iterdir():
+            unsealed = path.name.isdecimal() and not (path / _SEAL).exists()
+            if path.is_dir() and (unsealed or path.name == _TRASH or "-tmp" in path.name):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _silence_orbax() -> None:
+    """Drops what Orbax logs: its failures reach us as exceptions and are told in one line.
+
+    It logs tracebacks of them too, from threads of its own that may outlive the call.
+    """
+    logger = logging.get_absl_logger()
+    if _is_not_from_orbax not in logger.filters:
+        logger.addFilter(_is_not_from_orbax)
+
+
+def _is_not_from_orbax(record: LogRecord) -> bool:
+    return "orbax" not in Path(record.pathname).parts
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _abstract_leaf(leaf: Any) -> jax.ShapeDtypeStruct:
-    sharding = getattr(leaf, "sharding", None)
-    if sharding is None:
-        # Without one, Orbax would take the sharding from the file, which another machine wrote.
-        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    # Without a sharding, Orbax would take that of the file, which another machine may have written.
+    default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    sharding = getattr(leaf, "sharding", None) or default
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _describe(state: PyTree[Any]) -> dict[str, dict[str, Any]]:
-    """Returns shape, dtype and checksum of each array of `state` by its path."""
+def _zeros(abstract: jax.ShapeDtypeStruct) -> jax.Array:
+    return jax.device_put(np.zeros(abstract.shape, abstract.dtype), abstract.sharding)
+
+
+def _named_leaves(state: PyTree[Any]) -> dict[str, Any]:
+    """Returns the arrays of `state` by path, as in `params.encoder.kernel`, in the leaves' order."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
-    return {
-        jax.tree_util.keystr(path): {
-            "shape": list(leaf.shape),
-            "dtype": str(leaf.dtype),
-            "checksum": _checksum(leaf),
-        }
-        for path, leaf in leaves
-    }
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    if len(named) != len(leaves):
+        raise ValueError("two arrays of the state have the same path")
+    return named
 
 
-def _checksum(leaf: Any) -> int | None:
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return None
-    # What lies on other hosts cannot be seen from here, unless this host has a copy.
-    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-        return None
-    return zlib.crc32(np.ascontiguousarray(leaf).tobytes())
+def _describe(leaves: dict[str, Any]) -> dict[str, str]:
+    """Returns dtype and shape of each array."""
+    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves.items()}
 
 
-def _checksum_json(content: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
-
-
-def _refuse_other_structure(
-    path: Path, saved: dict[str, dict[str, Any]], abstract_state: PyTree[Any]
-) -> None:
-    wanted = _describe(abstract_state)
+def _refuse_other_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) -> None:
     for name in saved | wanted:
-        old, new = (
-            f"{e['dtype']}{e['shape']}" if e else "absent"
-            for e in (saved.get(name), wanted.get(name))
-        )
+        old, new = saved.get(name, "absent"), wanted.get(name, "absent")
         if old != new:
             raise UserError(
-                f"{path}: this checkpoint is of another model: state{name} is {old} there and "
+                f"{path}: this checkpoint is of another model: {name} is {old} there and "
                 f"{new} here; use the configuration that it was trained with, or another --workdir"
             )
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+def _summary(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # TensorStore puts the whole storage specification in front of what the system said.
+    return lines[0] if len(lines[0]) < 200 else f"{lines[0][:60]} ... {lines[0][-120:]}"

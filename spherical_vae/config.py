@@ -44,8 +44,8 @@ def base_config() -> ConfigDict:
     config.latent = ConfigDict()
     config.latent.kind = "vmf"  # none | gaussian | vmf | learned_vmf
     config.latent.dimension = 16
-    config.latent.concentration = 40.0  # vmf
-    config.latent.min_concentration = 1.0  # learned_vmf
+    config.latent.concentration = 40.0  # vmf, the same for every example
+    config.latent.min_concentration = 1.0  # learned_vmf; it starts at `concentration`
     config.latent.max_concentration = 1000.0  # learned_vmf
     config.latent.sampler = "transport"  # transport | wood
     config.latent.unit_variance = True  # the decoder sees sqrt(d) z, whose prior variance is 1
@@ -70,13 +70,14 @@ def base_config() -> ConfigDict:
     config.optimizer.warmup_steps = 0
     config.optimizer.final_fraction = 0.05  # cosine: last learning rate over the first
     config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever dev does not improve
-    config.optimizer.clip_norm = 1.0  # global norm of the gradient of the mean over examples
+    config.optimizer.clip_norm = 1.0  # of the gradient's global norm; 0: off
     config.optimizer.weight_decay = 0.0  # adamw
 
     config.train = ConfigDict()
     config.train.batch_size = 64
     config.train.epochs = 1
     config.train.steps = 0  # 0: as many as `epochs` need; otherwise the exact number
+    config.train.nats_per = "example"  # example | token: what the gradient is the mean over
     config.train.samples = 1  # draws of z per example in the training objective
     config.train.log_every = 20  # steps
     config.train.evaluate_every = 0  # steps; 0: at the end of each epoch

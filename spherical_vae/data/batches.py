@@ -8,7 +8,13 @@ from spherical_vae.data.buckets import bucket_boundaries
 from spherical_vae.data.corpus import Batch, Split
 from spherical_vae.data.shuffling import EPOCH, shuffled
 
-__all__ = ["batches_per_epoch", "bucket_boundaries", "epoch_batches", "evaluation_batches"]
+__all__ = [
+    "batches_per_epoch",
+    "bucket_boundaries",
+    "epoch_batches",
+    "evaluation_batches",
+    "gather_batch",
+]
 
 
 def batches_per_epoch(examples: int, batch_size: int) -> int:
@@ -56,7 +62,7 @@ def epoch_batches(
         waiting = waiting[full:]
     plan = _rows(np.concatenate([*ready, waiting]), batch_size)
     for row in shuffled(len(plan), seed, EPOCH, epoch, 1)[start:]:
-        yield _batch(split, plan[row], boundaries)
+        yield gather_batch(split, plan[row], boundaries)
 
 
 def evaluation_batches(split: Split, batch_size: int, boundaries: Sequence[int]) -> Iterator[Batch]:
@@ -75,7 +81,7 @@ def evaluation_batches(split: Split, batch_size: int, boundaries: Sequence[int])
     """
     _buckets(split.lengths, boundaries)
     for rows in _rows(np.argsort(split.lengths, kind="stable"), batch_size):
-        yield _batch(split, rows, boundaries)
+        yield gather_batch(split, rows, boundaries)
 
 
 def _buckets(lengths: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:
@@ -92,7 +98,14 @@ def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
     return plan.reshape(-1, batch_size)
 
 
-def _batch(split: Split, index: np.ndarray, boundaries: Sequence[int]) -> Batch:
+def gather_batch(split: Split, index: np.ndarray, boundaries: Sequence[int]) -> Batch:
+    """Returns chosen examples of a split as one padded batch.
+
+    Args:
+      split: the examples.
+      index: `[B]` positions in the split; -1 for a row that only fills the batch.
+      boundaries: increasing padded lengths; the first that holds every chosen example is taken.
+    """
     real = index >= 0
     begin = np.where(real, split.offsets[index], 0)
     lengths = np.where(real, split.offsets[index + 1] - begin, 0)

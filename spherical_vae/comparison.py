@@ -1,0 +1,149 @@
+"""The main job: the same model with each kind of latent, equal in size and steps, in one table."""
+
+import copy
+import sys
+import time
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from spherical_vae.data.corpus import Corpus
+from spherical_vae.evaluation import Evaluator
+from spherical_vae.keys import Purpose, root_key
+from spherical_vae.loop import Trainer
+from spherical_vae.metrics import ExampleNats, perplexity
+from spherical_vae.run_directory import RunDirectory, open_run
+from spherical_vae.texts import interpolation_texts, prior_texts
+from spherical_vae.trained import TrainedModel
+from spherical_vae.unigram import unigram_nats
+
+LABELS = {
+    "none": "RNNLM",
+    "gaussian": "Gaussian",
+    "vmf": "vMF",
+    "learned_vmf": "vMF, learned kappa",
+}
+PRIOR_SAMPLES = 5
+INTERPOLATION_POINTS = 7
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of the table."""
+
+    label: str
+    tokens_seen: int
+    nats: ExampleNats
+
+
+def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
+    """Trains the baselines and the model, measures all on test, and writes samples.
+
+    Args:
+      config: whole and validated; `baselines` names the other kinds of latent.
+      corpus: to train on.
+      run: where the model lives; the baselines live below it, each a run of its own.
+
+    Returns:
+      What the main job prints.
+    """
+    begun = time.monotonic()
+    rows = [unigram_row(corpus)]
+    for kind in config.baselines:
+        baseline = baseline_config(config, kind)
+        with open_run(run.path / "baselines" / kind, baseline) as directory:
+            rows.append(_train_and_measure(baseline, corpus, directory)[0])
+    row, trained = _train_and_measure(config, corpus, run)
+    rows.append(row)
+    seconds = time.monotonic() - begun
+    samples = config.evaluation.importance_samples
+    lines = [
+        "",
+        f"{corpus.name}, test: {len(row.nats.tokens)} examples, {row.nats.tokens.sum()} tokens; "
+        f"nats per example; IW: importance-weighted bound, {samples} draws; seed {config.seed}",
+        *table(rows),
+        "",
+        *(difference(row, other) for other in rows[:-1]),
+        "",
+        *_texts(trained),
+        f"{seconds:.0f} s for training, evaluation and text; the run is in {run.path}",
+    ]
+    return "\n".join(lines)
+
+
+def baseline_config(config: ConfigDict, kind: str) -> ConfigDict:
+    """Returns the configuration with another kind of latent and nothing else changed."""
+    baseline = copy.deepcopy(config)
+    with baseline.unlocked():
+        baseline.latent.kind = kind
+        baseline.baselines = ()
+        baseline.name = f"{config.name}-{kind}"
+    return baseline
+
+
+def unigram_row(corpus: Corpus) -> Row:
+    """Returns the row of the unigram model on test; its likelihood is exact."""
+    nats = unigram_nats(corpus, "test")
+    split = corpus.splits["test"]
+    tokens = (
+        split.lengths if split.counts is None else np.add.reduceat(split.counts, split.offsets[:-1])
+    )
+    exact = ExampleNats(nats, np.zeros_like(nats), nats, tokens, tokens.astype(np.float64))
+    return Row("unigram", corpus.splits["train"].tokens, exact)
+
+
+def _train_and_measure(
+    config: ConfigDict, corpus: Corpus, run: RunDirectory
+) -> tuple[Row, TrainedModel]:
+    trained = Trainer(config, corpus, run).train()
+    print(f"{config.name}: measuring test", file=sys.stderr)
+    nats = Evaluator(trained.model, config, corpus).nats(
+        trained.params, "test", root_key(0, Purpose.EVALUATE), importance_weighted=True
+    )
+    return Row(LABELS[config.latent.kind], trained.tokens_seen, nats), trained
+
+
+def table(rows: list[Row]) -> list[str]:
+    """Returns the table, a line each; perplexities are those of the importance-weighted bound."""
+    lines = [
+        f"{'model':20s}{'tokens seen':>12s}{'recon':>9s}{'KL':>8s}{'ELBO':>9s}{'IW':>9s}{'PPL':>9s}"
+    ]
+    for row in rows:
+        nats = row.nats
+        assert nats.iw_nll_nats is not None
+        lines.append(
+            f"{row.label:20s}{row.tokens_seen:12d}{nats.reconstruction_nats.mean():9.2f}"
+            f"{nats.kl_nats.mean():8.2f}{nats.nll_nats.mean():9.2f}{nats.iw_nll_nats.mean():9.2f}"
+            f"{perplexity(nats.iw_nll_nats, nats.tokens):9.1f}"
+        )
+    return lines
+
+
+def difference(row: Row, other: Row) -> str:
+    """Returns the paired difference of two models over test, with its standard error."""
+    assert row.nats.iw_nll_nats is not None
+    assert other.nats.iw_nll_nats is not None
+    gains = other.nats.iw_nll_nats - row.nats.iw_nll_nats
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    return (
+        f"{row.label} against {other.label}: {gains.mean():+.2f} nats per example in its favour, "
+        f"standard error {error:.2f} (paired, IW)"
+    )
+
+
+def _texts(trained: TrainedModel) -> list[str]:
+    if trained.config.condition_on_bag:
+        return ["no samples: the decoder needs the bag of words of a given sentence"]
+    key = root_key(trained.config.seed, Purpose.GENERATE)
+    key_prior, key_walk = jax.random.split(key)
+    samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, jnp.float32(1.0), label=0)
+    walk = interpolation_texts(trained, key_walk, INTERPOLATION_POINTS, jnp.float32(0.0))
+    return [
+        "from the prior:",
+        *(f"  {text}" for text in samples),
+        "from one example of test to another, likeliest words on the way:",
+        *(f"  {text}" for text in walk),
+    ]

@@ -1,0 +1,24 @@
+"""Decoders map latents to words: `(z [S, B, D], conditions [B, C], batch) -> log p(x|z) [S, B]`.
+
+They know nothing of where z comes from or what the conditions mean. A new decoder is a new file and
+a line in `build_decoder`.
+"""
+
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from spherical_vae.decoders.bag_of_words import BagOfWordsDecoder
+from spherical_vae.decoders.lstm import LSTMDecoder
+
+
+def build_decoder(config: ConfigDict, vocabulary_size: int) -> nn.Module:
+    """Returns the decoder that `config.decoder` describes (already validated)."""
+    settings = config.decoder
+    match settings.kind:
+        case "lstm":
+            return LSTMDecoder(
+                settings.hidden_size, settings.layers, settings.inputless, vocabulary_size
+            )
+        case "bag_of_words":
+            return BagOfWordsDecoder(settings.hidden_size, settings.layers, vocabulary_size)
+    raise ValueError(f"no decoder of kind {settings.kind!r}")

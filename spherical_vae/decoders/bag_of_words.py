@@ -1,0 +1,62 @@
+"""The document decoder of NVDM: every token drawn independently from softmax(f(z))."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from spherical_vae.data.corpus import Batch
+from spherical_vae.layers import Dropout, dense
+
+
+class BagOfWordsDecoder(nn.Module):
+    """z and the conditions -> (hidden, tanh) -> softmax over the vocabulary.
+
+    Attributes:
+      hidden_size: size of the hidden layer.
+      layers: number of hidden layers, 0 or 1.
+      vocabulary_size: V.
+    """
+
+    hidden_size: int
+    layers: int
+    vocabulary_size: int
+
+    @nn.compact
+    def word_log_probs(
+        self,
+        z: Float[Array, "S B D"],
+        conditions: Float[Array, "B C"],
+        dropout_rate: Float[Array, ""] | None = None,
+    ) -> Float[Array, "S B V"]:
+        """Returns the log probability of each word at any place of the document."""
+        hidden = with_conditions(z, conditions)
+        for i in range(self.layers):
+            hidden = jnp.tanh(dense(self.hidden_size, name=f"hidden_{i}")(hidden))
+        # On the hidden layer, not on the logits as in the authors' code: dropped logits would be 0,
+        # neither likely nor unlikely, and the noise would act on the normaliser.
+        hidden = Dropout(name="hidden_dropout")(hidden, dropout_rate)
+        return jax.nn.log_softmax(dense(self.vocabulary_size, name="words")(hidden))
+
+    def __call__(
+        self,
+        z: Float[Array, "S B D"],
+        conditions: Float[Array, "B C"],
+        batch: Batch,
+        embeddings: Float[Array, "V E"] | None,
+        dropout_rate: Float[Array, ""] | None = None,
+    ) -> Float[Array, "S B"]:
+        """Returns log p(x|z) in nats: the sum over tokens, without the multinomial coefficient."""
+        del embeddings
+        log_probs = self.word_log_probs(z, conditions, dropout_rate)
+        ids = jnp.broadcast_to(batch.ids[None], (z.shape[0], *batch.ids.shape))
+        words = jnp.take_along_axis(log_probs, ids, axis=2)  # [S, B, T]
+        return (words * batch.counts[None]).sum(axis=2)
+
+
+def with_conditions(
+    z: Float[Array, "S B D"], conditions: Float[Array, "B C"]
+) -> Float[Array, "S B F"]:
+    """Appends the conditions of each example to all of its draws."""
+    repeated = jnp.broadcast_to(conditions[None], (z.shape[0], *conditions.shape))
+    return jnp.concatenate([z, repeated], axis=2)

@@ -1,0 +1,125 @@
+"""The sentence decoder: an LSTM started by z and fed z at every step, with the last word or not."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from spherical_vae.data.corpus import END_ID, Batch
+from spherical_vae.decoders.bag_of_words import with_conditions
+from spherical_vae.layers import Dropout, LSTMLayer, State, dense
+
+# Logits of more entries than this are formed a step at a time: 256 MiB in float32.
+MAX_LOGITS = 2**26
+
+
+class LSTMDecoder(nn.Module):
+    """p(x|z) = product over t of p(x_t | x_<t, z), or of p(x_t | z) if inputless.
+
+    Attributes:
+      hidden_size: H.
+      layers: number of stacked layers, each started by z through maps of its own.
+      inputless: whether the previous word is withheld. A constant input (the authors feed the
+        unknown word) is absorbed by the biases.
+      vocabulary_size: V.
+    """
+
+    hidden_size: int
+    layers: int
+    inputless: bool
+    vocabulary_size: int
+
+    def setup(self) -> None:
+        """Declares the layers, the maps from z to their first states, and the softmax."""
+        self.cells = [LSTMLayer(self.hidden_size, name=f"layer_{i}") for i in range(self.layers)]
+        self.starts = [dense(2 * self.hidden_size, name=f"start_{i}") for i in range(self.layers)]
+        self.words = dense(self.vocabulary_size, name="words")
+        self.embedding_dropout = Dropout()
+        self.output_dropout = Dropout()
+
+    def __call__(
+        self,
+        z: Float[Array, "S B D"],
+        conditions: Float[Array, "B C"],
+        batch: Batch,
+        embeddings: Float[Array, "V E"] | None,
+        dropout_rate: Float[Array, ""] | None = None,
+    ) -> Float[Array, "S B"]:
+        """Returns log p(x|z) in nats, the end mark included.
+
+        Args:
+          z: draws, all decoded as one batch of S * B rows.
+          conditions: fed at every step beside z; C may be 0.
+          batch: the sentences to score.
+          embeddings: the shared word embeddings; not used if inputless.
+          dropout_rate: of embeddings and of the states before the softmax; None in evaluation.
+        """
+        samples, rows, _ = z.shape
+        steps = batch.ids.shape[1]
+        constant = with_conditions(z, conditions).reshape(samples * rows, -1)
+        inputs = None
+        if not self.inputless:
+            previous = jnp.roll(batch.ids, 1, axis=1).at[:, 0].set(END_ID)  # [B, T]
+            inputs = self.embedding_dropout(embeddings[previous.T], dropout_rate)  # [T, B, E]
+            inputs = jnp.tile(inputs, (1, samples, 1))  # [T, S * B, E]
+        for layer, state in zip(self.cells, self.start(z), strict=True):
+            _, inputs = layer(inputs, constant, state, steps)
+        hidden = self.output_dropout(inputs, dropout_rate)  # [T, S * B, H]
+        scores = self._score(hidden, jnp.tile(batch.ids.T, (1, samples)))  # [T, S * B]
+        mask = jnp.tile(batch.counts.T, (1, samples))
+        return (scores * mask).sum(axis=0).reshape(samples, rows)
+
+    def start(self, z: Float[Array, "S B D"]) -> list[State]:
+        """Returns the state of each layer before the first word, `S * B` rows."""
+        flat = z.reshape(z.shape[0] * z.shape[1], -1)
+        return [tuple(jnp.split(start(flat), 2, axis=1)) for start in self.starts]
+
+    def step(
+        self,
+        states: list[State],
+        z: Float[Array, "N D"],
+        conditions: Float[Array, "N C"],
+        previous: Int[Array, " N"],
+        embeddings: Float[Array, "V E"] | None,
+    ) -> tuple[list[State], Float[Array, "N V"]]:
+        """Advances by one word.
+
+        Args:
+          states: of each layer.
+          z: as given to `start`.
+          conditions: as in scoring.
+          previous: the last word; the end mark before the first. Not looked at if inputless.
+          embeddings: the shared word embeddings.
+
+        Returns:
+          The next states, and the logits of the next word.
+        """
+        constant = jnp.concatenate([z, conditions], axis=1)
+        inputs = None if self.inputless else embeddings[previous][None]
+        following = []
+        for layer, state in zip(self.cells, states, strict=True):
+            state, inputs = layer(inputs, constant, state, 1)
+            following.append(state)
+        return following, self.words(inputs[0])
+
+    def _score(
+        self, hidden: Float[Array, "T N H"], targets: Int[Array, "T N"]
+    ) -> Float[Array, "T N"]:
+        if math.prod(targets.shape) * self.vocabulary_size <= MAX_LOGITS:
+            return target_log_probs(self.words(hidden), targets)
+        weights = self.words.variables["params"]
+
+        def score(step: tuple[Array, Array]) -> Array:
+            return target_log_probs(step[0] @ weights["kernel"] + weights["bias"][None], step[1])
+
+        return jax.lax.map(jax.checkpoint(score), (hidden, targets))
+
+
+def target_log_probs(
+    logits: Float[Array, "*shape V"], targets: Int[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Returns log softmax(logits) at the targets without forming it elsewhere."""
+    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    return chosen - jax.nn.logsumexp(logits, axis=-1)

@@ -1,0 +1,55 @@
+"""`python -m spherical_vae.evaluate`: the bounds of a trained model on a split, as JSON or text."""
+
+import json
+import sys
+
+from absl import flags
+
+from spherical_vae.command_line import run
+from spherical_vae.errors import UserError
+
+WORKDIR = flags.DEFINE_string("workdir", None, "the run to evaluate", required=True)
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "what to evaluate on")
+SAMPLES = flags.DEFINE_integer(
+    "importance_samples", None, "draws of the bound; default: as configured", lower_bound=1
+)
+PROTOCOL = flags.DEFINE_enum(
+    "protocol", "honest", ["honest", "paper"], "paper: as the authors' code, no valid bound"
+)
+JSON = flags.DEFINE_bool("json", False, "print one JSON object")
+SEED = flags.DEFINE_integer("seed", 0, "of the draws", lower_bound=0, upper_bound=2**32 - 1)
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates the best checkpoint of a run."""
+    del argv
+    from spherical_vae.evaluation import Evaluator
+    from spherical_vae.keys import Purpose, root_key
+    from spherical_vae.trained import load_trained
+
+    trained = load_trained(WORKDIR.value)
+    if SPLIT.value not in trained.corpus.splits:
+        raise UserError(f"--split={SPLIT.value}: the corpus has {', '.join(trained.corpus.splits)}")
+    with trained.config.unlocked():
+        if SAMPLES.value is not None:
+            trained.config.evaluation.importance_samples = SAMPLES.value
+    for line in trained.corpus.report:
+        print(line, file=sys.stderr)
+    print(f"evaluating step {trained.step} of {WORKDIR.value}", file=sys.stderr)
+    evaluator = Evaluator(trained.model, trained.config, trained.corpus)
+    result, _ = evaluator.report(
+        trained.params,
+        SPLIT.value,
+        root_key(SEED.value, Purpose.EVALUATE),
+        protocol=PROTOCOL.value,
+    )
+    result |= {"step": trained.step, "seed": SEED.value}
+    if JSON.value:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name:34s} {value:.4f}" if isinstance(value, float) else f"{name:34s} {value}")
+
+
+if __name__ == "__main__":
+    run(main)

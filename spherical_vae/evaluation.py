@@ -1,0 +1,224 @@
+"""Measures a trained model on a split: bounds, and how much of x the latent carries."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from ml_collections import ConfigDict
+
+from spherical_vae import metrics
+from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
+from spherical_vae.data.corpus import Batch, Corpus, Split
+from spherical_vae.latents import Posterior, latent_dimension
+from spherical_vae.metrics import ExampleNats
+from spherical_vae.objectives import elbo_terms, importance_weighted_nats
+from spherical_vae.vae import VAE
+
+# Rows of the table of log q(z_i|x_j) that are formed at once.
+PAIR_ROWS = 64
+
+PAPER_NOTE = (
+    "protocol 'paper', for comparison with printed tables only: the code is the mean of three "
+    "draws (sentences) or the log-likelihood is (documents), the KL is Guu et al.'s, and sentences are "
+    "charged per padded slot of length-sorted batches, in units of the mean length without the end "
+    "mark. For sentences this is no bound on log p(x)."
+)
+
+
+def corpus_boundaries(corpus: Corpus, buckets: int) -> tuple[int, ...]:
+    """Returns padded lengths fitted to train that hold every example of every split."""
+    longest = max(int(split.lengths.max()) for split in corpus.splits.values())
+    return bucket_boundaries(corpus.splits["train"].lengths, buckets, longest=longest)
+
+
+class Evaluator:
+    """The compiled measures of one model, for any parameters and split."""
+
+    def __init__(self, model: VAE, config: ConfigDict, corpus: Corpus) -> None:
+        """Prepares the measures.
+
+        Args:
+          model: the VAE.
+          config: whole and validated.
+          corpus: gives padded lengths and splits.
+        """
+        self._corpus = corpus
+        self._settings = config.evaluation
+        self._paper_batch = config.train.batch_size
+        self._boundaries = corpus_boundaries(corpus, config.data.buckets)
+        concentration = jnp.float32(config.latent.concentration)
+        # One draw of a latent without coordinates is all of them.
+        samples = config.evaluation.importance_samples if latent_dimension(config.latent) else 1
+
+        def elbo(protocol: str, params: dict, batch: Batch, key: Array) -> tuple[Array, Array]:
+            return elbo_terms(
+                model, params, batch, key, concentration=concentration, protocol=protocol
+            )
+
+        def bound(params: dict, batch: Batch, key: Array) -> Array:
+            return importance_weighted_nats(
+                model,
+                params,
+                batch,
+                key,
+                concentration=concentration,
+                samples=samples,
+                chunk=config.evaluation.chunk,
+            )
+
+        def encode(params: dict, batch: Batch) -> Posterior:
+            return model.apply({"params": params}, batch, concentration, method=VAE.encode)
+
+        self._elbo = {name: jax.jit(partial(elbo, name)) for name in ("honest", "paper")}
+        self._bound = jax.jit(bound)
+        self._encode = jax.jit(encode)
+
+    def nats(
+        self,
+        params: dict,
+        split: str,
+        key: Key[Array, ""],
+        *,
+        protocol: str = "honest",
+        importance_weighted: bool = False,
+    ) -> ExampleNats:
+        """Measures every example of a split.
+
+        Args:
+          params: of the model.
+          split: name of the split.
+          key: for z; batch i uses `fold_in(key, i)`.
+          protocol: "honest" or "paper".
+          importance_weighted: whether to add the importance-weighted bound; honest only.
+
+        Returns:
+          Nats of each example in the order of the split.
+        """
+        examples = self._corpus.splits[split]
+        size = len(examples)
+        columns = {name: np.zeros(size) for name in ("reconstruction", "kl", "iw", "tokens")}
+        for i, (rows, batch) in enumerate(self._batches(examples)):
+            real = batch.index >= 0
+            batch_key = jax.random.fold_in(key, i)
+            terms = self._elbo[protocol](params, batch, batch_key)
+            columns["reconstruction"][rows] = np.asarray(terms.reconstruction_nats)[real]
+            columns["kl"][rows] = np.asarray(terms.kl_nats)[real]
+            columns["tokens"][rows] = batch.counts.sum(axis=1)[real]
+            if importance_weighted:
+                columns["iw"][rows] = np.asarray(self._bound(params, batch, batch_key))[real]
+        tokens = columns["tokens"].astype(np.int64)
+        slots = columns["tokens"]
+        if protocol == "paper" and self._corpus.kind == "sequences":
+            slots = padded_slots(tokens, self._paper_batch)
+        return ExampleNats(
+            columns["reconstruction"],
+            columns["kl"],
+            columns["iw"] if importance_weighted else None,
+            tokens,
+            slots,
+        )
+
+    def posterior(self, params: dict, split: str) -> Posterior:
+        """Returns q(z|x) of all examples of a split as one posterior, in the order of the split."""
+        examples = self._corpus.splits[split]
+        parts, order = [], []
+        for rows, batch in self._batches(examples):
+            real = batch.index >= 0
+            encoded = jax.tree.map(np.asarray, self._encode(params, batch))
+            parts.append(jax.tree.map(lambda leaf, real=real: leaf[real], encoded))
+            order.append(rows)
+        back = np.argsort(np.concatenate(order))
+        return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[back]), *parts)
+
+    def report(
+        self, params: dict, split: str, key: Key[Array, ""], *, protocol: str = "honest"
+    ) -> tuple[dict[str, object], ExampleNats]:
+        """Measures all there is to say about a split.
+
+        Returns:
+          What `python -m spherical_vae.evaluate --json` prints, and the nats of each example.
+        """
+        honest = protocol == "honest"
+        key_nats, key_information = jax.random.split(key)
+        nats = self.nats(params, split, key_nats, protocol=protocol, importance_weighted=honest)
+        posterior = self.posterior(params, split)
+        active, ratio = metrics.latent_use(np.asarray(posterior.mean), posterior.prior_scale)
+        information = mutual_information_nats(posterior, key_information)
+        ceiling = math.log(len(nats.tokens))
+        sentences = self._corpus.kind == "sequences"
+        result: dict[str, object] = {
+            "protocol": protocol,
+            "corpus": self._corpus.name,
+            "split": split,
+            **(
+                metrics.summarise(nats)
+                if honest or not sentences
+                else metrics.summarise_paper(nats)
+            ),
+            "importance_samples": self._settings.importance_samples if honest else None,
+            "active_units": active,
+            "participation_ratio": ratio,
+            "mutual_information_nats": information,
+            "mutual_information_ceiling_nats": ceiling,
+            "mutual_information_at_ceiling": information > ceiling - metrics.CEILING_MARGIN_NATS,
+        }
+        if not sentences:
+            result |= metrics.summarise_documents(nats)
+        if not honest:
+            result["note"] = PAPER_NOTE
+        return result, nats
+
+    def _batches(self, examples: Split) -> Iterator[tuple[np.ndarray, Batch]]:
+        for batch in evaluation_batches(examples, self._settings.batch_size, self._boundaries):
+            yield batch.index[batch.index >= 0], batch
+
+
+def padded_slots(lengths: np.ndarray, batch_size: int) -> Float[np.ndarray, " N"]:
+    """Returns the slots of each sentence when batches are cut from the list sorted by length.
+
+    Args:
+      lengths: `[N]` tokens with the end mark.
+      batch_size: sentences a batch; each is padded to the longest of its batch.
+    """
+    order = np.argsort(lengths, kind="stable")
+    slots = np.zeros(len(lengths))
+    for first in range(0, len(order), batch_size):
+        rows = order[first : first + batch_size]
+        slots[rows] = lengths[rows].max()
+    return slots
+
+
+def mutual_information_nats(posterior: Posterior, key: Key[Array, ""]) -> float:
+    """Estimates I(x; z) = E KL(q(z|x) || p(z)) - KL(aggregate posterior || p(z)).
+
+    The aggregate is the mixture of all N posteriors, its KL estimated with one draw from each. The
+    value cannot tell more than ln N apart.
+
+    Args:
+      posterior: of all examples of a split.
+      key: for the draws.
+
+    Returns:
+      Nats. Source: Hoffman and Johnson (2016).
+    """
+    z = posterior.sample(key, 1)[0]  # [N, D]
+    size = z.shape[0]
+
+    @jax.jit
+    def aggregate(posterior: Posterior, rows: Array) -> Array:
+        pairs = posterior.log_prob(rows[:, None, :])  # [R, N]
+        return jax.nn.logsumexp(pairs, axis=1) - math.log(size)
+
+    density = np.concatenate(
+        [
+            np.asarray(aggregate(posterior, z[first : first + PAIR_ROWS]))
+            for first in range(0, size, PAIR_ROWS)
+        ]
+    )
+    prior = np.asarray(posterior.prior_log_prob(z))
+    kl = np.asarray(posterior.kl_nats, dtype=np.float64).mean()
+    return float(kl - (density.astype(np.float64) - prior).mean())

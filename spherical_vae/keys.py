@@ -1,0 +1,27 @@
+"""Random keys of a run: one root for each purpose, so that no two uses share a key."""
+
+import enum
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key, UInt
+
+
+class Purpose(enum.IntEnum):
+    """What a key is for."""
+
+    INIT = 0
+    TRAIN = 1
+    SELECT = 2
+    EVALUATE = 3
+    GENERATE = 4
+
+
+def root_key(seed: int | UInt[Array, ""] | np.uint32, purpose: Purpose) -> Key[Array, ""]:
+    """Returns the root key of a purpose.
+
+    Args:
+      seed: `config.seed`; may be traced.
+      purpose: what the key is for.
+    """
+    return jax.random.fold_in(jax.random.key(seed), int(purpose))

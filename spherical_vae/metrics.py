@@ -1,0 +1,106 @@
+"""What is said about a split: bounds and perplexities from nats of each example, use of the latent.
+
+Reduced last: everything arrives per example, and perplexity is exp(sum of nats / sum of tokens).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+ACTIVE_VARIANCE = 0.01
+CEILING_MARGIN_NATS = 0.5
+
+
+@dataclass(frozen=True)
+class ExampleNats:
+    """Per-example results of a split, in the order of the split.
+
+    Attributes:
+      reconstruction_nats: `[N]` - E log p(x|z).
+      kl_nats: `[N]`.
+      iw_nll_nats: `[N]` importance-weighted bound, or None where the protocol has none.
+      tokens: `[N]` scored tokens.
+      slots: `[N]` padded slots; equal to `tokens` but under the paper's protocol.
+    """
+
+    reconstruction_nats: Float[np.ndarray, " N"]
+    kl_nats: Float[np.ndarray, " N"]
+    iw_nll_nats: Float[np.ndarray, " N"] | None
+    tokens: Int[np.ndarray, " N"]
+    slots: Float[np.ndarray, " N"]
+
+    @property
+    def nll_nats(self) -> Float[np.ndarray, " N"]:
+        """The negative ELBO."""
+        return self.reconstruction_nats + self.kl_nats
+
+
+def perplexity(nats: Float[np.ndarray, " N"], tokens: np.ndarray) -> float:
+    """Returns exp(sum of nats / sum of tokens), the end mark among the tokens."""
+    return float(np.exp(nats.sum() / tokens.sum()))
+
+
+def document_perplexity(nats: Float[np.ndarray, " N"], tokens: np.ndarray) -> float:
+    """Returns exp(mean over documents of nats / tokens)."""
+    return float(np.exp((nats / tokens).mean()))
+
+
+def latent_use(means: Float[np.ndarray, "N D"], prior_scale: float) -> tuple[int, float]:
+    """Counts the coordinates of z that the data moves.
+
+    Args:
+      means: posterior mean of each example; unit vectors on the sphere.
+      prior_scale: gives z unit prior variance in each coordinate; on the raw sphere no coordinate
+        could vary by more than 1/d.
+
+    Returns:
+      Active units: coordinates whose posterior mean has variance over the data above 0.01 (Burda et
+      al. 2016); and the participation ratio of its covariance, trace^2 / trace of the square, from
+      0 (nothing varies) to D (all directions equally).
+    """
+    scaled = means.astype(np.float64) * prior_scale
+    if scaled.shape[1] == 0:
+        return 0, 0.0
+    covariance = np.atleast_2d(np.cov(scaled, rowvar=False, bias=True))
+    square = float((covariance**2).sum())
+    ratio = float(np.trace(covariance) ** 2 / square) if square > 0 else 0.0
+    return int((np.diag(covariance) > ACTIVE_VARIANCE).sum()), ratio
+
+
+def summarise(nats: ExampleNats) -> dict[str, float | int | None]:
+    """Returns the bounds of a split: nats per example and perplexity, None where there is none."""
+    iw = nats.iw_nll_nats
+    return {
+        "examples": len(nats.tokens),
+        "tokens": int(nats.tokens.sum()),
+        "nll_nats": float(nats.nll_nats.mean()),
+        "reconstruction_nats": float(nats.reconstruction_nats.mean()),
+        "kl_nats": float(nats.kl_nats.mean()),
+        "perplexity": perplexity(nats.nll_nats, nats.tokens),
+        "iw_nll_nats": None if iw is None else float(iw.mean()),
+        "iw_perplexity": None if iw is None else perplexity(iw, nats.tokens),
+    }
+
+
+def summarise_paper(nats: ExampleNats) -> dict[str, float | int | None]:
+    """Returns the same keys in the units of the paper's sentence tables.
+
+    Nats per padded slot, times the mean length without the end mark; perplexity per padded slot.
+    """
+    unit = float((nats.tokens - 1).mean() / nats.slots.sum())
+    return summarise(nats) | {
+        "nll_nats": float(nats.nll_nats.sum()) * unit,
+        "reconstruction_nats": float(nats.reconstruction_nats.sum()) * unit,
+        "kl_nats": float(nats.kl_nats.sum()) * unit,
+        "perplexity": perplexity(nats.nll_nats, nats.slots),
+    }
+
+
+def summarise_documents(nats: ExampleNats) -> dict[str, float | None]:
+    """Returns the per-document perplexities that stand beside the corpus-level ones."""
+    iw = nats.iw_nll_nats
+    return {
+        "document_perplexity": document_perplexity(nats.nll_nats, nats.tokens),
+        "iw_document_perplexity": None if iw is None else document_perplexity(iw, nats.tokens),
+    }

@@ -1,0 +1,116 @@
+"""Bounds on log p(x), in nats of each example; nothing here is averaged over examples."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from spherical_vae.data.corpus import Batch
+from spherical_vae.decoders.lstm import LSTMDecoder
+from spherical_vae.vae import VAE
+
+PAPER_SAMPLES = 3
+
+
+class ElboTerms(NamedTuple):
+    """The two terms of the negative ELBO, nats of each example.
+
+    Attributes:
+      reconstruction_nats: `[B]` - E_q log p(x|z), estimated.
+      kl_nats: `[B]` KL(q(z|x) || p(z)), exact.
+    """
+
+    reconstruction_nats: Float[Array, " B"]
+    kl_nats: Float[Array, " B"]
+
+
+def elbo_terms(
+    model: VAE,
+    params: dict,
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    concentration: Float[Array, ""],
+    dropout_rate: Float[Array, ""] | None = None,
+    samples: int = 1,
+    protocol: str = "honest",
+) -> ElboTerms:
+    """Estimates the negative ELBO of each example; the sum of the two terms is the bound.
+
+    Args:
+      model: the VAE.
+      params: its parameters.
+      batch: examples.
+      key: for z and dropout.
+      concentration: of the fixed vMF, traced.
+      dropout_rate: None in evaluation.
+      samples: draws of z an example; the reconstruction is their average (honest).
+      protocol: "honest", or "paper": three draws, *averaged before decoding* by the sentence
+        decoder, and Guu et al.'s KL. That is no bound on log p(x): the averaged code carries more
+        information than is charged. The document decoder averages log-likelihoods, which is sound.
+
+    Returns:
+      Terms in nats. Source: Kingma and Welling (2014), equation 3.
+    """
+    key_latent, key_dropout = jax.random.split(key)
+    bound = model.bind({"params": params}, rngs={"dropout": key_dropout})
+    posterior = bound.encode(batch, concentration, dropout_rate)
+    if protocol == "honest":
+        z = posterior.sample(key_latent, samples)
+        kl_nats = posterior.kl_nats
+    else:
+        z = posterior.sample(key_latent, PAPER_SAMPLES)
+        if isinstance(model.decoder, LSTMDecoder):
+            z = z.mean(axis=0, keepdims=True)
+        kl_nats = posterior.paper_kl_nats
+    log_likelihood = bound.decode(z, batch, dropout_rate)  # [S, B]
+    return ElboTerms(-log_likelihood.mean(axis=0), kl_nats)
+
+
+def importance_weighted_nats(
+    model: VAE,
+    params: dict,
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    concentration: Float[Array, ""],
+    samples: int,
+    chunk: int,
+) -> Float[Array, " B"]:
+    """Estimates - log p(x) from above by importance sampling with q(z|x) as the proposal.
+
+    - log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x). The encoder runs once; draws are decoded `chunk`
+    at a time and never held together. Each draw has a key of its own, so the value does not hang on
+    the chunk but by rounding, and a last chunk that is not full is masked, not dropped.
+
+    Args:
+      model: the VAE.
+      params: its parameters.
+      batch: examples.
+      key: for z.
+      concentration: of the fixed vMF.
+      samples: K, at least 1.
+      chunk: draws decoded at once, at least 1; memory grows with it.
+
+    Returns:
+      Nats of each example. Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
+    """
+    chunk = min(chunk, samples)
+    variables = {"params": params}
+    posterior = model.apply(variables, batch, concentration, method=VAE.encode)
+
+    def add_chunk(total: Array, first: Array) -> tuple[Array, None]:
+        draws = first + jnp.arange(chunk)
+        keys = jax.vmap(lambda draw: jax.random.fold_in(key, draw))(draws)
+        z = jax.vmap(lambda draw_key: posterior.sample(draw_key, 1)[0])(keys)  # [chunk, B, D]
+        log_likelihood = model.apply(variables, z, batch, method=VAE.decode)
+        weights = log_likelihood + posterior.prior_log_prob(z) - posterior.log_prob(z)
+        weights = jnp.where((draws < samples)[:, None], weights, -jnp.inf)
+        return jnp.logaddexp(total, jax.nn.logsumexp(weights, axis=0)), None
+
+    nothing = jnp.full(batch.ids.shape[0], -jnp.inf)
+    starts = chunk * jnp.arange(math.ceil(samples / chunk))
+    total, _ = jax.lax.scan(add_chunk, nothing, starts)
+    return math.log(samples) - total

@@ -1,0 +1,94 @@
+"""Optimisers and the schedules of learning rate and KL weight; knows nothing of models.
+
+The learning rate is no part of the optax transformation: it reaches the compiled step as a traced
+value, so that plateau decay, decided on the host, needs no second executable.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import optax
+from ml_collections import ConfigDict
+
+
+def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
+    """Returns clipping and the update direction; the caller multiplies by minus the learning rate.
+
+    Args:
+      settings: `config.optimizer`; `clip_norm` is of the global norm, 0 for none.
+    """
+    parts = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
+    if settings.name in ("adam", "adamw"):
+        parts.append(optax.scale_by_adam())
+    if settings.name == "adamw":
+        parts.append(optax.add_decayed_weights(settings.weight_decay))
+    return optax.chain(*parts)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """What the host remembers of dev: the best value, and how long ago it was.
+
+    Attributes:
+      best: lowest dev value so far.
+      best_step: the step it was reached at, -1 before the first evaluation.
+      stale: evaluations in a row that did not improve on it.
+      divisor: by what the learning rate has been divided so far.
+    """
+
+    best: float = math.inf
+    best_step: int = -1
+    stale: int = 0
+    divisor: float = 1.0
+
+    def observe(self, value: float, step: int, settings: ConfigDict) -> "Plateau":
+        """Returns what is known after an evaluation; divides when dev did not improve.
+
+        Args:
+          value: what selection minimises, on dev.
+          step: at which it was measured.
+          settings: `config.optimizer`.
+        """
+        if value < self.best:
+            return replace(self, best=value, best_step=step, stale=0)
+        divided = settings.schedule == "plateau"
+        factor = settings.plateau_divisor if divided else 1.0
+        return replace(self, stale=self.stale + 1, divisor=self.divisor * factor)
+
+
+def learning_rate(settings: ConfigDict, step: int, total_steps: int, plateau: Plateau) -> float:
+    """Returns the learning rate of a step, a function of the step and of dev so far.
+
+    Args:
+      settings: `config.optimizer`.
+      step: from 0.
+      total_steps: where cosine ends.
+      plateau: decides under "plateau".
+    """
+    rate = settings.learning_rate
+    if step < settings.warmup_steps:
+        return rate * (step + 1) / settings.warmup_steps
+    if settings.schedule == "plateau":
+        return rate / plateau.divisor
+    if settings.schedule == "cosine":
+        span = max(total_steps - settings.warmup_steps, 1)
+        wave = 0.5 * (1 + math.cos(math.pi * (step - settings.warmup_steps) / span))
+        return rate * (settings.final_fraction + (1 - settings.final_fraction) * wave)
+    return rate
+
+
+def kl_weight(settings: ConfigDict, epoch: int) -> float:
+    """Returns the weight of the KL in an epoch, counted from 0.
+
+    Args:
+      settings: `config.kl_weight`; the defaults of linear, min(1, epoch / 20), and of sigmoid,
+        sigmoid(epoch / 2 - 5), are those of the authors' code.
+      epoch: whole epochs done.
+    """
+    if settings.schedule == "linear":
+        return settings.value * min(1.0, epoch / settings.linear_epochs)
+    if settings.schedule == "sigmoid":
+        return settings.value / (
+            1 + math.exp(settings.sigmoid_shift - settings.sigmoid_slope * epoch)
+        )
+    return settings.value
