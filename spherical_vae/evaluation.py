@@ -16,16 +16,16 @@ from spherical_vae.data.corpus import Batch, Corpus, Split
 from spherical_vae.latents import Posterior, latent_dimension
 from spherical_vae.metrics import ExampleNats
 from spherical_vae.objectives import elbo_terms, importance_weighted_nats
-from spherical_vae.vae import VAE
+from spherical_vae.vae import VAE, call
 
 # Rows of the table of log q(z_i|x_j) that are formed at once.
 PAIR_ROWS = 64
 
 PAPER_NOTE = (
     "protocol 'paper', for comparison with printed tables only: the code is the mean of three "
-    "draws (sentences) or the log-likelihood is (documents), the KL is Guu et al.'s, and sentences are "
-    "charged per padded slot of length-sorted batches, in units of the mean length without the end "
-    "mark. For sentences this is no bound on log p(x)."
+    "draws (sentences) or the log-likelihood is (documents), the KL is Guu et al.'s, and "
+    "sentences are charged per padded slot of length-sorted batches, in units of the mean length "
+    "without the end mark. For sentences this is no bound on log p(x)."
 )
 
 
@@ -71,7 +71,7 @@ class Evaluator:
             )
 
         def encode(params: dict, batch: Batch) -> Posterior:
-            return model.apply({"params": params}, batch, concentration, method=VAE.encode)
+            return call(model, params, VAE.encode, batch, concentration)
 
         self._elbo = {name: jax.jit(partial(elbo, name)) for name in ("honest", "paper")}
         self._bound = jax.jit(bound)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from spherical_vae.data.corpus import END_ID, Batch, Vocabulary
-from spherical_vae.vae import VAE
+from spherical_vae.vae import VAE, call
 
 
 @partial(jax.jit, static_argnames=("model", "max_length"))
@@ -38,18 +38,17 @@ def decode_sentences(
     Returns:
       Word ids; end marks from the end of each sentence on.
     """
-    variables = {"params": params}
     greedy = temperature == 0
 
     def write(carry: tuple, step: Array) -> tuple[tuple, Array]:
         states, previous, ended = carry
-        states, logits = model.apply(variables, states, z, conditions, previous, method=VAE.step)
+        states, logits = call(model, params, VAE.step, states, z, conditions, previous)
         noise = jax.random.gumbel(jax.random.fold_in(key, step), logits.shape)
         scores = logits / jnp.where(greedy, 1.0, temperature) + jnp.where(greedy, 0.0, noise)
         words = jnp.where(ended, END_ID, jnp.argmax(scores, axis=1))
         return (states, words, ended | (words == END_ID)), words
 
-    states = model.apply(variables, z, method=VAE.start)
+    states = call(model, params, VAE.start, z)
     first = jnp.full(z.shape[0], END_ID)
     carry = (states, first, jnp.zeros(z.shape[0], bool))
     _, words = jax.lax.scan(write, carry, jnp.arange(max_length))

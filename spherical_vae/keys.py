@@ -3,7 +3,6 @@
 import enum
 
 import jax
-import numpy as np
 from jaxtyping import Array, Key, UInt
 
 
@@ -17,7 +16,7 @@ class Purpose(enum.IntEnum):
     GENERATE = 4
 
 
-def root_key(seed: int | UInt[Array, ""] | np.uint32, purpose: Purpose) -> Key[Array, ""]:
+def root_key(seed: int | UInt[Array, ""], purpose: Purpose) -> Key[Array, ""]:
     """Returns the root key of a purpose.
 
     Args:

@@ -1,15 +1,16 @@
 """The small pieces that encoders and decoders share: initialisation, dropout, one LSTM layer."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int, Key
 
 State = tuple[Float[Array, "N H"], Float[Array, "N H"]]
 
 
-def fan_in_uniform() -> Initializer:
+def fan_in_uniform() -> Callable[..., Array]:
     """Returns an initialiser: uniform within +-1/sqrt(fan in), defined for a fan-in of 0 too.
 
     A model without a latent variable has weights of shape `[0, H]`; nothing branches on it.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -196,11 +196,11 @@ class Trainer:
         config = self._config
         rate = learning_rate(config.optimizer, step, self._timetable.total_steps, host.plateau)
         return Hyperparameters(
-            seed=np.uint32(config.seed),
-            learning_rate=np.float32(rate),
-            concentration=np.float32(config.latent.concentration),
-            kl_weight=np.float32(kl_weight(config.kl_weight, self._epoch(step))),
-            dropout_rate=np.float32(config.dropout_rate),
+            seed=jnp.uint32(config.seed),
+            learning_rate=jnp.float32(rate),
+            concentration=jnp.float32(config.latent.concentration),
+            kl_weight=jnp.float32(kl_weight(config.kl_weight, self._epoch(step))),
+            dropout_rate=jnp.float32(config.dropout_rate),
         )
 
     def _epoch(self, step: int) -> int:

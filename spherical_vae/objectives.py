@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Key
 
 from spherical_vae.data.corpus import Batch
 from spherical_vae.decoders.lstm import LSTMDecoder
-from spherical_vae.vae import VAE
+from spherical_vae.latents import Posterior
+from spherical_vae.vae import VAE, call
 
 PAPER_SAMPLES = 3
 
@@ -98,14 +99,13 @@ def importance_weighted_nats(
       Nats of each example. Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
     chunk = min(chunk, samples)
-    variables = {"params": params}
-    posterior = model.apply(variables, batch, concentration, method=VAE.encode)
+    posterior: Posterior = call(model, params, VAE.encode, batch, concentration)
 
     def add_chunk(total: Array, first: Array) -> tuple[Array, None]:
         draws = first + jnp.arange(chunk)
         keys = jax.vmap(lambda draw: jax.random.fold_in(key, draw))(draws)
         z = jax.vmap(lambda draw_key: posterior.sample(draw_key, 1)[0])(keys)  # [chunk, B, D]
-        log_likelihood = model.apply(variables, z, batch, method=VAE.decode)
+        log_likelihood = call(model, params, VAE.decode, z, batch)
         weights = log_likelihood + posterior.prior_log_prob(z) - posterior.log_prob(z)
         weights = jnp.where((draws < samples)[:, None], weights, -jnp.inf)
         return jnp.logaddexp(total, jax.nn.logsumexp(weights, axis=0)), None

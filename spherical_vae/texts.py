@@ -17,7 +17,7 @@ from spherical_vae.generation import (
 )
 from spherical_vae.latents import is_spherical, sample_prior
 from spherical_vae.trained import TrainedModel
-from spherical_vae.vae import VAE
+from spherical_vae.vae import VAE, call
 
 
 def prior_texts(
@@ -96,16 +96,14 @@ def interpolation_texts(
 
 
 def _conditions(trained: TrainedModel, batch: Batch) -> Float[Array, "N C"]:
-    return trained.model.apply({"params": trained.params}, batch, method=VAE.conditions)
+    return call(trained.model, trained.params, VAE.conditions, batch)
 
 
 def _mean_codes(
     trained: TrainedModel, batch: Batch
 ) -> tuple[Float[Array, "N D"], Float[Array, "N C"]]:
     concentration = np.float32(trained.config.latent.concentration)
-    posterior = trained.model.apply(
-        {"params": trained.params}, batch, concentration, method=VAE.encode
-    )
+    posterior = call(trained.model, trained.params, VAE.encode, batch, concentration)
     return posterior.mean, _conditions(trained, batch)
 
 
@@ -138,8 +136,7 @@ def _write(
 ) -> list[str]:
     model, words = trained.model, trained.corpus.vocabulary
     if trained.config.decoder.kind == "bag_of_words":
-        variables = {"params": trained.params}
-        log_probs = model.apply(variables, z, conditions, method=VAE.word_log_probs)
+        log_probs = call(model, trained.params, VAE.word_log_probs, z, conditions)
         return [likely_words(row, words) for row in np.asarray(log_probs)]
     limit = trained.config.data.max_length
     ids = decode_sentences(model, trained.params, z, conditions, key, temperature, limit)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt
 from ml_collections import ConfigDict
@@ -50,11 +49,6 @@ class TrainState(NamedTuple):
     sums: Sums
 
 
-# Host scalars, or device scalars where a sweep maps over them.
-Scalar = Float[Array, ""] | np.float32
-Seed = UInt[Array, ""] | np.uint32
-
-
 class Hyperparameters(NamedTuple):
     """What may change without compiling again; scalars.
 
@@ -66,11 +60,11 @@ class Hyperparameters(NamedTuple):
       dropout_rate: in [0, 1).
     """
 
-    seed: Seed
-    learning_rate: Scalar
-    concentration: Scalar
-    kl_weight: Scalar
-    dropout_rate: Scalar
+    seed: UInt[Array, ""]
+    learning_rate: Float[Array, ""]
+    concentration: Float[Array, ""]
+    kl_weight: Float[Array, ""]
+    dropout_rate: Float[Array, ""]
 
 
 TrainStep = Callable[[TrainState, Batch, Hyperparameters], TrainState]
@@ -78,7 +72,8 @@ TrainStep = Callable[[TrainState, Batch, Hyperparameters], TrainState]
 
 def empty_sums() -> Sums:
     """Returns the totals of no step."""
-    return Sums(*(jnp.zeros(()) for _ in range(4)), jnp.full((), -1, jnp.int32))
+    zero = jnp.zeros(())
+    return Sums(zero, zero, zero, zero, jnp.full((), -1, jnp.int32))
 
 
 def init_state(params: dict, optimizer: optax.GradientTransformation) -> TrainState:

@@ -6,6 +6,9 @@ Axes, here and everywhere: S draws of z, B examples of a batch, T slots of an ex
 order, or distinct words), V vocabulary, D latent, E embedding, H hidden, C conditions, N rows.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -62,8 +65,10 @@ class VAE(nn.Module):
             )
 
     @property
-    def _embeddings(self) -> Float[Array, "V E"] | None:
-        return self.word_embeddings if self.embedding_size else None
+    def _embeddings(self) -> Float[Array, "V E"]:
+        if self.embedding_size:
+            return self.word_embeddings
+        return jnp.zeros((self.vocabulary_size, 0))
 
     def encode(
         self,
@@ -138,21 +143,26 @@ def build_vae(config: ConfigDict, vocabulary_size: int) -> VAE:
     )
 
 
+def call(model: VAE, params: dict, method: Callable[..., Any], *args: Any) -> Any:
+    """Returns `method(model, *args)` under `params`: `apply` for methods without dropout."""
+    return model.apply({"params": params}, *args, method=method)
+
+
 def init_params(model: VAE, seed: int, train_counts: Int[np.ndarray, " V"] | None = None) -> dict:
     """Returns fresh parameters, a function of the seed and of the words' frequencies.
 
     Args:
       model: the VAE.
       seed: `config.seed`.
-      train_counts: how often each word occurs in train. The bias of the softmax starts at the log of
-        these frequencies, add-one smoothed, so that training starts from the unigram model instead
-        of spending its first hundred steps on getting there.
+      train_counts: how often each word occurs in train. The bias of the softmax starts at the log
+        of these frequencies, add-one smoothed: training starts from the unigram model instead of
+        spending its first hundred steps on getting there.
     """
     one = jnp.ones((1, 1), jnp.int32)
     batch = Batch(
         ids=one, counts=one, labels=jnp.zeros(1, jnp.int32), index=jnp.zeros(1, jnp.int32)
     )
-    params = model.init(root_key(seed, Purpose.INIT), batch, jnp.float32(1.0))["params"]
+    params: dict = model.init(root_key(seed, Purpose.INIT), batch, jnp.float32(1.0))["params"]
     if train_counts is not None:
         frequencies = np.log((train_counts + 1.0) / (train_counts + 1.0).sum())
         params["decoder"]["words"]["bias"] = jnp.asarray(frequencies, jnp.float32)

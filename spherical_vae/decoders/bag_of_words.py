@@ -43,7 +43,7 @@ class BagOfWordsDecoder(nn.Module):
         z: Float[Array, "S B D"],
         conditions: Float[Array, "B C"],
         batch: Batch,
-        embeddings: Float[Array, "V E"] | None,
+        embeddings: Float[Array, "V E"],
         dropout_rate: Float[Array, ""] | None = None,
     ) -> Float[Array, "S B"]:
         """Returns log p(x|z) in nats: the sum over tokens, without the multinomial coefficient."""

@@ -44,7 +44,7 @@ class LSTMDecoder(nn.Module):
         z: Float[Array, "S B D"],
         conditions: Float[Array, "B C"],
         batch: Batch,
-        embeddings: Float[Array, "V E"] | None,
+        embeddings: Float[Array, "V E"],
         dropout_rate: Float[Array, ""] | None = None,
     ) -> Float[Array, "S B"]:
         """Returns log p(x|z) in nats, the end mark included.
@@ -59,14 +59,15 @@ class LSTMDecoder(nn.Module):
         samples, rows, _ = z.shape
         steps = batch.ids.shape[1]
         constant = with_conditions(z, conditions).reshape(samples * rows, -1)
-        inputs = None
+        hidden = None
         if not self.inputless:
             previous = jnp.roll(batch.ids, 1, axis=1).at[:, 0].set(END_ID)  # [B, T]
-            inputs = self.embedding_dropout(embeddings[previous.T], dropout_rate)  # [T, B, E]
-            inputs = jnp.tile(inputs, (1, samples, 1))  # [T, S * B, E]
+            words = self.embedding_dropout(embeddings[previous.T], dropout_rate)  # [T, B, E]
+            hidden = jnp.tile(words, (1, samples, 1))  # [T, S * B, E]
         for layer, state in zip(self.cells, self.start(z), strict=True):
-            _, inputs = layer(inputs, constant, state, steps)
-        hidden = self.output_dropout(inputs, dropout_rate)  # [T, S * B, H]
+            _, hidden = layer(hidden, constant, state, steps)
+        assert hidden is not None  # there is a layer at least
+        hidden = self.output_dropout(hidden, dropout_rate)  # [T, S * B, H]
         scores = self._score(hidden, jnp.tile(batch.ids.T, (1, samples)))  # [T, S * B]
         mask = jnp.tile(batch.counts.T, (1, samples))
         return (scores * mask).sum(axis=0).reshape(samples, rows)
@@ -74,7 +75,8 @@ class LSTMDecoder(nn.Module):
     def start(self, z: Float[Array, "S B D"]) -> list[State]:
         """Returns the state of each layer before the first word, `S * B` rows."""
         flat = z.reshape(z.shape[0] * z.shape[1], -1)
-        return [tuple(jnp.split(start(flat), 2, axis=1)) for start in self.starts]
+        halves = [jnp.split(start(flat), 2, axis=1) for start in self.starts]
+        return [(cell, hidden) for cell, hidden in halves]
 
     def step(
         self,
@@ -82,7 +84,7 @@ class LSTMDecoder(nn.Module):
         z: Float[Array, "N D"],
         conditions: Float[Array, "N C"],
         previous: Int[Array, " N"],
-        embeddings: Float[Array, "V E"] | None,
+        embeddings: Float[Array, "V E"],
     ) -> tuple[list[State], Float[Array, "N V"]]:
         """Advances by one word.
 
@@ -97,12 +99,12 @@ class LSTMDecoder(nn.Module):
           The next states, and the logits of the next word.
         """
         constant = jnp.concatenate([z, conditions], axis=1)
-        inputs = None if self.inputless else embeddings[previous][None]
+        hidden = None if self.inputless else embeddings[previous][None]
         following = []
         for layer, state in zip(self.cells, states, strict=True):
-            state, inputs = layer(inputs, constant, state, 1)
+            state, hidden = layer(hidden, constant, state, 1)
             following.append(state)
-        return following, self.words(inputs[0])
+        return following, self.words(following[-1][1])
 
     def _score(
         self, hidden: Float[Array, "T N H"], targets: Int[Array, "T N"]

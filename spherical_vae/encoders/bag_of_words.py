@@ -30,7 +30,7 @@ class BagOfWordsEncoder(nn.Module):
     def __call__(
         self,
         batch: Batch,
-        embeddings: Float[Array, "V E"] | None,
+        embeddings: Float[Array, "V E"],
         dropout_rate: Float[Array, ""] | None = None,
     ) -> Float[Array, "B H"]:
         """Encodes a batch; the order of words is not looked at and `embeddings` is not used."""

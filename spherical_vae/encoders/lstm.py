@@ -32,7 +32,7 @@ class LSTMEncoder(nn.Module):
     def __call__(
         self,
         batch: Batch,
-        embeddings: Float[Array, "V E"] | None,
+        embeddings: Float[Array, "V E"],
         dropout_rate: Float[Array, ""] | None = None,
     ) -> Float[Array, "B H"]:
         """Encodes a batch of sentences.
