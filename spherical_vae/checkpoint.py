@@ -297,7 +297,7 @@ def _zeros(abstract: jax.ShapeDtypeStruct) -> jax.Array:
 
 
 def _named_leaves(state: PyTree[Any]) -> dict[str, Any]:
-    """Returns the arrays of `state` by path, as in `params.encoder.kernel`, in the leaves' order."""
+    """Returns the arrays of `state` by path (`params.encoder.kernel`), in the leaves' order."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
     if len(named) != len(leaves):
