@@ -10,7 +10,7 @@ import json
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.errors import UserError
@@ -85,7 +85,7 @@ class MetricsLog:
             self._tensorboard.close()
             self._tensorboard = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MetricsLog":
         return self
 
     def __exit__(

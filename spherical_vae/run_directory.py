@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from ml_collections import ConfigDict
 
@@ -61,7 +61,7 @@ class RunDirectory:
             self._lock.close()
             self._lock = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunDirectory":
         return self
 
     def __exit__(
@@ -125,7 +125,7 @@ def load_config(workdir: str | os.PathLike[str]) -> ConfigDict:
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}, expected {_FORMAT}")
         return ConfigDict(_decode(content["config"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(_broken(path, f"{type(error).__name__}: {error}")) from error
 
 
