@@ -1,0 +1,19 @@
+"""The default: small inputless models on the King James verses, vMF beside its baselines.
+
+Paper row: none; the corpus is embedded, so that the first command needs no other download.
+Command:   python -m spherical_vae.train
+Device:    2 CPU cores.
+Expected:  not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from spherical_vae.config import base_config
+from spherical_vae.config_validation import apply_variant
+
+VARIANTS = {"inputless": {}, "standard": {"decoder.inputless": False}}
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """Returns the base configuration as it is, or with a decoder that sees the previous word."""
+    return apply_variant(base_config(), variant, VARIANTS)

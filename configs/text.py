@@ -1,0 +1,30 @@
+"""Your own sentences: the default model on a folder or zip archive of plain text.
+
+The data: train.txt and test.txt, and valid.txt unless it shall be carved from train; one sentence a
+line, its words separated by white space. Where each line begins with a label in 1..n, set
+`--config.data.label_classes=n`, and `--config.label_embedding_size=50` to feed it to the decoder.
+
+Paper row: none.
+Command:   python -m spherical_vae.train --config=configs/text.py --workdir=DIR \\
+             --config.data.path=FOLDER
+Device:    any; the model is small.
+Expected:  depends on the text.
+"""
+
+from ml_collections import ConfigDict
+
+from spherical_vae.config import base_config
+from spherical_vae.config_validation import apply_variant
+
+VARIANTS = {"inputless": {}, "standard": {"decoder.inputless": False}}
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """Returns the default model on plain text: inputless, or seeing the previous word."""
+    config = base_config()
+    config.name = "text"
+    config.data.name = "text"
+    config.data.path = "data/text"
+    config.data.vocabulary_size = 10_000
+    config.train.epochs = 10
+    return apply_variant(config, variant, VARIANTS)
