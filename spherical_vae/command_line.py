@@ -27,7 +27,7 @@ _NAME = "config"
 _HELP_FLAGS = re.compile(r"--?(help|h|helpshort|helpfull|helpxml)(=.*)?")
 _OVERRIDE = re.compile(rf"(?P<dashes>--?)(?P<no>no)?{_NAME}\.(?P<key>[^=]*)(=(?P<value>.*))?", re.S)
 _SELECTION = re.compile(rf"--?{_NAME}(=(?P<value>.*))?", re.S)
-_ILLEGAL = re.compile(rf"flag --(?P<key>{_NAME}\.[^=]*)=(?P<value>.*?): (?P<reason>.*)", re.S)
+_ILLEGAL = re.compile(rf"flag --{_NAME}\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 
 
 class ConfigFlag:
@@ -79,6 +79,8 @@ class ConfigFlag:
             lock_config=True,
             sys_argv=argv,
         )
+        # --help shows the flags of the main program, which absl knows by its path.
+        flag_values.register_key_flag_for_module(argv[0], flag_values[_NAME])
         self._value = config
         return argv
 
@@ -245,8 +247,9 @@ def _prepare_override(argument: str, config: ConfigDict) -> str:
 def _raise_unknown_key(key: str, known: list[str]) -> NoReturn:
     # The last word alone decides where it is spelled right and only its group is wrong or missing.
     same_word = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    nearest = (same_word + near)[:1]
+    nearest = difflib.get_close_matches(key, same_word, n=1, cutoff=0.0) or (
+        difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    )
     hint = f"; did you mean --config.{nearest[0]}?" if nearest else ""
     raise UserError(f"--config.{key}: there is no such key{hint}")
 
@@ -256,9 +259,9 @@ def _explain_flag_error(error: Exception) -> str:
     match = _ILLEGAL.fullmatch(message)
     if match is None:
         return message
-    return (
-        f"{match['key']}: {match['value']!r} given, which is of the wrong type ({match['reason']})"
-    )
+    default = config_validation.flatten(base_config()).get(match["key"])
+    kind = config_validation.type_name(default)
+    return f"config.{match['key']}: {match['value']!r} given, allowed: a value of type {kind}"
 
 
 def _load_module(path: Path) -> ModuleType:
@@ -273,7 +276,7 @@ def _load_module(path: Path) -> ModuleType:
 def _where(error: Exception, path: Path) -> str:
     """Returns the kind of an error and its message, with the last line of the config it is from."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     place = f" at line {lines[-1]}" if lines else ""
     if isinstance(error, SyntaxError):
         place = f" at line {error.lineno}"

@@ -34,7 +34,7 @@ def apply_variant(
 
 
 def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns the leaves of a nested config by dotted key, in the order of the config."""
+    """Returns the leaves of a nested config by dotted key, in alphabetical order."""
     leaves: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, ConfigDict | Mapping):
@@ -80,12 +80,14 @@ def _check_type(key: str, value: Any, default: Any) -> None:
     # bool is an int in Python, and an int will do where a float is meant; nothing else is mixed.
     accepted: tuple[type, ...] = (float, int) if type(default) is float else (type(default),)
     if type(value) not in accepted:
-        raise UserError(f"{key}: {value!r} given, allowed: a value of type {_type_name(default)}")
+        raise UserError(f"{key}: {value!r} given, allowed: a value of type {type_name(default)}")
     if isinstance(value, tuple) and not all(isinstance(item, str) for item in value):
         raise UserError(f"{key}: {value!r} given, allowed: a tuple of names")
 
 
-def _type_name(default: Any) -> str:
-    return {"int": "int (a whole number)", "str": "str (text)", "bool": "bool (True or False)"}.get(
-        type(default).__name__, type(default).__name__
+def type_name(default: object) -> str:
+    """Returns the type of a key's default value, in words that a command line can use."""
+    name = type(default).__name__
+    return {"int": "int (a whole number)", "str": "str (text)", "bool": "bool (true or false)"}.get(
+        name, name
     )

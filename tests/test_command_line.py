@@ -1,0 +1,289 @@
+"""Every mistake on a command line is one line on standard error, exit status 2 and no traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from spherical_vae.command_line import ConfigFlag, load_config_file, parse
+from spherical_vae.config import base_config
+from spherical_vae.errors import UserError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+COMMAND = """
+import os, signal, sys
+from absl import flags
+from spherical_vae.command_line import define_config_flag, run
+from spherical_vae.errors import UserError
+CONFIG = define_config_flag()
+DO = flags.DEFINE_string("do", "print", "what main does")
+def main(argv):
+    if DO.value == "refuse":
+        raise UserError("this is\\n  one line")
+    if DO.value == "fail":
+        raise ZeroDivisionError("a mistake of the program")
+    if DO.value == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    if DO.value == "lines":
+        for number in range(100_000):
+            print(number)
+    assert "jax" not in sys.modules
+    print("result", CONFIG.value.latent.concentration, argv[1:])
+run(main)
+"""
+
+
+def parsed(*arguments, default=None):
+    """Returns the config that a command line gives; with flags of its own, not the process's."""
+    flag = ConfigFlag(default)
+    parse(["program", *arguments], flag, flags.FlagValues())
+    return flag.value
+
+
+def complaint(*arguments):
+    with pytest.raises(UserError) as caught:
+        parsed(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **options,
+    )
+
+
+def test_without_a_config_it_is_the_base():
+    assert parsed().to_dict() == base_config().to_dict()
+
+
+def test_the_default_config_can_be_a_file():
+    assert parsed(default=str(CONFIGS / "news20.py")).name == "news20"
+
+
+@pytest.mark.parametrize("equals", [True, False])
+def test_a_config_file_and_its_variant(equals):
+    selected = f"{CONFIGS / 'ptb.py'}:inputless"
+    arguments = [f"--config={selected}"] if equals else ["--config", selected]
+    config = parsed("--config.latent.dimension=7", *arguments)
+    assert (config.name, config.decoder.inputless, config.latent.dimension) == ("ptb", True, 7)
+
+
+@pytest.mark.parametrize(
+    ("argument", "key", "value"),
+    [
+        ("--config.latent.concentration=80", "latent.concentration", 80.0),
+        ("--config.latent.concentration=1e2", "latent.concentration", 100.0),
+        ("-config.seed=3", "seed", 3),
+        ("--config.data.path=a=b:c d", "data.path", "a=b:c d"),
+        ("--config.decoder.inputless=false", "decoder.inputless", False),
+        ("--noconfig.decoder.inputless", "decoder.inputless", False),
+        ("--config.encoder.bidirectional", "encoder.bidirectional", True),
+        ("--config.baselines=none", "baselines", ("none",)),
+        ("--config.baselines=none,vmf", "baselines", ("none", "vmf")),
+        ("--config.baselines=('none', 'vmf')", "baselines", ("none", "vmf")),
+        ("--config.baselines=(none,)", "baselines", ("none",)),
+        ("--config.baselines=()", "baselines", ()),
+        ("--config.baselines=", "baselines", ()),
+    ],
+)
+def test_overrides(argument, key, value):
+    expected = base_config()
+    expected.update_from_flattened_dict({key: value})
+    config = parsed(argument)
+    assert config.to_dict() == expected.to_dict()
+    assert config.is_locked
+
+
+def test_an_override_in_two_words_and_the_last_of_two():
+    assert parsed("--config.latent.dimension", "9").latent.dimension == 9
+    assert parsed("--config.seed=1", "--config.seed=2").seed == 2
+
+
+def test_a_flag_file(tmp_path):
+    (tmp_path / "flags").write_text(f"--config={CONFIGS / 'news20.py'}\n--config.seed=5\n")
+    config = parsed(f"--flagfile={tmp_path / 'flags'}")
+    assert (config.name, config.seed) == ("news20", 5)
+
+
+@pytest.mark.parametrize(
+    ("argument", "nearest"),
+    [
+        ("--config.latent.concentraton=3", "--config.latent.concentration"),
+        ("--config.concentration=3", "--config.latent.concentration"),
+        ("--config.optimizer.lr=3", None),
+        ("--config.latnt.kind=vmf", "--config.latent.kind"),
+        ("--config.name.kind=vmf", None),
+        ("--noconfig.inputless", "--config.decoder.inputless"),
+        ("--config.=3", None),
+    ],
+)
+def test_unknown_keys_are_refused_with_the_nearest(argument, nearest):
+    message = complaint(argument)
+    assert "there is no such key" in message
+    assert nearest is None or message.endswith(f"; did you mean {nearest}?")
+
+
+def test_a_group_is_no_key():
+    assert "a group of keys; set one of latent.concentration, latent.dimension, " in complaint(
+        "--config.latent=3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "kind"),
+    [
+        ("--config.latent.dimension=three", "int"),
+        ("--config.train.steps=1e3", "int"),
+        ("--config.train.steps=", "int"),
+        ("--config.optimizer.learning_rate=fast", "float"),
+        ("--config.decoder.inputless=maybe", "bool"),
+    ],
+)
+def test_values_of_the_wrong_type_are_refused(argument, kind):
+    key, value = argument.removeprefix("--").split("=")
+    assert complaint(argument).startswith(
+        f"{key}: {value!r} given, allowed: a value of type {kind}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--config.latent.dimension=1"], "config.latent.dimension: 1 given, allowed: >= 2"),
+        (["--config.latent.concentration=nan"], "config.latent.concentration: nan given"),
+        (["--config.optimizer.learning_rate=0"], "config.optimizer.learning_rate: 0.0 given"),
+        (["--config.latent.kind=gausian"], "did you mean 'gaussian'?"),
+        (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
+        (["--confg=x"], "Did you mean: config"),
+        (["ptb.py"], "unexpected argument 'ptb.py'"),
+        (["--", "--config=x"], "unexpected argument '--config=x'"),
+        (["--config.latent.dimension"], "Missing value for flag --config.latent.dimension"),
+        (["--config"], "--config: a path is missing"),
+        (["--config="], "--config: a path is missing"),
+        (["--config=nowhere.py"], "there is no file 'nowhere.py'"),
+        (["--config=configs"], "there is no file 'configs'"),
+        (["--flagfile=nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_told(arguments, told):
+    assert told in complaint(*arguments)
+
+
+def test_a_missing_file_has_a_nearest_one():
+    assert complaint(f"--config={CONFIGS / 'pbt.py'}").endswith(
+        f"did you mean '{CONFIGS / 'ptb.py'}'?"
+    )
+
+
+def test_an_unknown_variant_has_a_nearest_one():
+    message = complaint(f"--config={CONFIGS / 'ptb.py'}:inputles")
+    assert message == (
+        "variant of the ptb config: 'inputles' given, allowed: standard, inputless; "
+        "did you mean 'inputless'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("def get_config(:", "SyntaxError at line 1"),
+        ("import nothing_like_this", "ModuleNotFoundError at line 1"),
+        ("\n1 / 0", "ZeroDivisionError at line 2: division by zero"),
+        ("def get_config():\n    raise ValueError('a\\nb')", "ValueError at line 2: a"),
+        ("def get_config(a, b):\n    pass", "TypeError"),
+        ("x = 1", "the file defines no get_config()"),
+        ("def get_config():\n    return None", "returned NoneType, not a ConfigDict"),
+        ("from ml_collections import ConfigDict as get_config", "config.baselines: missing"),
+    ],
+)
+def test_a_config_file_that_fails_is_told(tmp_path, monkeypatch, source, told):
+    (tmp_path / "broken.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    for path in ("broken.py", tmp_path / "broken.py"):
+        with pytest.raises(UserError) as caught:
+            parsed(f"--config={path}")
+        assert told in str(caught.value)
+
+
+def test_a_config_file_without_variants(tmp_path):
+    path = tmp_path / "plain.py"
+    path.write_text("from spherical_vae.config import base_config\nget_config = base_config\n")
+    assert load_config_file(str(path)) == base_config()
+    with pytest.raises(UserError, match="this config has no variants"):
+        load_config_file(f"{path}:small")
+
+
+def test_a_config_file_with_a_key_too_many(tmp_path):
+    path = tmp_path / "extra.py"
+    path.write_text(
+        "from spherical_vae.config import base_config\n"
+        "def get_config():\n"
+        "    config = base_config()\n"
+        "    config.latent.concentraton = 3.0\n"
+        "    return config\n"
+    )
+    assert "did you mean 'config.latent.concentration'?" in complaint(f"--config={path}")
+
+
+def test_the_value_is_there_only_after_parsing():
+    with pytest.raises(RuntimeError, match="run"):
+        _ = ConfigFlag().value
+
+
+def test_results_go_to_standard_output_and_nothing_to_the_other():
+    done = command("--config.latent.concentration=80")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "result 80.0 []\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("--do=refuse", "error: this is one line\n"),
+        ("--config.seed=-1", "error: config.seed: -1 given, allowed: a finite number >= 0 and "),
+        ("--config.sed=1", "error: --config.sed: there is no such key; did you mean"),
+        ("--config=nowhere.py", "error: --config=nowhere.py: there is no file 'nowhere.py'"),
+        ("--d=1", "error: Unknown command line flag 'd'"),
+    ],
+)
+def test_a_mistake_exits_with_2_and_one_line(argument, line):
+    done = command(argument)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback():
+    done = command("--do=fail")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "a mistake of the program" in done.stderr
+
+
+def test_an_interrupt_is_quiet():
+    done = command("--do=interrupt")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_help_is_no_mistake():
+    done = command("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--config" in done.stdout
+    assert "what main does" in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_failure():
+    line = f'{sys.executable} -c "$COMMAND" --do=lines | head -n 1'
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, env={"COMMAND": COMMAND}, check=False
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
