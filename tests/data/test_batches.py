@@ -121,6 +121,16 @@ def test_companions_change_from_epoch_to_epoch():
     assert not batches[0] & batches[1]
 
 
+def test_order_of_lengths_changes_from_epoch_to_epoch():
+    """Not only the examples but the batches themselves are shuffled anew."""
+    split = make_split([2] * 32 + [5] * 32)
+    widths = {
+        tuple(b.ids.shape[1] for b in epoch_batches(split, 4, (2, 5), seed=0, epoch=epoch))
+        for epoch in range(5)
+    }
+    assert len(widths) == 5
+
+
 def test_place_in_the_epoch_is_uniform():
     """Mean place of each of 20 examples over 400 epochs; z beyond 4.5 for one in 3,000 seeds."""
     split = make_split([1, 2, 3, 4] * 5)
