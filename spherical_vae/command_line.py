@@ -27,6 +27,7 @@ _NAME = "config"
 _HELP_FLAGS = re.compile(r"--?(help|h|helpshort|helpfull|helpxml)(=.*)?")
 _OVERRIDE = re.compile(rf"(?P<dashes>--?)(?P<no>no)?{_NAME}\.(?P<key>[^=]*)(=(?P<value>.*))?", re.S)
 _SELECTION = re.compile(rf"--?{_NAME}(=(?P<value>.*))?", re.S)
+_MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value")
 _ILLEGAL = re.compile(rf"flag --{_NAME}\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 
 
@@ -79,8 +80,10 @@ class ConfigFlag:
             lock_config=True,
             sys_argv=argv,
         )
-        # --help shows the flags of the main program, which absl knows by its path.
+        # --help shows the flags of the main program, which absl knows by its path, and would show
+        # the whole configuration as the default of this one.
         flag_values.register_key_flag_for_module(argv[0], flag_values[_NAME])
+        flag_values[_NAME].default_as_str = repr(self._default or "spherical_vae/config.py")
         self._value = config
         return argv
 
@@ -256,6 +259,8 @@ def _raise_unknown_key(key: str, known: list[str]) -> NoReturn:
 
 def _explain_flag_error(error: Exception) -> str:
     message = str(error.args[0]) if error.args else str(error)
+    if missing := _MISSING.match(message):
+        return f"--{missing['name']}=VALUE is missing: the command needs it"
     match = _ILLEGAL.fullmatch(message)
     if match is None:
         return message

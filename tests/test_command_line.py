@@ -235,6 +235,13 @@ def test_a_config_file_with_a_key_too_many(tmp_path):
     assert "did you mean 'config.latent.concentration'?" in complaint(f"--config={path}")
 
 
+def test_a_required_flag_is_asked_for():
+    flag_values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "where", required=True, flag_values=flag_values)
+    with pytest.raises(UserError, match="^--workdir=VALUE is missing: the command needs it$"):
+        parse(["program"], None, flag_values)
+
+
 def test_the_value_is_there_only_after_parsing():
     with pytest.raises(RuntimeError, match="run"):
         _ = ConfigFlag().value
@@ -278,6 +285,7 @@ def test_help_is_no_mistake():
     done = command("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "--config" in done.stdout
+    assert "(default: 'spherical_vae/config.py')" in done.stdout
     assert "what main does" in done.stdout
 
 
