@@ -71,9 +71,8 @@ TrainStep = Callable[[TrainState, Batch, Hyperparameters], TrainState]
 
 
 def empty_sums() -> Sums:
-    """Returns the totals of no step."""
-    zero = jnp.zeros(())
-    return Sums(zero, zero, zero, zero, jnp.full((), -1, jnp.int32))
+    """Returns the totals of no step, each in a buffer of its own: the step donates them."""
+    return Sums(*(jnp.zeros(()) for _ in range(4)), jnp.full((), -1, jnp.int32))
 
 
 def init_state(params: dict, optimizer: optax.GradientTransformation) -> TrainState:
