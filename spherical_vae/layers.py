@@ -1,6 +1,7 @@
 """The small pieces that encoders and decoders share: initialisation, dropout, one LSTM layer."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ def fan_in_uniform() -> Callable[..., Array]:
     A model without a latent variable has weights of shape `[0, H]`; nothing branches on it.
     """
 
-    def initialise(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+    def initialise(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         bound = max(shape[0], 1) ** -0.5
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -109,7 +110,7 @@ class LSTMLayer(nn.Module):
 
 
 def forget_bias_one(
-    key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
+    key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32
 ) -> Float[Array, " H4"]:
     """Initialises gate biases: 1 for the forget gate, so that a new layer remembers, else 0."""
     del key

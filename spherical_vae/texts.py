@@ -1,6 +1,7 @@
 """Text from a trained model: from the prior, through a code and back, between two examples."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -96,14 +97,15 @@ def interpolation_texts(
 
 
 def _conditions(trained: TrainedModel, batch: Batch) -> Float[Array, "N C"]:
-    return call(trained.model, trained.params, VAE.conditions, batch)
+    return call(trained.model, trained.params, VAE.conditions, jax.tree.map(jnp.asarray, batch))
 
 
 def _mean_codes(
     trained: TrainedModel, batch: Batch
 ) -> tuple[Float[Array, "N D"], Float[Array, "N C"]]:
-    concentration = np.float32(trained.config.latent.concentration)
-    posterior = call(trained.model, trained.params, VAE.encode, batch, concentration)
+    given = jax.tree.map(jnp.asarray, batch)
+    concentration = jnp.float32(trained.config.latent.concentration)
+    posterior = call(trained.model, trained.params, VAE.encode, given, concentration)
     return posterior.mean, _conditions(trained, batch)
 
 

@@ -33,7 +33,7 @@ class GaussianPosterior:
         noise = jax.random.normal(key, (samples, *self.mean.shape))
         return self.mean[None] + jnp.exp(0.5 * self.log_variance)[None] * noise
 
-    def log_prob(self, z: Float[Array, "*S B D"]) -> Float[Array, "*S B"]:
+    def log_prob(self, z: Float[Array, "*S #B D"]) -> Float[Array, "*S B"]:
         """log N(z; mean, diag(exp(log_variance)))."""
         lead = (1,) * (z.ndim - 2)
         mean = self.mean.reshape(lead + self.mean.shape)

@@ -28,7 +28,7 @@ class NoPosterior:
         del key
         return jnp.zeros((samples, *self.mean.shape))
 
-    def log_prob(self, z: Float[Array, "*S B D"]) -> Float[Array, "*S B"]:
+    def log_prob(self, z: Float[Array, "*S #B D"]) -> Float[Array, "*S B"]:
         """Zeros."""
         return jnp.zeros(jnp.broadcast_shapes(z.shape[:-1], self.mean.shape[:-1]))
 

@@ -29,7 +29,7 @@ class Posterior(Protocol):
     def sample(self, key: Key[Array, ""], samples: int) -> Float[Array, "S B D"]:
         """Draws z, differentiable in the parameters of q."""
 
-    def log_prob(self, z: Float[Array, "*S B D"]) -> Float[Array, "*S B"]:
+    def log_prob(self, z: Float[Array, "*S #B D"]) -> Float[Array, "*S B"]:
         """log q(z|x); a `B` axis of 1 in z broadcasts, so that all pairs of x and z can be had."""
 
     def prior_log_prob(self, z: Float[Array, "*S B D"]) -> Float[Array, "*S B"]:

@@ -51,7 +51,7 @@ class VonMisesFisherPosterior:
             key, self.mean, self.concentration, sample_shape=(samples,), method=self.sampler
         )
 
-    def log_prob(self, z: Float[Array, "*S B D"]) -> Float[Array, "*S B"]:
+    def log_prob(self, z: Float[Array, "*S #B D"]) -> Float[Array, "*S B"]:
         """Log density with respect to the surface measure of the sphere."""
         lead = (1,) * (z.ndim - 2)
         return von_mises_fisher.log_prob(
