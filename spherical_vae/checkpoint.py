@@ -48,7 +48,8 @@ class CheckpointStore:
     A checkpoint is written beside the others, made durable, sealed with the checksums of its files,
     and only then are those removed that are neither the latest nor the best. A save that is cut
     short leaves what was there before. The checksums are needed: an altered byte of an array can
-    pass through Orbax unnoticed.
+    pass through Orbax unnoticed. It is for one process, whose devices may be many: with several,
+    sealing and removing would have to be the business of one, between barriers.
 
     Args:
       directory: where they lie, one folder a step.

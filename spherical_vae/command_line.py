@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from spherical_vae import config_validation
@@ -191,6 +191,9 @@ def _parse_or_exit(argv: list[str]) -> list[str]:
             sys.exit(0 if asked else stop.code)
 
     _guarded(parse_all)
+    if flags.FLAGS["verbosity"].using_default_value:
+        # absl would raise it to INFO now, and JAX then tells of every backend that it did not find.
+        logging.set_verbosity(logging.WARNING)
     return argv[:1]
 
 

@@ -24,6 +24,7 @@ def is_reproducible(key: str) -> bool:
 class MetricsLog:
     """An append-only file of metrics, one flushed line per record.
 
+    What is flushed outlives the process, however it ends; a power failure may cost the last lines.
     Write the records of a step before the checkpoint of that step: on resuming, the lines up to the
     restored step are kept and the later ones are cut, so that nothing is lost or written twice.
 

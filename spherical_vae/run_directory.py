@@ -145,6 +145,11 @@ def _lock(path: Path) -> IO[str]:
         raise UserError(
             f"{path}: another process is training here; wait for it or use another --workdir"
         ) from None
+    except OSError as error:
+        lock.close()
+        raise UserError(
+            f"{path}: this file system has no locks ({error.strerror}); use another --workdir"
+        ) from error
     return lock
 
 

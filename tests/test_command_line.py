@@ -15,7 +15,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 COMMAND = """
 import os, signal, sys
-from absl import flags
+from absl import flags, logging
 from spherical_vae.command_line import define_config_flag, run
 from spherical_vae.errors import UserError
 CONFIG = define_config_flag()
@@ -30,6 +30,7 @@ def main(argv):
     if DO.value == "lines":
         for number in range(100_000):
             print(number)
+    logging.info("of interest to nobody")
     assert "jax" not in sys.modules
     print("result", CONFIG.value.latent.concentration, argv[1:])
 run(main)
@@ -238,7 +239,7 @@ def test_a_config_file_with_a_key_too_many(tmp_path):
 def test_a_required_flag_is_asked_for():
     flag_values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "where", required=True, flag_values=flag_values)
-    with pytest.raises(UserError, match="^--workdir=VALUE is missing: the command needs it$"):
+    with pytest.raises(UserError, match=r"^--workdir=VALUE is missing: the command needs it$"):
         parse(["program"], None, flag_values)
 
 
@@ -250,6 +251,10 @@ def test_the_value_is_there_only_after_parsing():
 def test_results_go_to_standard_output_and_nothing_to_the_other():
     done = command("--config.latent.concentration=80")
     assert (done.returncode, done.stdout, done.stderr) == (0, "result 80.0 []\n", "")
+
+
+def test_more_is_logged_when_asked_for():
+    assert "of interest to nobody" in command("--verbosity=0").stderr
 
 
 @pytest.mark.parametrize(

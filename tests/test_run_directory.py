@@ -106,6 +106,14 @@ def test_two_cannot_train_in_the_same_directory(workdir):
     open_run(workdir, base_config()).close()
 
 
+def test_a_file_system_without_locks_is_told(workdir, monkeypatch):
+    def fail(*args):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    assert "this file system has no locks (No locks available)" in refusal(workdir)
+
+
 def test_a_killed_process_leaves_no_lock(workdir):
     script = (
         "import os, signal, sys\n"
