@@ -4,6 +4,7 @@ Everything that training will do is a function of the checkpoint and the configu
 key of a step follow from its number, and what is decided from dev is saved with the state.
 """
 
+import contextlib
 import dataclasses
 import math
 import sys
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from spherical_vae import metrics
-from spherical_vae.checkpoint import CheckpointStore
+from spherical_vae.checkpoint import CheckpointStore, DamagedCheckpointError
 from spherical_vae.data.batches import batches_per_epoch, epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus
 from spherical_vae.errors import UserError
@@ -121,7 +122,7 @@ class Trainer:
         """Trains to the end, from the latest checkpoint if there is one.
 
         Raises:
-          UserError: the loss became NaN or infinite.
+          UserError: the loss became NaN or infinite, or the corpus is not that of the checkpoint.
           Interrupted: a signal came; the state is saved.
         """
         state, host = self._restore()
@@ -135,14 +136,21 @@ class Trainer:
         counts = self._corpus.vocabulary.train_counts
         params = init_params(self._model, self._config.seed, counts)
         state = jax.device_put(init_state(params, self._optimizer), replicated(self._mesh))
+        self._refuse_other_corpus()
         found = self._store.restore_latest(state)
         if found is None:
             return state, HostState(Plateau(), 0, False, self._corpus.fingerprint())
         step, state, values = found
-        host = HostState.from_json(values)
-        host.refuse_other_corpus(self._corpus, self._run.path)
         tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
-        return state, host
+        return state, HostState.from_json(values)
+
+    def _refuse_other_corpus(self) -> None:
+        # Before any array is read: those of another vocabulary would be refused for their shapes.
+        for step in reversed(self._store.steps()):
+            with contextlib.suppress(DamagedCheckpointError):
+                host = HostState.from_json(self._store.restore_host(step))
+                host.refuse_other_corpus(self._corpus, self._run.path)
+                return
 
     def _advance(
         self, state: TrainState, host: HostState, log: MetricsLog
@@ -260,9 +268,9 @@ class Trainer:
             last = self._store.latest_step()
             kept = "there is no checkpoint yet" if last is None else f"step {last} is saved"
             raise UserError(
-                f"{self._config.name}: the loss or its gradient became NaN or infinite at step "
-                f"{bad}; {kept} in {self._run.path}; try a smaller config.optimizer.learning_rate "
-                "or config.optimizer.clip_norm, in a new --workdir"
+                f"{self._config.name}: the loss or its gradient became NaN or infinite in step "
+                f"{bad + 1}; {kept} in {self._run.path}; try a smaller "
+                "config.optimizer.learning_rate or config.optimizer.clip_norm, in a new --workdir"
             )
 
     def _result(self, state: TrainState, host: HostState) -> TrainedModel:

@@ -21,13 +21,13 @@ def main(argv: list[str]) -> None:
     config = CONFIG.value
     workdir = WORKDIR.value or f"runs/{config.name}"
     corpus = load_corpus(config.data)
-    for line in corpus.report:
-        print(line, file=sys.stderr)
-    # Imported late: mistakes above are reported before JAX has loaded.
-    from spherical_vae.comparison import compare
-    from spherical_vae.loop import Interrupted, Trainer
-
     with open_run(workdir, config) as directory:
+        for line in corpus.report:
+            print(line, file=sys.stderr)
+        # Imported late: mistakes above are reported, in one line, before JAX has loaded.
+        from spherical_vae.comparison import compare
+        from spherical_vae.loop import Interrupted, Trainer
+
         try:
             if config.baselines:
                 print(compare(config, corpus, directory))

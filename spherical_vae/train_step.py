@@ -72,7 +72,13 @@ TrainStep = Callable[[TrainState, Batch, Hyperparameters], TrainState]
 
 def empty_sums() -> Sums:
     """Returns the totals of no step, each in a buffer of its own: the step donates them."""
-    return Sums(*(jnp.zeros(()) for _ in range(4)), jnp.full((), -1, jnp.int32))
+    return Sums(
+        reconstruction_nats=jnp.zeros(()),
+        kl_nats=jnp.zeros(()),
+        tokens=jnp.zeros(()),
+        examples=jnp.zeros(()),
+        first_bad_step=jnp.full((), -1, jnp.int32),
+    )
 
 
 def init_state(params: dict, optimizer: optax.GradientTransformation) -> TrainState:
