@@ -9,6 +9,7 @@ order, or distinct words), V vocabulary, D latent, E embedding, H hidden, C cond
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -162,7 +163,8 @@ def init_params(model: VAE, seed: int, train_counts: Int[np.ndarray, " V"] | Non
     batch = Batch(
         ids=one, counts=one, labels=jnp.zeros(1, jnp.int32), index=jnp.zeros(1, jnp.int32)
     )
-    params: dict = model.init(root_key(seed, Purpose.INIT), batch, jnp.float32(1.0))["params"]
+    initialise = jax.jit(model.init)  # one compilation instead of one an operation
+    params: dict = initialise(root_key(seed, Purpose.INIT), batch, jnp.float32(1.0))["params"]
     if train_counts is not None:
         frequencies = np.log((train_counts + 1.0) / (train_counts + 1.0).sum())
         params["decoder"]["words"]["bias"] = jnp.asarray(frequencies, jnp.float32)

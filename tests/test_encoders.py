@@ -25,12 +25,13 @@ def test_same_example_in_another_batch(variant):
     encoder = build_encoder(small_config(**variant), WORDS)
     embeddings = jax.random.normal(jax.random.key(0), (WORDS, 5))
     batch = sentences()
-    variables = encoder.init(jax.random.key(1), batch, embeddings)
-    together = encoder.apply(variables, batch, embeddings)
-    wider = encoder.apply(variables, repad(batch, 13), embeddings)
+    variables = jax.jit(encoder.init)(jax.random.key(1), batch, embeddings)
+    apply = jax.jit(encoder.apply)
+    together = apply(variables, batch, embeddings)
+    wider = apply(variables, repad(batch, 13), embeddings)
     np.testing.assert_allclose(together, wider, rtol=1e-5, atol=1e-6)
     for row in range(len(batch.ids)):
-        alone = encoder.apply(variables, rows_of(batch, [row]), embeddings)
+        alone = apply(variables, rows_of(batch, [row]), embeddings)
         np.testing.assert_allclose(together[row], alone[0], rtol=1e-5, atol=1e-6)
 
 
@@ -39,12 +40,13 @@ def test_every_word_is_read(variant):
     encoder = build_encoder(small_config(**variant), WORDS)
     embeddings = jax.random.normal(jax.random.key(0), (WORDS, 5))
     batch = sentences(rows=1, longest=6, seed=3)
-    variables = encoder.init(jax.random.key(1), batch, embeddings)
-    before = encoder.apply(variables, batch, embeddings)
+    variables = jax.jit(encoder.init)(jax.random.key(1), batch, embeddings)
+    apply = jax.jit(encoder.apply)
+    before = apply(variables, batch, embeddings)
     for place in range(int(batch.counts.sum())):
         other = 2 + (batch.ids[0, place] + 1) % (WORDS - 2)
         changed = batch.ids.at[0, place].set(other)
-        after = encoder.apply(variables, batch._replace(ids=changed), embeddings)
+        after = apply(variables, batch._replace(ids=changed), embeddings)
         assert np.abs(before - after).max() > 1e-4, f"word {place} has no effect"
 
 
@@ -54,8 +56,8 @@ def test_filler_rows_stay_finite():
         embeddings = jax.random.normal(jax.random.key(0), (WORDS, 5))
         batch = sentences()
         empty = batch._replace(ids=batch.ids * 0, counts=batch.counts * 0)
-        variables = encoder.init(jax.random.key(1), batch, embeddings)
-        assert np.isfinite(encoder.apply(variables, empty, embeddings)).all()
+        variables = jax.jit(encoder.init)(jax.random.key(1), batch, embeddings)
+        assert np.isfinite(jax.jit(encoder.apply)(variables, empty, embeddings)).all()
 
 
 def test_reverse_sentences():

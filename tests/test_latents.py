@@ -25,11 +25,11 @@ def head_and_posterior(overrides):
     settings.dimension = 6
     head = build_latent(settings)
     hidden = jax.random.normal(jax.random.key(0), (BATCH, 7))
-    variables = head.init(jax.random.key(1), hidden, CONCENTRATION)
+    variables = jax.jit(head.init)(jax.random.key(1), hidden, CONCENTRATION)
     # Away from the zero start of the scale parameters.
     keys = iter(jax.random.split(jax.random.key(2), 10))
     variables = jax.tree.map(lambda p: p + 0.3 * jax.random.normal(next(keys), p.shape), variables)
-    return settings, head, variables, hidden, head.apply(variables, hidden, CONCENTRATION)
+    return settings, head, variables, hidden, jax.jit(head.apply)(variables, hidden, CONCENTRATION)
 
 
 @pytest.mark.parametrize("overrides", KINDS, ids=str)
@@ -52,7 +52,7 @@ def test_contract_of_shapes(overrides):
 def test_kl_is_the_expected_log_ratio(overrides):
     _, _, _, _, posterior = head_and_posterior(overrides)
     draws = 20_000
-    z = posterior.sample(jax.random.key(4), draws)
+    z = jax.jit(lambda q: q.sample(jax.random.key(4), draws))(posterior)
     ratio = np.asarray(posterior.log_prob(z) - posterior.prior_log_prob(z), np.float64)
     error = ratio.std(axis=0) / np.sqrt(draws)
     # 4.5 standard errors in 3 rows of 5 kinds: fails by chance once in 10,000 seeds.
@@ -77,11 +77,11 @@ def test_gradients_reach_the_head(overrides):
     _, head, variables, hidden, _ = head_and_posterior(overrides)
 
     def loss(variables):
-        posterior = head.apply(variables, hidden, CONCENTRATION)
+        posterior = jax.jit(head.apply)(variables, hidden, CONCENTRATION)
         z = posterior.sample(jax.random.key(6), 4)
         return (z**3).sum() + posterior.kl_nats.sum()
 
-    gradients = jax.tree.leaves(jax.grad(loss)(variables))
+    gradients = jax.tree.leaves(jax.jit(jax.grad(loss))(variables))
     assert all(np.isfinite(leaf).all() and np.abs(leaf).max() > 0 for leaf in gradients)
 
 
@@ -89,7 +89,7 @@ def test_unit_vectors_even_from_the_origin():
     settings = small_config().latent
     head = build_latent(settings)
     hidden = jnp.zeros((2, 7))
-    variables = head.init(jax.random.key(0), hidden, CONCENTRATION)
+    variables = jax.jit(head.init)(jax.random.key(0), hidden, CONCENTRATION)
     zero = jax.tree.map(jnp.zeros_like, variables)
     mean, gradient = jax.value_and_grad(
         lambda h: head.apply(zero, h, CONCENTRATION).mean.sum(), argnums=0
@@ -104,7 +104,7 @@ def test_paper_kl_is_guu_formula():
     """19.585 against 19.515 nats at d=50, kappa=80 (PAPER.md, point 2 of the authors' code)."""
     settings = small_config(latent__dimension=50).latent
     head = build_latent(settings)
-    variables = head.init(jax.random.key(0), jnp.ones((1, 7)), jnp.float32(80))
+    variables = jax.jit(head.init)(jax.random.key(0), jnp.ones((1, 7)), jnp.float32(80))
     posterior = head.apply(variables, jnp.ones((1, 7)), jnp.float32(80))
     np.testing.assert_allclose(posterior.kl_nats, 19.515, atol=6e-4)
     np.testing.assert_allclose(posterior.paper_kl_nats, 19.585, atol=6e-4)
@@ -116,8 +116,8 @@ def test_learned_concentration_starts_where_told_and_stays_in_range():
     ).latent
     head = build_latent(settings)
     hidden = jnp.ones((1, 7))
-    variables = head.init(jax.random.key(0), hidden, CONCENTRATION)
-    start = head.apply(variables, hidden, CONCENTRATION).concentration
+    variables = jax.jit(head.init)(jax.random.key(0), hidden, CONCENTRATION)
+    start = jax.jit(head.apply)(variables, hidden, CONCENTRATION).concentration
     np.testing.assert_allclose(start, CONCENTRATION, rtol=1e-5)
     for push in (-1e4, 1e4):
         far = jax.tree.map(lambda p, push=push: p + push, variables)

@@ -1,10 +1,11 @@
 """The contract every latent keeps: a pytree that knows its KL, and can draw and score z."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Key
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """q(z|x) of each example of a batch, together with the prior p(z) that goes with it.
 

@@ -1,0 +1,140 @@
+"""What every decoder owes: exact log-likelihoods, whatever the number of draws and the padding."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_models import WORDS, repad, rows_of, sentences, small_config
+
+from spherical_vae.data.corpus import END_ID, Batch
+from spherical_vae.decoders import build_decoder, lstm
+
+VARIANTS = [
+    {"decoder__kind": "lstm", "decoder__inputless": True},
+    {"decoder__kind": "lstm", "decoder__inputless": False},
+    {"decoder__kind": "lstm", "decoder__inputless": False, "decoder__layers": 2},
+    {"decoder__kind": "bag_of_words", "decoder__layers": 0},
+    {"decoder__kind": "bag_of_words", "decoder__layers": 1},
+]
+LSTM_VARIANTS = VARIANTS[:3]
+DIMENSION, CONDITIONS, DRAWS = 4, 3, 2
+
+
+def prepared(overrides, batch, words=WORDS):
+    decoder = build_decoder(small_config(**overrides), words)
+    rows = batch.ids.shape[0]
+    z = jax.random.normal(jax.random.key(0), (DRAWS, rows, DIMENSION))
+    conditions = jax.random.normal(jax.random.key(1), (rows, CONDITIONS))
+    embeddings = jax.random.normal(jax.random.key(2), (words, 5))
+    variables = jax.jit(decoder.init)(jax.random.key(3), z, conditions, batch, embeddings)
+    return decoder, variables, z, conditions, embeddings
+
+
+@pytest.mark.parametrize("overrides", VARIANTS, ids=str)
+def test_draws_are_decoded_apart(overrides):
+    batch = sentences()
+    decoder, variables, z, conditions, embeddings = prepared(overrides, batch)
+    apply = jax.jit(decoder.apply)
+    together = apply(variables, z, conditions, batch, embeddings)
+    assert together.shape == (DRAWS, 6)
+    for draw in range(DRAWS):
+        alone = apply(variables, z[draw : draw + 1], conditions, batch, embeddings)
+        np.testing.assert_allclose(together[draw], alone[0], rtol=1e-5)
+    wider = apply(variables, z, conditions, repad(batch, 11), embeddings)
+    np.testing.assert_allclose(together, wider, rtol=1e-5)
+    row = apply(variables, z[:, 2:3], conditions[2:3], rows_of(batch, [2]), embeddings)
+    np.testing.assert_allclose(together[:, 2:3], row, rtol=1e-5)
+
+
+@pytest.mark.parametrize("overrides", LSTM_VARIANTS, ids=str)
+def test_scoring_equals_stepping(overrides):
+    batch = sentences(rows=3)
+    decoder, variables, z, conditions, embeddings = prepared(overrides, batch)
+    scored = jax.jit(decoder.apply)(variables, z[:1], conditions, batch, embeddings)[0]
+    states = decoder.apply(variables, z[:1], method="start")
+    step = jax.jit(lambda *args: decoder.apply(variables, *args, method="step"))
+    previous, total = jnp.full(3, END_ID), np.zeros(3)
+    for place in range(batch.ids.shape[1]):
+        states, logits = step(states, z[0], conditions, previous, embeddings)
+        log_probs = np.asarray(jax.nn.log_softmax(logits))
+        previous = batch.ids[:, place]
+        total += log_probs[np.arange(3), previous] * batch.counts[:, place]
+    np.testing.assert_allclose(scored, total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("overrides", LSTM_VARIANTS, ids=str)
+def test_sentences_up_to_a_length_have_total_probability_below_one(overrides):
+    """All sentences of 4 words at most over 3 words; the rest of the mass is on longer ones."""
+    words, longest = 3, 4
+    rows = []
+    for length in range(1, longest + 1):
+        for head in itertools.product([0, 2], repeat=length - 1):
+            rows.append([*head, END_ID] + [0] * (longest - length))
+    ids = np.asarray(rows, np.int32)
+    ends = (ids == END_ID).argmax(axis=1)
+    counts = (np.arange(longest) <= ends[:, None]).astype(np.int32)
+    zeros = jnp.zeros(len(rows), jnp.int32)
+    batch = Batch(jnp.asarray(ids), jnp.asarray(counts), zeros, zeros)
+    decoder, variables, z, conditions, embeddings = prepared(overrides, batch, words)
+
+    def total(batch: Batch) -> float:
+        size = len(batch.ids)
+        same_z = jnp.broadcast_to(z[:1, :1], (1, size, DIMENSION))
+        same_conditions = jnp.broadcast_to(conditions[:1], (size, CONDITIONS))
+        scores = jax.jit(decoder.apply)(variables, same_z, same_conditions, batch, embeddings)
+        return float(np.exp(scores).sum())
+
+    # What is missing is exactly the mass of four words that are not the end, in every order.
+    open_ids = jnp.asarray(list(itertools.product([0, 2], repeat=longest)), jnp.int32)
+    nothing = jnp.zeros(len(open_ids), jnp.int32)
+    rest = Batch(open_ids, jnp.ones_like(open_ids), nothing, nothing)
+    assert total(batch) < 1
+    np.testing.assert_allclose(total(batch) + total(rest), 1, rtol=1e-5)
+
+
+def test_documents_are_products_over_tokens():
+    batch = Batch(
+        jnp.array([[2, 5, 0]]), jnp.array([[3, 1, 0]]), jnp.zeros(1, int), jnp.zeros(1, int)
+    )
+    decoder, variables, z, conditions, embeddings = prepared(
+        {"decoder__kind": "bag_of_words"}, batch
+    )
+    scores = decoder.apply(variables, z, conditions, batch, embeddings)
+    words = decoder.apply(variables, z, conditions, method="word_log_probs")
+    np.testing.assert_allclose(np.exp(words).sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(scores, 3 * words[..., 2] + words[..., 5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_scoring_in_blocks_changes_nothing(monkeypatch, with_gradient):
+    batch = sentences()
+    decoder, variables, z, conditions, embeddings = prepared(LSTM_VARIANTS[1], batch)
+
+    def total(variables):
+        return decoder.apply(variables, z, conditions, batch, embeddings).sum()
+
+    function = jax.grad(total) if with_gradient else total
+    whole = jax.jit(function)(variables)
+    monkeypatch.setattr(lstm, "MAX_LOGITS", 1)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        whole,
+        jax.jit(lambda variables: function(variables))(variables),
+    )
+
+
+def test_inputless_does_not_see_the_words():
+    batch = sentences(rows=1, longest=5)
+    for overrides, sees in ((VARIANTS[0], False), (VARIANTS[1], True)):
+        decoder, variables, z, conditions, embeddings = prepared(overrides, batch)
+        swapped = batch._replace(ids=batch.ids.at[0, 0].set(batch.ids[0, 0] % 10 + 2))
+        # Score the second word on: the first is masked out, so only its effect as input is left.
+        masked = batch.counts.at[0, 0].set(0)
+        apply = jax.jit(decoder.apply)
+        scores = [
+            apply(variables, z, conditions, b._replace(counts=masked), embeddings)
+            for b in (batch, swapped)
+        ]
+        assert (np.abs(scores[0] - scores[1]).max() > 1e-5) == sees

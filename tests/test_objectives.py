@@ -1,0 +1,152 @@
+"""Bounds held against log p(x) by quadrature, on models small enough to integrate over z."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special as scipy_special
+from small_models import WORDS, rows_of, sentences, small_config
+
+from spherical_vae.latents import is_spherical
+from spherical_vae.objectives import PAPER_SAMPLES, elbo_terms, importance_weighted_nats
+from spherical_vae.vae import VAE, build_vae, call, init_params
+
+CONCENTRATION = jnp.float32(2.0)
+
+
+def loud_model(seed=0, **overrides):
+    """A model whose decoder listens to z, so that the gap between bounds is wide."""
+    config = small_config(**overrides)
+    model = build_vae(config, WORDS)
+    params = init_params(model, seed)
+    params = jax.tree.map(lambda leaf: 1.5 * leaf, params)
+    return config, model, params
+
+
+def sphere_grid(dimension):
+    """Points on the sphere and weights of the uniform distribution, by quadrature."""
+    if dimension == 2:
+        angles = 2 * np.pi * np.arange(200) / 200
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1), np.full(200, 1 / 200)
+    height, weights = np.polynomial.legendre.leggauss(24)
+    angles = 2 * np.pi * np.arange(48) / 48
+    ring = np.sqrt(1 - height**2)
+    points = np.stack(
+        [
+            (ring[:, None] * np.cos(angles)).ravel(),
+            (ring[:, None] * np.sin(angles)).ravel(),
+            np.repeat(height, 48),
+        ],
+        axis=1,
+    )
+    return points, np.repeat(weights / 2, 48) / 48
+
+
+def normal_grid(dimension):
+    """Points and weights of the standard normal, by Gauss-Hermite quadrature."""
+    nodes, weights = scipy_special.roots_hermitenorm(30)
+    grid = np.stack(np.meshgrid(*[nodes] * dimension), axis=-1).reshape(-1, dimension)
+    product = np.stack(np.meshgrid(*[weights] * dimension), axis=-1).reshape(-1, dimension).prod(1)
+    return grid, product / product.sum()
+
+
+def exact_log_evidence(config, model, params, batch):
+    grid = sphere_grid if is_spherical(config.latent) else normal_grid
+    points, weights = grid(config.latent.dimension)
+    rows = batch.ids.shape[0]
+    z = jnp.broadcast_to(
+        jnp.asarray(points, jnp.float32)[:, None], (len(points), rows, points.shape[1])
+    )
+    scores = np.asarray(jax.jit(partial(call, model, params, VAE.decode))(z, batch), np.float64)
+    return scipy_special.logsumexp(scores, b=weights[:, None], axis=0)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"latent__kind": "vmf", "latent__dimension": 2},
+        {"latent__kind": "vmf", "latent__dimension": 3},
+        {"latent__kind": "vmf", "latent__dimension": 3, "latent__sampler": "wood"},
+        {"latent__kind": "learned_vmf", "latent__dimension": 3},
+        {"latent__kind": "gaussian", "latent__dimension": 2},
+        {"latent__kind": "vmf", "latent__dimension": 3, "decoder__kind": "bag_of_words"},
+    ],
+    ids=str,
+)
+def test_bounds_close_on_the_evidence(overrides):
+    config, model, params = loud_model(**overrides)
+    batch = sentences(rows=4, longest=5, seed=1)
+    evidence = exact_log_evidence(config, model, params, batch)
+
+    @jax.jit
+    def elbo(key):
+        terms = elbo_terms(model, params, batch, key, concentration=CONCENTRATION, samples=2000)
+        return -(terms.reconstruction_nats + terms.kl_nats)
+
+    @partial(jax.jit, static_argnums=1)
+    def bound(key, samples):
+        return -importance_weighted_nats(
+            model, params, batch, key, concentration=CONCENTRATION, samples=samples, chunk=512
+        )
+
+    lower = np.asarray(elbo(jax.random.key(0)))
+    some = np.mean([bound(key, 8) for key in jax.random.split(jax.random.key(1), 250)], axis=0)
+    many = np.asarray(bound(jax.random.key(2), 20_000))
+    # In expectation ELBO < IW of 8 < log p(x), and IW of many is log p(x); the gaps are wide.
+    assert (lower < evidence - 0.01).all()
+    assert lower.sum() < some.sum() < evidence.sum()
+    np.testing.assert_allclose(many, evidence, atol=0.06)
+    # Power: a prior density off by log 2, as from a wrong area of the sphere, is caught.
+    assert np.abs(many + np.log(2) - evidence).min() > 0.06
+
+
+def test_chunks_need_not_divide():
+    _, model, params = loud_model()
+    batch = sentences()
+
+    @partial(jax.jit, static_argnums=0)
+    def bound(chunk):
+        return importance_weighted_nats(
+            model,
+            params,
+            batch,
+            jax.random.key(3),
+            concentration=CONCENTRATION,
+            samples=10,
+            chunk=chunk,
+        )
+
+    for chunk in (1, 3, 7, 50):
+        np.testing.assert_allclose(bound(chunk), bound(10), rtol=1e-5)
+
+
+def test_without_a_latent_all_bounds_are_the_likelihood():
+    _, model, params = loud_model(latent__kind="none")
+    batch = sentences()
+    exact = call(model, params, VAE.decode, jnp.zeros((1, 6, 0)), batch)[0]
+    terms = elbo_terms(model, params, batch, jax.random.key(0), concentration=CONCENTRATION)
+    np.testing.assert_allclose(-exact, terms.reconstruction_nats, rtol=1e-6)
+    np.testing.assert_array_equal(terms.kl_nats, 0)
+    bound = importance_weighted_nats(
+        model, params, batch, jax.random.key(0), concentration=CONCENTRATION, samples=5, chunk=2
+    )
+    np.testing.assert_allclose(-exact, bound, rtol=1e-5)
+
+
+def test_paper_protocol_averages_codes_of_sentences_only():
+    batch = rows_of(sentences(), [0])
+    for decoder, averaged in (("lstm", True), ("bag_of_words", False)):
+        _, model, params = loud_model(decoder__kind=decoder)
+        key = jax.random.key(5)
+        terms = elbo_terms(model, params, batch, key, concentration=CONCENTRATION, protocol="paper")
+        key_latent, _ = jax.random.split(key)
+        posterior = call(model, params, VAE.encode, batch, CONCENTRATION)
+        z = posterior.sample(key_latent, PAPER_SAMPLES)
+        if averaged:
+            z = z.mean(axis=0, keepdims=True)
+        expected = -call(model, params, VAE.decode, z, batch).mean(axis=0)
+        np.testing.assert_allclose(terms.reconstruction_nats, expected, rtol=1e-6)
+        np.testing.assert_allclose(terms.kl_nats, posterior.paper_kl_nats, rtol=1e-6)
+        assert float(posterior.paper_kl_nats[0]) != pytest.approx(float(posterior.kl_nats[0]))
