@@ -1,0 +1,235 @@
+"""Small corpora, small models and the commands as real processes, for the tests that need them.
+
+What a command must do is not said here, only how to start it and how to read what it left.
+"""
+
+import functools
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from spherical_vae.checkpoint import CheckpointStore
+
+ROOT = Path(__file__).parent.parent
+# 13 batches of 16 an epoch, of which the last is not full.
+SIZES = {"train": 200, "valid": 40, "test": 40}
+STEPS_PER_EPOCH, STEPS = 13, 39
+
+SMALL_MODEL = {
+    "baselines": "()",
+    "data.buckets": 1,
+    "data.label_classes": 2,
+    "label_embedding_size": 3,
+    "embedding_size": 16,
+    "dropout_rate": 0.3,
+    "encoder.hidden_size": 16,
+    "decoder.hidden_size": 16,
+    "latent.dimension": 4,
+    "latent.concentration": 20.0,
+    "train.batch_size": 16,
+    "train.epochs": 3,
+    "train.log_every": 4,
+    "train.checkpoint_every": 5,
+    "evaluation.batch_size": 16,
+    "evaluation.importance_samples": 7,
+    "evaluation.chunk": 3,
+}
+PLATEAU_SGD = {
+    "optimizer.name": "sgd",
+    "optimizer.learning_rate": 5.0,
+    "optimizer.schedule": "plateau",
+    "optimizer.clip_norm": 0.25,
+    "train.nats_per": "token",
+}
+# Learns fast, so that labels show in what it writes.
+LEARNS_LABELS = {
+    "optimizer.learning_rate": 0.02,
+    "optimizer.schedule": "constant",
+    "train.epochs": 12,
+}
+SMALL_DOCUMENTS = {
+    "encoder.hidden_size": 16,
+    "decoder.hidden_size": 16,
+    "latent.dimension": 4,
+    "latent.concentration": 20.0,
+    "data.buckets": 1,
+    "train.batch_size": 16,
+    "train.steps": 26,
+    "evaluation.importance_samples": 7,
+    "evaluation.chunk": 3,
+}
+# Half of the time of a small run is compilation; what is computed need not be fast.
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+
+
+def write_text_corpus(folder: Path, seed: int = 0) -> Path:
+    """Writes labelled sentences: label 2 prefers other words than label 1."""
+    generator = random.Random(seed)
+    nouns = {1: ["cat", "dog", "sheep"], 2: ["king", "river", "house"]}
+    folder.mkdir(parents=True)
+    for split, size in SIZES.items():
+        lines = []
+        for _ in range(size):
+            label = generator.randint(1, 2)
+            adjectives = generator.choices(["big", "old", "red"], k=generator.randint(0, 2))
+            subject, thing = generator.choices(nouns[label], k=2)
+            verb = generator.choice(["sees", "loves", "fears"])
+            lines.append(" ".join([str(label), "the", *adjectives, subject, verb, "the", thing]))
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_feat_corpus(folder: Path, seed: int = 0) -> Path:
+    """Writes documents of 3 to 9 different words out of 30."""
+    generator = random.Random(seed)
+    folder.mkdir(parents=True)
+    words = [f"word{i} {40 - i}" for i in range(1, 31)]
+    (folder / "vocab.new").write_text("\n".join(words) + "\n", encoding="utf-8")
+    for split, size in SIZES.items():
+        lines = []
+        for _ in range(size):
+            ids = sorted(generator.sample(range(1, 31), generator.randint(3, 9)))
+            bag = " ".join(f"{i}:{generator.randint(1, 4)}" for i in ids)
+            lines.append(f"{generator.randint(1, 20)} {bag}")
+        (folder / f"{split}.feat").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def command(module: str, *arguments: object) -> list[str]:
+    """Returns the command line of `python -m spherical_vae.MODULE`."""
+    return [sys.executable, "-m", f"spherical_vae.{module}", *map(str, arguments)]
+
+
+def overrides(*settings: dict[str, object]) -> list[str]:
+    """Returns `--config.KEY=VALUE` arguments; later settings win."""
+    merged = functools.reduce(dict.__or__, settings)
+    return [f"--config.{key}={value}" for key, value in merged.items()]
+
+
+def training_command(corpus: Path, workdir: Path, *settings: dict[str, object]) -> list[str]:
+    """Returns the command that trains the small model on a text corpus."""
+    return command(
+        "train",
+        f"--config={ROOT / 'configs' / 'text.py'}",
+        f"--workdir={workdir}",
+        *overrides(SMALL_MODEL, {"data.path": corpus}, *settings),
+    )
+
+
+def environment(cache: Path | None = None, flags: str = "") -> dict[str, str]:
+    """Returns the environment of a command on the CPU.
+
+    Args:
+      cache: folder of compiled programs that later processes use again; None compiles afresh.
+      flags: of XLA.
+    """
+    variables = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    if cache is not None:
+        variables |= {
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+    return variables
+
+
+@functools.cache
+def trained_sentences(session: Path) -> tuple[Path, Path, dict[str, str]]:
+    """Trains on labelled sentences, once for all tests that only look at the run.
+
+    Args:
+      session: the folder of this test session, `tmp_path_factory.getbasetemp()`.
+
+    Returns:
+      Its working directory, its corpus, and the environment with its compiled programs.
+    """
+    folder = session / "trained_sentences"
+    variables = environment(cache=folder / "compiled", flags=QUICK_TO_COMPILE)
+    corpus = write_text_corpus(folder / "corpus")
+    run(training_command(corpus, folder / "run", LEARNS_LABELS), variables)
+    return folder / "run", corpus, variables
+
+
+@functools.cache
+def trained_documents(session: Path) -> tuple[Path, dict[str, str]]:
+    """Trains on bags of words, as `trained_sentences` does on sentences."""
+    folder = session / "trained_documents"
+    variables = environment(cache=folder / "compiled", flags=QUICK_TO_COMPILE)
+    path = write_feat_corpus(folder / "corpus")
+    settings = overrides(SMALL_DOCUMENTS, {"data.path": path})
+    config = f"--config={ROOT / 'configs' / 'news20.py'}"
+    run(command("train", config, f"--workdir={folder / 'run'}", *settings), variables)
+    return folder / "run", variables
+
+
+def run(arguments: list[str], variables: dict[str, str], expect: int = 0, cwd: Path = ROOT):
+    """Runs a command to its end and returns it with its output; its status must be `expect`."""
+    done = subprocess.run(
+        arguments, env=variables, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == expect, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def run_together(commands: list[list[str]], variables: dict[str, str]) -> list[str]:
+    """Runs commands at the same time; all must succeed. Returns their standard outputs."""
+    started = [
+        subprocess.Popen(
+            arguments, env=variables, cwd=ROOT, stdout=-1, stderr=-1, text=True, encoding="utf-8"
+        )
+        for arguments in commands
+    ]
+    ended = [process.communicate(timeout=300) for process in started]
+    for process, (out, err) in zip(started, ended, strict=True):
+        assert process.returncode == 0, f"status {process.returncode}\n{out}\n{err}"
+    return [out for out, _ in ended]
+
+
+def one_error_line(done) -> str:
+    """Returns the error of a refused command, after checking that it is one line and no more."""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert done.stdout == ""
+    return lines[0]
+
+
+def metrics_without_times(workdir: Path) -> list[dict]:
+    """Returns the metrics of a run, without what may differ from run to run."""
+    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [
+        {
+            key: value
+            for key, value in json.loads(line).items()
+            if not key.startswith("seconds") and not key.endswith("_per_second")
+        }
+        for line in lines
+    ]
+
+
+def checkpoint_contents(workdir: Path) -> dict[int, dict[str, object]]:
+    """Returns, by step, the bytes of all arrays and the host state of every checkpoint kept."""
+    store = CheckpointStore(workdir / "checkpoints", read_only=True)
+    contents = {}
+    for step in store.steps():
+        metadata = workdir / "checkpoints" / str(step) / "host" / "metadata"
+        described = json.loads(metadata.read_text(encoding="utf-8"))["arrays"]
+        arrays = store.restore(step, {name: _abstract(text) for name, text in described.items()})
+        assert arrays
+        contents[step] = {
+            "host": store.restore_host(step),
+            **{name: np.asarray(array).tobytes() for name, array in arrays.items()},
+        }
+    store.close()
+    return contents
+
+
+def _abstract(described: str) -> jax.ShapeDtypeStruct:
+    dtype, _, shape = described.partition("[")
+    return jax.ShapeDtypeStruct(json.loads(f"[{shape}"), dtype)

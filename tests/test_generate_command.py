@@ -1,0 +1,159 @@
+"""`python -m spherical_vae.generate` as a user starts it: texts by mode, and what it refuses."""
+
+import pytest
+from small_run import (
+    QUICK_TO_COMPILE,
+    command,
+    environment,
+    one_error_line,
+    run,
+    run_together,
+    trained_documents,
+    trained_sentences,
+    training_command,
+    write_text_corpus,
+)
+
+OF_LABEL = {1: {"cat", "dog", "sheep"}, 2: {"king", "river", "house"}}
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    """A run on labelled sentences, its corpus, and the environment to look at it in."""
+    return trained_sentences(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """A run on bags of words, and the environment to look at it in."""
+    return trained_documents(tmp_path_factory.getbasetemp())
+
+
+def generate(workdir, *arguments):
+    return command("generate", f"--workdir={workdir}", *arguments)
+
+
+def lines(text):
+    # Sentences may be empty, so that lines are counted by their ends.
+    assert text.endswith("\n")
+    return text[:-1].split("\n")
+
+
+def words(text):
+    return set(text.split())
+
+
+def test_the_prior(sentences):
+    workdir, _, variables = sentences
+    arguments = ("--mode=prior", "--count=12", "--label=1")
+    # Alone, so that the others find its programs compiled.
+    first = lines(run(generate(workdir, *arguments), variables).stdout)
+    again, other_seed, other_label, hot = (
+        lines(text)
+        for text in run_together(
+            [
+                generate(workdir, *arguments),
+                generate(workdir, *arguments, "--seed=1"),
+                generate(workdir, "--mode=prior", "--count=12", "--label=2"),
+                generate(workdir, *arguments, "--temperature=20"),
+            ],
+            variables,
+        )
+    )
+    assert len(first) == 12
+    assert first == again
+    assert first != other_seed
+    # At this temperature words are all but uniform: sentences of every order and all words.
+    known = set().union(*OF_LABEL.values())
+    assert len(words(" ".join(hot)) & known) == len(known)
+
+    def mine(texts, label):
+        return sum(word in OF_LABEL[label] for text in texts for word in text.split())
+
+    assert mine(first, 1) > 2 * mine(first, 2)
+    assert mine(other_label, 2) > 2 * mine(other_label, 1)
+
+
+def test_greedy_is_temperature_zero_and_hangs_on_the_code_alone(sentences):
+    workdir, corpus, variables = sentences
+    arguments = ("--mode=reconstruct", "--count=4")
+    greedy, zero = (
+        lines(text)
+        for text in run_together(
+            [
+                generate(workdir, *arguments, "--greedy"),
+                generate(workdir, *arguments, "--temperature=0"),
+            ],
+            variables,
+        )
+    )
+    assert greedy == zero
+    assert len(greedy) == 8
+    # Each pair starts with an example of test, its label left out.
+    test = (corpus / "test.txt").read_text(encoding="utf-8").splitlines()
+    originals = [line.split(" ", 1)[1] for line in test]
+    for line in greedy[::2]:
+        assert line[0] + line[-1] == "[]"
+        assert line[1:-1] in originals
+
+
+def test_interpolation(sentences):
+    workdir, _, variables = sentences
+    text = run(generate(workdir, "--mode=interpolate", "--count=3", "--greedy"), variables).stdout
+    first, *between, last = lines(text)
+    assert len(between) == 3
+    for end in (first, last):
+        assert end[0] + end[-1] == "[]"
+    assert first != last
+
+
+def test_documents_print_their_likely_words(documents):
+    workdir, variables = documents
+    prior, pairs = (
+        lines(text)
+        for text in run_together(
+            [
+                generate(workdir, "--mode=prior", "--count=2"),
+                generate(workdir, "--mode=reconstruct", "--count=2"),
+            ],
+            variables,
+        )
+    )
+    assert len(prior) == 2
+    for text in prior:
+        assert len(words(text)) == 15
+        assert all(word.startswith("word") for word in words(text))
+    assert len(pairs) == 4
+    assert 3 <= len(words(pairs[0])) <= 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--label=3"], "a label in 1..2"),
+        ([], "a label in 1..2"),
+        (["--mode=reconstruct", "--label=1"], "examples carry their own"),
+        (["--mode=reconstruct", "--count=41"], "40 examples"),
+    ],
+)
+def test_wrong_arguments_for_a_labelled_model(sentences, arguments, told):
+    workdir, _, variables = sentences
+    line = one_error_line(run(generate(workdir, *arguments), variables, expect=2))
+    assert told in line
+
+
+def test_labels_of_a_model_without(documents):
+    workdir, variables = documents
+    line = one_error_line(run(generate(workdir, "--label=1"), variables, expect=2))
+    assert "the model uses no labels" in line
+
+
+def test_the_prior_is_not_for_a_decoder_that_needs_a_sentence(tmp_path):
+    corpus = write_text_corpus(tmp_path / "corpus")
+    variables = environment(flags=QUICK_TO_COMPILE)
+    told_the_words = {"condition_on_bag": True, "train.steps": 1}
+    run(training_command(corpus, tmp_path / "run", told_the_words), variables)
+    command_line = generate(tmp_path / "run", "--mode=prior", "--label=1")
+    line = one_error_line(run(command_line, variables, expect=2))
+    assert "config.condition_on_bag" in line
+    assert "--mode=reconstruct" in line

@@ -1,0 +1,240 @@
+"""A run that is killed and started again ends as if it had never stopped: real processes, killed.
+
+The reference is the same command, never interrupted; parameters, optimiser, host state and metrics
+must be identical to the bit. All processes of a reference share its compiled programs.
+"""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from small_run import (
+    PLATEAU_SGD,
+    ROOT,
+    STEPS,
+    STEPS_PER_EPOCH,
+    checkpoint_contents,
+    environment,
+    metrics_without_times,
+    one_error_line,
+    run,
+    training_command,
+    write_text_corpus,
+)
+
+ADAM = {"optimizer.name": "adam", "optimizer.learning_rate": 0.01, "optimizer.schedule": "cosine"}
+
+# Stops training by a signal to itself right after a chosen train record was written: from outside,
+# a moment between two checkpoints could not be met for certain.
+SIGNALLED = """
+import os, runpy, signal, sys
+from spherical_vae.metrics_log import MetricsLog
+step, write = int(sys.argv[1]), MetricsLog.write
+def write_and_signal(self, at, split, **values):
+    write(self, at, split, **values)
+    if (at, split) == (step, "train"):
+        os.kill(os.getpid(), signal.SIGTERM)
+MetricsLog.write = write_and_signal
+sys.argv = ["train", *sys.argv[2:]]
+runpy.run_module("spherical_vae.train", run_name="__main__", alter_sys=True)
+"""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run that was never interrupted, and what is needed to repeat it."""
+
+    corpus: Path
+    workdir: Path
+    settings: dict[str, object]
+    variables: dict[str, str]
+
+    def command(self, workdir, **changed):
+        settings = {key.replace("__", "."): value for key, value in changed.items()}
+        return training_command(self.corpus, workdir, self.settings, settings)
+
+    def resume(self, workdir):
+        return run(self.command(workdir), self.variables)
+
+    def assert_same_end(self, workdir):
+        assert metrics_without_times(workdir) == metrics_without_times(self.workdir)
+        mine, theirs = checkpoint_contents(workdir), checkpoint_contents(self.workdir)
+        assert mine.keys() == theirs.keys()
+        for step, contents in theirs.items():
+            differing = [name for name in contents if mine[step][name] != contents[name]]
+            assert not differing, f"step {step}"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(PLATEAU_SGD, id="plateau"),
+        pytest.param(ADAM, id="adam", marks=pytest.mark.slow),
+    ],
+)
+def reference(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reference")
+    variables = environment(cache=folder / "compiled")
+    run_of = Reference(
+        write_text_corpus(folder / "corpus"), folder / "run", request.param, variables
+    )
+    run_of.resume(run_of.workdir)
+    return run_of
+
+
+def records(workdir, split=""):
+    """Returns the lines of one split that are in the metrics by now."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if f'"split": "{split}' in line]
+    return []
+
+
+def being_written(workdir):
+    """Returns checkpoints that are not finished."""
+    with contextlib.suppress(FileNotFoundError):
+        return [
+            path.name
+            for path in (workdir / "checkpoints").iterdir()
+            if path.name != "trash" and not (path / "files.json").exists()
+        ]
+    return []
+
+
+def kill_when(command, variables, condition):
+    """Starts a command and kills it, by SIGKILL, as soon as `condition()` holds."""
+    process = subprocess.Popen(
+        command, env=variables, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 240
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    process.kill()
+    _, err = process.communicate()
+    assert process.returncode == -signal.SIGKILL, err.decode()
+
+
+def test_what_is_compared_is_there(reference):
+    contents = checkpoint_contents(reference.workdir)
+    assert max(contents) == STEPS
+    best = contents[STEPS]["host"]["best_step"]
+    assert contents.keys() == {best, STEPS}
+    kept = metrics_without_times(reference.workdir)
+    assert [r["step"] for r in kept if r["split"] == "valid"] == [13, 26, 39]
+    assert [r["step"] for r in kept if r["split"] == "train"] == [
+        *(4, 8, 12, 13),
+        *(16, 20, 24, 26),
+        *(28, 32, 36, 39),
+    ]
+    names = {name.split(".")[0] for name in contents[STEPS]}
+    assert {"host", "params", "step", "sums"} <= names
+
+
+def test_killed_at_several_moments(reference, tmp_path):
+    command = reference.command(tmp_path)
+
+    def kill(condition):
+        kill_when(command, reference.variables, condition)
+
+    kill(lambda: records(tmp_path))
+    assert not records(tmp_path, "valid"), "this kill was meant for the first epoch"
+    kill(lambda: records(tmp_path, "valid"))
+    for _ in range(5):
+        kill(lambda: records(tmp_path, "valid")[1:] and being_written(tmp_path))
+        if being_written(tmp_path):
+            break
+    else:
+        pytest.fail("no kill came before the checkpoint was finished")
+    reference.resume(tmp_path)
+    reference.assert_same_end(tmp_path)
+
+
+@pytest.mark.parametrize("step", [8, pytest.param(2 * STEPS_PER_EPOCH, marks=pytest.mark.slow)])
+def test_sigterm_saves_first(reference, tmp_path, step):
+    command = reference.command(tmp_path)
+    python, _, _, *arguments = command
+    stopped = run([python, "-c", SIGNALLED, str(step), *arguments], reference.variables, expect=143)
+    # Step 8 is no boundary: training goes on to the end of the step, and saves.
+    line = stopped.stderr.splitlines()[-1]
+    assert line == f"stopped by signal 15 after step {step}; the state is saved"
+    assert max(checkpoint_contents(tmp_path)) == step
+    resumed = reference.resume(tmp_path)
+    assert f"resumed {tmp_path} at step {step}" in resumed.stderr
+    reference.assert_same_end(tmp_path)
+
+
+def test_a_finished_run_is_left_as_it_is(reference, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(reference.workdir, workdir)
+
+    def contents():
+        files = [path for path in workdir.rglob("*") if path.is_file()]
+        return {path.relative_to(workdir): path.read_bytes() for path in files}
+
+    before = contents()
+    again = reference.resume(workdir)
+    assert f"{STEPS} steps" in again.stdout
+    assert contents() == before
+
+
+def test_another_config_is_refused(reference):
+    command = reference.command(reference.workdir, latent__concentration=21.0, train__log_every=5)
+    line = one_error_line(run(command, reference.variables, expect=2))
+    assert "config.latent.concentration: 20.0" in line
+    assert "21.0 given" in line
+    assert "config.train.log_every: 4" in line
+    assert "another --workdir" in line
+
+
+@pytest.mark.parametrize("new_word", ["cat", "unseen"])
+def test_another_corpus_is_refused(reference, tmp_path, new_word):
+    # The second also changes the vocabulary, hence the shapes of the parameters.
+    corpus, workdir = tmp_path / "corpus", tmp_path / "run"
+    shutil.copytree(reference.corpus, corpus)
+    shutil.copytree(reference.workdir, workdir)
+    config = workdir / "config.json"
+    moved = config.read_text(encoding="utf-8").replace(str(reference.corpus), str(corpus))
+    config.write_text(moved, encoding="utf-8")
+    with (corpus / "train.txt").open("a", encoding="utf-8") as file:
+        file.write(f"1 the {new_word}\n")
+    command = training_command(corpus, workdir, reference.settings)
+    refused = run(command, reference.variables, expect=2)
+    assert "Traceback" not in refused.stderr
+    line = refused.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert "another version of corpus 'text:corpus'" in line
+    assert checkpoint_contents(workdir) == checkpoint_contents(reference.workdir)
+
+
+def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
+    # The weight of the KL is 0 in the first epoch and makes the loss overflow in the second.
+    blown_up = {
+        "kl_weight__schedule": "linear",
+        "kl_weight__value": 3e38,
+        "kl_weight__linear_epochs": 0.5,
+    }
+    command = reference.command(tmp_path, **blown_up)
+    stopped = run(command, reference.variables, expect=2)
+    assert "Traceback" not in stopped.stderr
+    line = stopped.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert f"in step {STEPS_PER_EPOCH + 1};" in line
+    assert f"step {STEPS_PER_EPOCH} is saved in {tmp_path}" in line
+    assert "try a smaller config.optimizer.learning_rate" in line
+    kept = checkpoint_contents(tmp_path)
+    assert max(kept) == STEPS_PER_EPOCH
+    assert metrics_without_times(tmp_path)[-1]["step"] == STEPS_PER_EPOCH
+
+
+def test_a_rate_that_is_far_too_high_stops_the_run(reference, tmp_path):
+    command = reference.command(tmp_path, optimizer__learning_rate=1e30)
+    stopped = run(command, reference.variables, expect=2)
+    assert "Traceback" not in stopped.stderr
+    line = stopped.stderr.splitlines()[-1]
+    assert "became NaN or infinite in step 2; there is no checkpoint yet" in line
+    assert checkpoint_contents(tmp_path) == {}
