@@ -1,0 +1,158 @@
+"""The main job at a tiny length: table, samples, a walk; started again it only prints them again.
+
+Also what `python -m spherical_vae.train` refuses, before it compiles anything.
+"""
+
+import re
+
+import pytest
+from small_run import (
+    QUICK_TO_COMPILE,
+    ROOT,
+    SIZES,
+    command,
+    environment,
+    metrics_without_times,
+    one_error_line,
+    overrides,
+    run,
+    training_command,
+    write_text_corpus,
+)
+
+TINY = {
+    "baselines": "none,gaussian",
+    "data.label_classes": 0,
+    "label_embedding_size": 0,
+    "train.steps": 15,
+    "train.checkpoint_every": 0,
+}
+ROWS = ["unigram", "RNNLM", "Gaussian", "vMF"]
+TIMES = re.compile(r"^\d+ s for training")
+
+
+def without_labels(corpus):
+    for file in corpus.iterdir():
+        lines = file.read_text(encoding="utf-8").splitlines()
+        file.write_text("".join(f"{line[2:]}\n" for line in lines), encoding="utf-8")
+    return corpus
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    """The main job and its second start: their outputs, and the working directory."""
+    folder = tmp_path_factory.mktemp("main_job")
+    corpus = without_labels(write_text_corpus(folder / "corpus"))
+    variables = environment(cache=folder / "compiled", flags=QUICK_TO_COMPILE)
+    arguments = training_command(corpus, folder / "run", TINY)
+    first = run(arguments, variables)
+    before = metrics_without_times(folder / "run")
+    second = run(arguments, variables)
+    assert metrics_without_times(folder / "run") == before
+    return first, second, folder / "run"
+
+
+def test_the_table_has_all_rows(twice):
+    lines = twice[0].stdout.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("model"))
+    assert lines[head].split() == ["model", "tokens", "seen", "recon", "KL", "ELBO", "IW", "PPL"]
+    rows = {line.split()[0]: line.split()[1:] for line in lines[head + 1 : head + 5]}
+    assert list(rows) == ROWS
+    for seen, *numbers in rows.values():
+        reconstruction, kl, elbo, iw, perplexity = map(float, numbers)
+        assert int(seen) > 1000
+        assert elbo == pytest.approx(reconstruction + kl, abs=0.02)
+        assert iw <= elbo + 0.01
+        assert perplexity > 1
+    # Equal steps on the same batches, so that the models are compared and not their luck.
+    assert len({rows[name][0] for name in ROWS[1:]}) == 1
+    assert [float(rows[name][2]) for name in ("unigram", "RNNLM")] == [0, 0]
+    assert float(rows["vMF"][2]) > 1
+    differences = [line for line in lines if line.startswith("vMF against ")]
+    assert [line.split()[2].rstrip(":") for line in differences] == ROWS[:3]
+    assert all("standard error" in line for line in differences)
+
+
+def test_samples_and_a_walk_are_printed(twice):
+    lines = twice[0].stdout.splitlines()
+    start = lines.index("from the prior:")
+    walk = next(i for i, line in enumerate(lines) if line.startswith("from one example of test"))
+    assert walk - start - 1 == 5
+    steps = [line.strip() for line in lines[walk + 1 : -1]]
+    assert len(steps) == 9
+    assert [text[0] + text[-1] for text in (steps[0], steps[-1])] == ["[]", "[]"]
+    known = set((twice[2].parent / "corpus" / "train.txt").read_text(encoding="utf-8").split())
+    for text in (*lines[start + 1 : walk], *steps[1:-1]):
+        assert set(text.split()) <= known | {"<unk>"}
+    assert TIMES.match(lines[-1])
+    assert str(twice[2]) in lines[-1]
+
+
+def test_progress_is_on_standard_error(twice):
+    for name in ("text-none", "text-gaussian", "text"):
+        assert re.search(rf"{name}: 100%.*15/15 .*step", twice[0].stderr)
+    assert f"test: {SIZES['test']} examples" in twice[0].stderr
+    assert "Traceback" not in twice[0].stderr
+
+
+def test_started_again_it_prints_the_same_without_training(twice):
+    first, second, _ = twice
+
+    def results(done):
+        return [line for line in done.stdout.splitlines() if not TIMES.match(line)]
+
+    assert results(second) == results(first)
+    assert second.stderr.count("at step 15") == 3
+    assert "/15 " not in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"latent.concentraton": 3}, "did you mean --config.latent.concentration?"),
+        ({"latent.kind": "vfm"}, "vmf"),
+        ({"latent.dimension": 1}, ">= 2"),
+        ({"latent.concentration": -1.0}, ">= 0"),
+        ({"latent.concentration": "inf"}, "finite"),
+        ({"optimizer.learning_rate": 0.0}, "> 0"),
+        ({"data.path": "{}/nothing"}, "does not exist"),
+        ({"data.path": "{}/no_utf8"}, "train.txt, line 2: byte 0xff is not UTF-8"),
+        ({"data.path": "{}/empty"}, "train.txt is empty"),
+        ({"data.label_classes": 1}, "train.txt, line 1: begins with '2'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(tmp_path, changed, told):
+    corpus = write_text_corpus(tmp_path / "corpus")
+    for name, content in (("no_utf8", b"1 the cat\n1 the \xff\n"), ("empty", b"")):
+        write_text_corpus(tmp_path / name)
+        (tmp_path / name / "train.txt").write_bytes(content)
+    (corpus / "train.txt").write_text("2 the cat\n1 the dog\n", encoding="utf-8")
+    settings = {
+        key: value.format(tmp_path) if isinstance(value, str) else value
+        for key, value in changed.items()
+    }
+    arguments = training_command(corpus, tmp_path / "run", settings)
+    line = one_error_line(run(arguments, environment(), expect=2))
+    assert told in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_below_a_file_is_refused_in_one_line(tmp_path):
+    corpus = write_text_corpus(tmp_path / "corpus")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    arguments = training_command(corpus, tmp_path / "file" / "run")
+    line = one_error_line(run(arguments, environment(), expect=2))
+    assert f"{tmp_path / 'file' / 'run'}: cannot be written" in line
+
+
+def test_mistakes_do_not_wait_for_jax(tmp_path):
+    # Compilation, or even the import, would be noticed: JAX cannot start here.
+    (tmp_path / "jax.py").write_text("raise SystemExit('JAX was imported')", encoding="utf-8")
+    variables = environment() | {"PYTHONPATH": str(tmp_path)}
+    arguments = command(
+        "train",
+        f"--config={ROOT / 'configs' / 'text.py'}",
+        f"--workdir={tmp_path / 'run'}",
+        *overrides({"data.path": tmp_path / "nothing"}),
+    )
+    assert "does not exist" in one_error_line(run(arguments, variables, expect=2))
