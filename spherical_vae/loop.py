@@ -133,10 +133,10 @@ class Trainer:
         return self._result(state, host)
 
     def _restore(self) -> tuple[TrainState, HostState]:
+        self._refuse_other_corpus()
         counts = self._corpus.vocabulary.train_counts
         params = init_params(self._model, self._config.seed, counts)
         state = jax.device_put(init_state(params, self._optimizer), replicated(self._mesh))
-        self._refuse_other_corpus()
         found = self._store.restore_latest(state)
         if found is None:
             return state, HostState(Plateau(), 0, False, self._corpus.fingerprint())
