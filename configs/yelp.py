@@ -40,6 +40,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.embedding_size = 100
     config.dropout_rate = 0.5
     config.encoder.hidden_size = 400
+    config.encoder.pooling = "last"
     config.decoder.hidden_size = 400
     config.decoder.inputless = True
 

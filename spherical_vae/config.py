@@ -31,20 +31,20 @@ def base_config() -> ConfigDict:
     config.embedding_size = 100  # word embeddings, shared by encoder, decoder and bag condition
     config.label_embedding_size = 0  # 0: labels are not used
     config.condition_on_bag = False  # NVRNN-BoW: the decoder sees the target's mean embedding
-    config.dropout_rate = 0.2
+    config.dropout_rate = 0.1
 
     config.encoder = ConfigDict()
     config.encoder.kind = "lstm"  # lstm | bag_of_words
     config.encoder.hidden_size = 128
     config.encoder.layers = 1
     config.encoder.bidirectional = False  # lstm
-    config.encoder.pooling = "last"  # last | mean_max: how lstm states become one vector
+    config.encoder.pooling = "mean_max"  # last | mean_max: how lstm states become one vector
     config.encoder.counts = "log"  # log | raw: the input of bag_of_words
 
     config.latent = ConfigDict()
     config.latent.kind = "vmf"  # none | gaussian | vmf | learned_vmf
-    config.latent.dimension = 16
-    config.latent.concentration = 40.0  # vmf, the same for every example
+    config.latent.dimension = 8
+    config.latent.concentration = 30.0  # vmf, the same for every example
     config.latent.min_concentration = 1.0  # learned_vmf; it starts at `concentration`
     config.latent.max_concentration = 1000.0  # learned_vmf
     config.latent.sampler = "transport"  # transport | wood
@@ -65,12 +65,12 @@ def base_config() -> ConfigDict:
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # sgd | adam | adamw
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.learning_rate = 5e-3
     config.optimizer.schedule = "cosine"  # constant | cosine | plateau
     config.optimizer.warmup_steps = 0
     config.optimizer.final_fraction = 0.05  # cosine: last learning rate over the first
     config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever dev does not improve
-    config.optimizer.clip_norm = 1.0  # of the gradient's global norm; 0: off
+    config.optimizer.clip_norm = 5.0  # of the gradient's global norm; 0: off
     config.optimizer.weight_decay = 0.0  # adamw
 
     config.train = ConfigDict()

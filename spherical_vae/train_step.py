@@ -128,7 +128,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         updates = jax.tree.map(lambda update: -hyper.learning_rate * update, updates)
         # The norm sees a NaN in any gradient, also where the loss itself was still finite.
-        good = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradients))
+        good = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradients))
         sums = state.sums
         new_sums = Sums(
             sums.reconstruction_nats + reconstruction,

@@ -1,0 +1,88 @@
+"""Schedules and decisions on the host, against values computed by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_models import small_config
+
+from spherical_vae.optim import Plateau, build_optimizer, kl_weight, learning_rate
+
+
+def optimizer_settings(**overrides):
+    return small_config(
+        **{f"optimizer__{key}": value for key, value in overrides.items()}
+    ).optimizer
+
+
+def test_plateau_divides_whenever_dev_does_not_improve():
+    settings = optimizer_settings(schedule="plateau", learning_rate=10.0, plateau_divisor=1.2)
+    plateau = Plateau()
+    for step, value in enumerate([5.0, 4.0, 4.0, 4.5, 3.0]):
+        plateau = plateau.observe(value, step, settings)
+    assert plateau.best == 3.0
+    assert plateau.best_step == 4
+    assert plateau.stale == 0
+    assert learning_rate(settings, 7, 100, plateau) == pytest.approx(10 / 1.2**2)
+
+
+def test_a_value_that_is_not_finite_is_no_improvement():
+    settings = optimizer_settings(schedule="plateau")
+    assert Plateau().observe(float("nan"), 3, settings).best_step == -1
+
+
+def test_dev_does_not_touch_the_rate_of_other_schedules():
+    settings = optimizer_settings(schedule="constant", learning_rate=0.5)
+    plateau = Plateau(best=1.0, best_step=0).observe(2.0, 1, settings)
+    assert plateau.stale == 1
+    assert learning_rate(settings, 5, 10, plateau) == 0.5
+
+
+def test_cosine_ends_at_its_final_fraction_after_warming_up():
+    settings = optimizer_settings(
+        schedule="cosine", learning_rate=2.0, final_fraction=0.1, warmup_steps=4
+    )
+    rates = [learning_rate(settings, step, 104, Plateau()) for step in range(105)]
+    assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
+    assert rates[4] == 2.0
+    assert rates[54] == pytest.approx(1.1)
+    assert rates[104] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", {0: 1.0, 10: 1.0, 40: 1.0}),
+        ("linear", {0: 0.0, 5: 0.25, 20: 1.0, 40: 1.0}),
+        # sigmoid(epoch / 2 - 5), as PAPER.md says of the authors' code.
+        ("sigmoid", {0: 0.0066929, 10: 0.5, 20: 0.9933071}),
+    ],
+)
+def test_kl_weight(schedule, expected):
+    settings = small_config(kl_weight__schedule=schedule).kl_weight
+    for epoch, weight in expected.items():
+        assert kl_weight(settings, epoch) == pytest.approx(weight, rel=1e-5)
+    settings.value = 0.2
+    assert kl_weight(settings, 20) == pytest.approx(0.2 * expected.get(20, 1.0), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_directions_equal_optax_after_the_learning_rate(name):
+    settings = optimizer_settings(name=name, clip_norm=0.25)
+    if name == "adamw":
+        settings.weight_decay = 0.1
+    optimizers = {
+        "sgd": optax.sgd(0.3),
+        "adam": optax.adam(0.3),
+        "adamw": optax.adamw(0.3, weight_decay=0.1),
+    }
+    reference = optax.chain(optax.clip_by_global_norm(0.25), optimizers[name])
+    params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}
+    gradients = {"a": jnp.array([4.0, 0.5]), "b": jnp.array(-1.0)}
+    ours = build_optimizer(settings)
+    state, expected_state = ours.init(params), reference.init(params)
+    for _ in range(3):
+        updates, state = ours.update(gradients, state, params)
+        expected, expected_state = reference.update(gradients, expected_state, params)
+        for key in params:
+            np.testing.assert_allclose(-0.3 * updates[key], expected[key], rtol=1e-5)

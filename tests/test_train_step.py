@@ -1,0 +1,144 @@
+"""The step: parts that combine freely, one compilation, filler that weighs nothing, NaN noticed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_models import WORDS, on_device, sentences, small_config
+
+from spherical_vae.optim import build_optimizer
+from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
+from spherical_vae.vae import build_vae, init_params
+
+
+def hyper(learning_rate=0.05, dropout_rate=0.0, concentration=6.0, kl_weight=1.0, seed=1):
+    return Hyperparameters(
+        jnp.uint32(seed),
+        jnp.float32(learning_rate),
+        jnp.float32(concentration),
+        jnp.float32(kl_weight),
+        jnp.float32(dropout_rate),
+    )
+
+
+def prepared(**overrides):
+    config = small_config(**overrides)
+    model = build_vae(config, WORDS)
+    optimizer = build_optimizer(config.optimizer)
+    state = init_state(init_params(model, 0), optimizer)
+    return state, make_train_step(model, optimizer, config.train)
+
+
+COMBINATIONS = [
+    {"encoder__kind": "lstm", "latent__kind": "none", "decoder__inputless": False},
+    {"encoder__kind": "lstm", "latent__kind": "gaussian", "condition_on_bag": True},
+    {"encoder__kind": "bag_of_words", "latent__kind": "vmf", "decoder__inputless": False},
+    {
+        "encoder__kind": "bag_of_words",
+        "latent__kind": "learned_vmf",
+        "decoder__kind": "bag_of_words",
+    },
+    {"encoder__kind": "lstm", "latent__kind": "vmf", "decoder__kind": "bag_of_words"},
+    {
+        "encoder__bidirectional": True,
+        "encoder__layers": 2,
+        "decoder__layers": 3,
+        "decoder__inputless": False,
+        "condition_on_bag": True,
+        "data__label_classes": 3,
+        "label_embedding_size": 2,
+        "latent__sampler": "wood",
+        "train__samples": 2,
+        "train__nats_per": "token",
+        "train__protocol": "paper",
+    },
+]
+
+
+@pytest.mark.parametrize("overrides", COMBINATIONS, ids=str)
+def test_parts_combine_and_learn(overrides):
+    state, step = prepared(**overrides)
+    step = jax.jit(step)
+    batch = sentences(rows=4)
+    totals = []
+    for _ in range(30):
+        before = state.sums
+        state = step(state, batch, hyper(dropout_rate=0.1))
+        totals.append(float(state.sums.reconstruction_nats - before.reconstruction_nats))
+    assert int(state.step) == 30
+    assert int(state.sums.first_bad_step) == -1
+    assert np.mean(totals[-5:]) < np.mean(totals[:5]) - 1
+
+
+def test_one_compilation_for_all_hyperparameters():
+    state, step = prepared()
+    traces = []
+
+    @jax.jit
+    def counted(*args):
+        traces.append(1)
+        return step(*args)
+
+    batch = sentences(rows=4)
+    for i in range(1, 5):
+        state = counted(state, batch, hyper(0.1 / i, 0.1 * i, 2.0 * i, 1 / i, i))
+    assert len(traces) == 1
+
+
+def test_seed_and_step_decide_the_noise():
+    state, step = prepared()
+    step = jax.jit(step)
+    batch = sentences(rows=4)
+
+    def params(seed, state=state):
+        return step(state, batch, hyper(dropout_rate=0.3, seed=seed)).params
+
+    same = jax.tree.map(np.array_equal, params(1), params(1))
+    assert all(jax.tree.leaves(same))
+    other = jax.tree.map(np.array_equal, params(1), params(2))
+    assert not all(jax.tree.leaves(other))
+    later = jax.tree.map(np.array_equal, params(1), params(1, state._replace(step=jnp.int32(5))))
+    assert not all(jax.tree.leaves(later))
+
+
+@pytest.mark.parametrize("nats_per", ["example", "token"])
+def test_filler_rows_weigh_nothing(nats_per):
+    # Without a latent nothing is drawn, so that the shape of the batch leaves no trace.
+    state, step = prepared(train__nats_per=nats_per, latent__kind="none", optimizer__name="sgd")
+    batch = sentences(rows=3)
+    filler = on_device(
+        batch._replace(
+            ids=np.pad(batch.ids, ((0, 2), (0, 0))),
+            counts=np.pad(batch.counts, ((0, 2), (0, 0))),
+            labels=np.pad(batch.labels, (0, 2)),
+            index=np.pad(batch.index, (0, 2), constant_values=-1),
+        )
+    )
+    plain = jax.jit(step)(state, batch, hyper())
+    padded = jax.jit(step)(state, filler, hyper())
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        (plain.params, plain.sums),
+        (padded.params, padded.sums),
+    )
+
+
+def test_kl_weight_zero_is_an_autoencoder():
+    """The mean is then not pulled to the prior."""
+    state, step = prepared(latent__kind="gaussian", optimizer__name="sgd")
+    batch = sentences(rows=4)
+    moved = [
+        jax.jit(step)(state, batch, hyper(kl_weight=weight)).params["latent"]["mean"]
+        for weight in (0.0, 1.0)
+    ]
+    assert np.abs(moved[0]["bias"] - moved[1]["bias"]).max() > 0
+
+
+def test_first_bad_step_is_remembered():
+    state, step = prepared()
+    step = jax.jit(step)
+    batch = sentences(rows=4)
+    state = step(state, batch, hyper())
+    for rate in (np.nan, 0.1, 0.1):
+        state = step(state, batch, hyper(learning_rate=rate))
+    assert int(state.sums.first_bad_step) == 2  # the step after the update that broke it
