@@ -28,7 +28,7 @@ from spherical_vae.special.concentration import mode
 _ONE_PASS_DIMENSION = 20
 
 
-class _Tangent(NamedTuple):
+class SplitNormal(NamedTuple):
     """A normal vector seen from the mean direction: v = along mu + perpendicular part."""
 
     along: Array  # v . mu
@@ -45,7 +45,7 @@ def _dot(x: Array, y: Array) -> Array:
     return (x * y).sum(-1)
 
 
-def _split_normal(v: Array, mean_direction: Array) -> _Tangent:
+def _split_normal(v: Array, mean_direction: Array) -> SplitNormal:
     dimension = v.shape[-1]
     smallest = jnp.finfo(v.dtype).tiny ** 0.5
     if dimension == 2:
@@ -53,20 +53,20 @@ def _split_normal(v: Array, mean_direction: Array) -> _Tangent:
         turned = jnp.stack([-mean_direction[..., 1], mean_direction[..., 0]], -1)
         side = _dot(v, turned)
         vector = jnp.where(side < 0, -1.0, 1.0)[..., None] * turned
-        return _Tangent(_dot(v, mean_direction), jnp.maximum(jnp.abs(side), smallest), vector)
+        return SplitNormal(_dot(v, mean_direction), jnp.maximum(jnp.abs(side), smallest), vector)
     along = _dot(v, mean_direction)
     if dimension >= _ONE_PASS_DIMENSION:
         length = jnp.sqrt(jnp.maximum(_dot(v, v) - along * along, smallest))
-        return _Tangent(along, length, v)
+        return SplitNormal(along, length, v)
     # Projected twice: the first projection leaves a rounding error along mu which the division by
     # a short length would magnify.
     vector = v - along[..., None] * mean_direction
     vector = vector - _dot(vector, mean_direction)[..., None] * mean_direction
     length = jnp.maximum(jnp.sqrt(_dot(vector, vector)), smallest)
-    return _Tangent(along, length, vector / length[..., None])
+    return SplitNormal(along, length, vector / length[..., None])
 
 
-def _assemble(tangent: _Tangent, mean_direction: Array, tan_half: Array) -> Array:
+def _assemble(tangent: SplitNormal, mean_direction: Array, tan_half: Array) -> Array:
     square = tan_half * tan_half
     cosine, sine = (1.0 - square) / (1.0 + square), 2.0 * tan_half / (1.0 + square)
     if mean_direction.shape[-1] >= _ONE_PASS_DIMENSION:
@@ -75,14 +75,14 @@ def _assemble(tangent: _Tangent, mean_direction: Array, tan_half: Array) -> Arra
     return cosine[..., None] * mean_direction + sine[..., None] * tangent.vector
 
 
-def _uniform_tan_half(tangent: _Tangent) -> Array:
+def _uniform_tan_half(tangent: SplitNormal) -> Array:
     """Computes tan(theta / 2) of the direction of v itself, which is uniform on the sphere."""
     norm = jnp.sqrt(tangent.along**2 + tangent.length**2)
     sum_ = norm + jnp.abs(tangent.along)
     return jnp.where(tangent.along > 0, tangent.length / sum_, sum_ / tangent.length)
 
 
-def _transport_tan_half(dimension: int, tangent: _Tangent, concentration: Array) -> Array:
+def transport_tan_half(dimension: int, tangent: SplitNormal, concentration: Array) -> Array:
     """Carries the normal variate v . mu to the cosine law along its quantiles."""
     dtype = tangent.along.dtype
     if dimension == 3:
@@ -102,7 +102,7 @@ def _transport_tan_half(dimension: int, tangent: _Tangent, concentration: Array)
     return jnp.broadcast_to(at_mode, t.shape) * jnp.exp(-y * jnp.broadcast_to(scale, t.shape))
 
 
-def _wood_tan_half(dimension: int, key: Array, tangent: _Tangent, concentration: Array) -> Array:
+def wood_tan_half(dimension: int, key: Array, tangent: SplitNormal, concentration: Array) -> Array:
     """Draws from the cosine law by Wood's rejection (1994).
 
     His proposal is the uniform law moved by w -> (w0 + w) / (1 + w0 w). The first one is the
@@ -115,38 +115,40 @@ def _wood_tan_half(dimension: int, key: Array, tangent: _Tangent, concentration:
     at_mode = jnp.broadcast_to(jnp.sqrt(w0_gap) / (1.0 + w0), shape)
     w0 = jnp.broadcast_to(w0, shape)
 
-    def accepts(key: Array, cosine: Array) -> Array:
-        q = w0 * cosine
+    def accepts(key: Array, tan_half: Array) -> Array:
+        square = tan_half * tan_half
+        q = w0 * (1.0 - square) / (1.0 + square)
         log_acceptance = m * (q / (1.0 + q) - jnp.log1p(q))
         return jax.random.uniform(key, shape, dtype) < jnp.exp(log_acceptance)
 
     def propose(key: Array) -> Array:
         key_radius, key_angle = jax.random.split(key)
-        angle = jax.random.uniform(key_angle, shape, dtype)
-        cosine = jnp.cos((2.0 * jnp.pi) * angle)
+        turn = jax.random.uniform(key_angle, shape, dtype)
+        eps = jnp.finfo(dtype).eps
         if dimension == 2:
-            return cosine
+            # On the circle the angle itself is uniform; a cosine would lose the small ones.
+            return jnp.abs(jnp.tan(jnp.pi * (turn + 0.25 * eps)))
         # 1 - U, because log 0 would be a proposal at the end of the range.
         log_uniform = jnp.log1p(-jax.random.uniform(key_radius, shape, dtype))
-        return cosine * jnp.sqrt(-jnp.expm1((2.0 / (dimension - 2)) * log_uniform))
+        radius = jnp.sqrt(-jnp.expm1((2.0 / (dimension - 2)) * log_uniform))
+        cosine = radius * jnp.cos((2.0 * jnp.pi) * turn)
+        return jnp.sqrt(jnp.maximum(1.0 - cosine, eps) / jnp.maximum(1.0 + cosine, eps))
 
     def unfinished(state: tuple[Array, Array, Array]) -> Array:
         return ~state[2].all()
 
     def redraw(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        key, cosine, accepted = state
+        key, tan_half, accepted = state
         key, key_proposal, key_uniform = jax.random.split(key, 3)
         proposal = propose(key_proposal)
-        cosine = jnp.where(accepted, cosine, proposal)
-        return key, cosine, accepted | accepts(key_uniform, proposal)
+        tan_half = jnp.where(accepted, tan_half, proposal)
+        return key, tan_half, accepted | accepts(key_uniform, proposal)
 
     key_first, key_redraws = jax.random.split(key)
-    square = _uniform_tan_half(tangent) ** 2
-    first = (1.0 - square) / (1.0 + square)
+    first = _uniform_tan_half(tangent)
     # A NaN parameter must end the loop, not spin it.
     accepted = accepts(key_first, first) | jnp.isnan(w0)
-    _, cosine, _ = jax.lax.while_loop(unfinished, redraw, (key_redraws, first, accepted))
-    tan_half = jnp.sqrt((1.0 - cosine) / jnp.maximum(1.0 + cosine, jnp.finfo(dtype).eps))
+    _, tan_half, _ = jax.lax.while_loop(unfinished, redraw, (key_redraws, first, accepted))
     return at_mode * tan_half
 
 
@@ -175,9 +177,9 @@ def sample_with_tan_half(
     v = jax.random.normal(key_normal, shape, mean_direction.dtype)
     tangent = _split_normal(v, mean_direction)
     if method == "transport" and transport_is_exact(dimension):
-        tan_half = _transport_tan_half(dimension, tangent, concentration)
+        tan_half = transport_tan_half(dimension, tangent, concentration)
     else:
-        tan_half = _wood_tan_half(dimension, key_rejection, tangent, concentration)
+        tan_half = wood_tan_half(dimension, key_rejection, tangent, concentration)
     return _assemble(tangent, mean_direction, tan_half), tan_half
 
 

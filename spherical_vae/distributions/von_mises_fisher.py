@@ -13,7 +13,13 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from spherical_vae.distributions.sampling import sample_with_tan_half
 from spherical_vae.errors import UserError
-from spherical_vae.special import bessel_ratio, entropy, kl_to_uniform, log_density_at_mode
+from spherical_vae.special import (
+    bessel_ratio,
+    entropy,
+    inverse_bessel_ratio,
+    kl_to_uniform,
+    log_density_at_mode,
+)
 from spherical_vae.special.arguments import as_float, check_dimension, working_dtype
 
 METHODS = ("transport", "wood")
@@ -22,6 +28,7 @@ __all__ = [
     "METHODS",
     "bessel_ratio",
     "entropy",
+    "fit",
     "kl_to_uniform",
     "log_density_at_mode",
     "log_prob",
@@ -109,3 +116,31 @@ def log_prob(
     batch = jnp.broadcast_shapes(leading, kappa.shape)
     peak = jnp.broadcast_to(log_density_at_mode(dimension, kappa), batch)
     return peak - jnp.broadcast_to(kappa, batch) * jnp.broadcast_to(gap, batch)
+
+
+def fit(
+    values: Float[Array, "*batch N D"], weights: Float[Array, "*batch N"] | None = None
+) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
+    """Computes the maximum-likelihood mean direction and concentration.
+
+    Args:
+        values: unit vectors, N >= 1 of them.
+        weights: >= 0, for instance responsibilities of a mixture; None weighs them alike.
+
+    Returns:
+        The mean direction [*batch, D] and kappa [*batch]; kappa is inf where all values agree.
+
+    Raises:
+        UserError: D < 2.
+
+    Gradients: in values and weights.
+    Source: Mardia and Jupp (2000), section 10.3.1.
+    """
+    dimension = check_dimension(values.shape[-1])
+    if weights is None:
+        mean = values.mean(-2)
+    else:
+        mean = (weights[..., None] * values).sum(-2) / weights.sum(-1)[..., None]
+    length = jnp.sqrt((mean * mean).sum(-1))
+    # Rounding may carry the length past 1.
+    return mean / length[..., None], inverse_bessel_ratio(dimension, jnp.minimum(length, 1.0))

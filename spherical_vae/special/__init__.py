@@ -3,6 +3,7 @@
 No distributions and no random numbers live here.
 """
 
+from spherical_vae.special.bessel import log_iv
 from spherical_vae.special.concentration import (
     bessel_ratio,
     bessel_ratio_complement,
@@ -23,6 +24,7 @@ __all__ = [
     "inverse_bessel_ratio",
     "kl_to_uniform",
     "log_density_at_mode",
+    "log_iv",
     "log_normalizer",
     "log_sphere_area",
 ]

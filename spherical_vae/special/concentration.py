@@ -34,7 +34,7 @@ class Mode(NamedTuple):
     gap: Array
 
 
-def mode(dimension: int, concentration: Array) -> Mode:
+def mode(dimension: float | int, concentration: Array) -> Mode:
     """Maps the concentration in [0, inf) to the mode w0 in [0, 1) and 1 - w0^2."""
     ratio = concentration * (2.0 / (dimension - 1))
     # Beyond the clip w0 is 1 to rounding and the square would overflow.
@@ -68,36 +68,39 @@ def log_sphere_area(dimension: int) -> float:
 
 
 @partial(jax.jit, static_argnums=0)
-def _ratio_derivative(dimension: int, x: Array) -> Array:
+def _ratio_derivative(dimension: float | int, x: Array) -> Array:
     w0, gap = mode(dimension, x)
-    slope = evaluate_series(concentration_series(dimension).ratio_slope, w0)
+    slope = evaluate_series(concentration_series(float(dimension)).ratio_slope, w0)
     return gap * gap / ((dimension - 1) * (1.0 + w0 * w0)) * slope
 
 
 @partial(jax.jit, static_argnums=0)
 def _kl_derivative(dimension: int, x: Array) -> Array:
     w0, gap = mode(dimension, x)
-    slope = evaluate_series(concentration_series(dimension).ratio_slope, w0)
+    slope = evaluate_series(concentration_series(float(dimension)).ratio_slope, w0)
     return w0 * gap / (1.0 + w0 * w0) * slope
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 @partial(jax.jit, static_argnums=0)
-def _ratio(dimension: int, x: Array) -> Array:
+def ratio_core(dimension: float | int, x: Array) -> Array:
+    """Computes A_d for any real d >= 2, static; arguments are not checked."""
     w0, gap = mode(dimension, x)
-    return w0 * (1.0 - gap * evaluate_series(concentration_series(dimension).ratio_defect, w0))
+    return w0 * (
+        1.0 - gap * evaluate_series(concentration_series(float(dimension)).ratio_defect, w0)
+    )
 
 
-@_ratio.defjvp
-def _ratio_jvp(dimension: int, primals: _Arrays, tangents: _Arrays) -> tuple[Array, Array]:
-    return _ratio(dimension, *primals), _ratio_derivative(dimension, *primals) * tangents[0]
+@ratio_core.defjvp
+def _ratio_jvp(dimension: float | int, primals: _Arrays, tangents: _Arrays) -> tuple[Array, Array]:
+    return ratio_core(dimension, *primals), _ratio_derivative(dimension, *primals) * tangents[0]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 @partial(jax.jit, static_argnums=0)
 def _ratio_complement(dimension: int, x: Array) -> Array:
     w0, gap = mode(dimension, x)
-    defect = evaluate_series(concentration_series(dimension).ratio_defect, w0)
+    defect = evaluate_series(concentration_series(float(dimension)).ratio_defect, w0)
     return gap * (1.0 / (1.0 + w0) + w0 * defect)
 
 
@@ -114,7 +117,7 @@ def _ratio_complement_jvp(
 def _kl(dimension: int, x: Array) -> Array:
     m = dimension - 1
     w0, _ = mode(dimension, x)
-    factor = evaluate_series(concentration_series(dimension).kl_factor, w0)
+    factor = evaluate_series(concentration_series(float(dimension)).kl_factor, w0)
     return (0.5 * m) * jnp.log1p(factor * w0 * (x / m))
 
 
@@ -128,7 +131,7 @@ def _kl_jvp(dimension: int, primals: _Arrays, tangents: _Arrays) -> tuple[Array,
 def _log_density_at_mode(dimension: int, x: Array) -> Array:
     # KL - log area + kappa (1 - A), with kappa (1 - w0^2) = m w0.
     w0, _ = mode(dimension, x)
-    defect = evaluate_series(concentration_series(dimension).ratio_defect, w0)
+    defect = evaluate_series(concentration_series(float(dimension)).ratio_defect, w0)
     excess = (dimension - 1) * w0 * (1.0 / (1.0 + w0) + w0 * defect)
     return _kl(dimension, x) + (excess - log_sphere_area(dimension))
 
@@ -145,7 +148,7 @@ def _log_density_at_mode_jvp(
 @partial(jax.jit, static_argnums=0)
 def _inverse_ratio(dimension: int, target: Array) -> Array:
     m = dimension - 1
-    series = concentration_series(dimension)
+    series = concentration_series(float(dimension))
     target = jnp.where((target >= 0) & (target <= 1), target, jnp.nan)
     complement = 1.0 - target
     # Banerjee et al. (2005), exact at both ends, turned into w0; then Newton on A(w0) = target,
@@ -196,7 +199,7 @@ def bessel_ratio(
     Gradients: all orders, by closed forms.
     Source: Mardia and Jupp (2000), Directional Statistics, (9.3.7); evaluated as in docs/vmf.md.
     """
-    return _apply(_ratio, dimension, concentration)
+    return _apply(ratio_core, dimension, concentration)
 
 
 def bessel_ratio_complement(

@@ -52,18 +52,41 @@ def half_line(m: float, points: int) -> tuple[np.ndarray, np.ndarray]:
     return u, u + np.log1p(np.expm1(-2.0 * u) / 2.0)
 
 
-@lru_cache(maxsize=256)
-def concentration_series(dimension: int) -> ConcentrationSeries:
-    """Computes the series for one dimension, in about 50 ms; cached."""
-    m = dimension - 1.0
+class _Tilt(NamedTuple):
+    """The paired integrand at each w0 [I, 1] and u > 0 [U]."""
+
+    w0: np.ndarray
+    tanh: np.ndarray
+    q: np.ndarray
+    weight: np.ndarray  # cosh(u)^-m
+    right: np.ndarray  # log of what w0 multiplies it with, at +u
+    left: np.ndarray  # and at -u
+    step: float
+
+
+def _tilt(m: float) -> _Tilt:
     w0 = chebyshev_nodes(_NODES)[:, None]
     u, log_cosh = half_line(m, _POINTS)
     tanh = np.tanh(u)
-    weight = np.exp(-m * log_cosh)
     q = w0 * tanh
-    # The density at +u and at -u, paired so that odd parts cancel analytically, not in rounding.
     right = -m * q**2 * log_tilt_coefficient(q)
     left = -m * q**2 * log_tilt_coefficient(-q)
+    return _Tilt(w0, tanh, q, np.exp(-m * log_cosh), right, left, u[1] - u[0])
+
+
+def log_laplace_correction(m: float) -> np.ndarray:
+    """Computes log(integral of p(u) over its Gaussian approximation at u = 0), at the w0 nodes."""
+    tilt = _tilt(m)
+    total = (tilt.weight * (np.exp(tilt.right) + np.exp(tilt.left))).sum(1) * tilt.step
+    return np.log(total * np.sqrt(m * (1.0 + tilt.w0[:, 0] ** 2) / (2.0 * np.pi)))
+
+
+@lru_cache(maxsize=256)
+def concentration_series(dimension: float) -> ConcentrationSeries:
+    """Computes the series for one dimension (any real number >= 2), in about 50 ms; cached."""
+    m = dimension - 1.0
+    w0, tanh, q, weight, right, left, _ = _tilt(m)
+    # The density at +u and at -u, paired so that odd parts cancel analytically, not in rounding.
     right_weight, left_weight = weight * np.exp(right), weight * np.exp(left)
     total = (right_weight + left_weight).sum(1)
     skew = right - left

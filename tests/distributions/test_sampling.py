@@ -13,31 +13,71 @@ DRAWS = 100_000
 METHODS = ("transport", "wood")
 
 
-def one_minus_cosine(concentration, mean_direction, method, seed):
-    z = von_mises_fisher.sample(
-        jax.random.key(seed), mean_direction, concentration, (DRAWS,), method
+def draw_at_axis(dimension, concentration, method, count=DRAWS):
+    direction = -jnp.eye(dimension)[1]
+    return direction, von_mises_fisher.sample(
+        jax.random.key(3), direction, concentration, (count,), method
     )
-    return 0.5 * ((z - jnp.broadcast_to(mean_direction, z.shape)) ** 2).sum(-1)
+
+
+def check_vectors(dimension, concentration, method, count):
+    # Each comparison at 5 standard errors: false alarms at 6e-7.
+    direction, z = draw_at_axis(dimension, concentration, method, count)
+    z = np.asarray(z, np.float64)
+    direction = np.asarray(direction, np.float64)
+    assert abs(np.linalg.norm(z, axis=-1) - 1).max() <= 1e-6
+    gap = 0.5 * ((z - direction) ** 2).sum(-1)
+    expected = float(special.bessel_ratio_complement(dimension, concentration))
+    assert abs(gap.mean() - expected) <= 5 * gap.std() / count**0.5 + 3e-7 * expected
+    # The tangent part is uniform: mean 0 and covariance 1 / (d - 1) in the hyperplane.
+    tangent = z - (z @ direction)[:, None] * direction
+    length = np.linalg.norm(tangent, axis=-1)
+    tangent = tangent[length > 0] / length[length > 0, None]
+    tangent = np.delete(tangent, 1, axis=1)
+    assert abs(tangent.mean(0)).max() <= 5.5 / ((dimension - 1) * count) ** 0.5
+    covariance = tangent.T @ tangent / count * (dimension - 1) - np.eye(dimension - 1)
+    assert abs(covariance).max() <= 6 * (2.0 / count) ** 0.5
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dimension", [2, 3, 4, 5, 8, 25])
-def test_mean_and_its_pathwise_derivative(dimension, method):
-    # Two-sided at 5 standard errors: failure rate 6e-7 a comparison, over 48 comparisons.
-    mean_direction = jnp.eye(dimension)[0]
-    for concentration in (0.0, 35.0):
-        kappa = jnp.float32(concentration)
-        gap, slope = jax.jvp(
-            lambda x: one_minus_cosine(x, mean_direction, method, seed=3),
-            (kappa,),
-            (jnp.ones_like(kappa),),
-        )
-        for values, expected in (
-            (gap, special.bessel_ratio_complement(dimension, kappa)),
-            (-slope, special.bessel_ratio_derivative(dimension, kappa)),
-        ):
-            error = float(values.mean() - expected)
-            assert abs(error) <= 5 * float(values.std()) / DRAWS**0.5
+@pytest.mark.parametrize("dimension", [2, 3, 4, 8, 25])
+def test_vectors(dimension, method):
+    check_vectors(dimension, 35.0, method, DRAWS // 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dimension", [2, 3, 4, 5, 8, 25, 50, 100])
+def test_vectors_everywhere(dimension, method):
+    for concentration in (0.0, 1e-3, 1.0, 35.0, 80.0, 500.0, 5000.0, 1e5):
+        check_vectors(dimension, concentration, method, 4 * DRAWS)
+
+
+def test_pathwise_gradient_of_the_mean_direction():
+    # E[f(z)] with f(z) = (a.z)^2 has a closed form in the mean direction; its gradient along a
+    # tangent is compared at 4 standard errors (false alarms at 6e-5).
+    dimension, kappa = 6, 9.0
+    a = jnp.arange(1.0, 7.0) / 10
+    along = float(special.bessel_ratio_derivative(dimension, kappa))
+    ratio = float(special.bessel_ratio(dimension, kappa))
+    second = along + ratio**2  # E[w^2]
+    across = (1 - second) / (dimension - 1)
+
+    def raw_to_values(raw):
+        direction = raw / jnp.linalg.norm(raw)
+        z = von_mises_fisher.sample(jax.random.key(1), direction, kappa, (DRAWS,), "wood")
+        return (z @ a) ** 2
+
+    raw = jnp.array([0.3, -0.2, 0.9, 0.4, 0.1, -0.5])
+    tangent = jnp.array([0.2, 0.7, -0.3, 0.5, 0.4, 0.1])
+    _, slopes = jax.jvp(raw_to_values, (raw,), (tangent,))
+
+    def moment(raw):
+        direction = raw / jnp.linalg.norm(raw)
+        return (second - across) * (a @ direction) ** 2
+
+    _, expected = jax.jvp(moment, (raw,), (tangent,))
+    assert abs(float(slopes.mean() - expected)) <= 4 * float(slopes.std()) / DRAWS**0.5
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -64,3 +104,51 @@ def test_log_prob_at_the_mode_and_opposite(concentration):
     got = von_mises_fisher.log_prob(values, mean_direction, concentration)
     peak = special.log_density_at_mode(7, concentration)
     np.testing.assert_allclose(got, [peak, peak - 2 * concentration], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_at_both_extremes_and_traced_concentration(method):
+    kappa = jnp.array([0.0, 1e-6, 1.0, 1e6])
+    direction = jnp.broadcast_to(jnp.eye(5)[0], (4, 5))
+    draw = jax.jit(lambda k: von_mises_fisher.sample(jax.random.key(0), direction, k, (2,), method))
+    z = draw(kappa)
+    assert z.shape == (2, 4, 5)
+    assert bool(jnp.isfinite(z).all())
+    assert float(z[:, 3, 0].min()) > 0.9999
+
+
+def test_one_compilation_serves_every_concentration():
+    traces = []
+
+    @jax.jit
+    def draw(key, kappa):
+        traces.append(None)
+        return von_mises_fisher.sample(key, jnp.eye(7)[0], kappa)
+
+    for concentration in (0.0, 5.0, 1e4):
+        draw(jax.random.key(0), concentration)
+    assert len(traces) == 1
+
+
+def test_float64_samples():
+    with jax.enable_x64(True):
+        direction = jnp.eye(9, dtype=jnp.float64)[0]
+        z = von_mises_fisher.sample(jax.random.key(0), direction, 50.0, (2000,))
+        assert z.dtype == jnp.float64
+        assert float(abs(jnp.linalg.norm(z, axis=-1) - 1).max()) < 1e-14
+        error = float(z[:, 0].std()) / 2000**0.5
+        assert abs(float(z[:, 0].mean() - special.bessel_ratio(9, 50.0))) < 5 * error
+
+
+def test_wood_ends_on_not_a_number():
+    z = von_mises_fisher.sample(jax.random.key(0), jnp.eye(6)[0], jnp.nan, (3,), "wood")
+    assert bool(jnp.isnan(z).all())
+
+
+def test_vmap_over_keys():
+    keys = jax.random.split(jax.random.key(2), 5)
+    z = jax.vmap(lambda key: von_mises_fisher.sample(key, jnp.eye(4)[0], 3.0, (), "wood"))(keys)
+    single = jnp.stack(
+        [von_mises_fisher.sample(key, jnp.eye(4)[0], 3.0, (), "wood") for key in keys]
+    )
+    np.testing.assert_allclose(z, single, atol=1e-6)

@@ -1,6 +1,6 @@
 """Reference values from mpmath at 50 digits; nothing of the package is used."""
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import mpmath as mp
@@ -29,7 +29,7 @@ def _hypergeometric(b: mp.mpf, z: mp.mpf) -> mp.mpf:
     return mp.hyp0f1(b, z, maxterms=10**7)
 
 
-@lru_cache(maxsize=None)
+@cache
 def reference(dimension: int, concentration: float) -> Reference:
     """Computes the closed forms straight from their definitions."""
     # The definitions subtract numbers of the size of kappa: 20 digits on top of the 50.

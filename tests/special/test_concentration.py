@@ -73,3 +73,71 @@ def test_uniform_law_is_exact():
 def test_bad_dimension_is_named(dimension):
     with pytest.raises(UserError, match=r"dimension must be"):
         special.kl_to_uniform(dimension, 1.0)
+
+
+def test_no_nan_up_to_the_second_derivative():
+    kappa = jnp.array([0.0, 1e-30, 1e-6, 1.0, 1e6, 1e12], jnp.float32)
+    for dimension in (2, 3, 4096):
+        for function in (
+            special.kl_to_uniform,
+            special.bessel_ratio,
+            special.log_normalizer,
+            special.log_density_at_mode,
+            special.entropy,
+        ):
+
+            def value(x, function=function, dimension=dimension):
+                return function(dimension, x)
+
+            first = jax.grad(value)
+            for f in (value, first, jax.grad(first)):
+                assert bool(jnp.isfinite(jax.vmap(f)(kappa)).all()), (function, dimension)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_second_derivative_of_the_divergence(dtype):
+    # d2 KL = A' + kappa A''; A'' from the Riccati equation that A obeys, in mpmath.
+    tolerance = {"float32": 5e-5, "float64": 1e-9}[dtype]
+    for dimension in (2, 50):
+        kappa = np.array([1e-2, 1.0, 30.0, 1e3], dtype)
+        exact = []
+        for point in kappa:
+            with mp.workdps(50):
+                k, r = mp.mpf(float(point)), reference(dimension, float(point))
+                second = -2 * r.ratio * r.ratio_derivative - (dimension - 1) * (
+                    r.ratio_derivative / k - r.ratio / k**2
+                )
+                exact.append(r.ratio_derivative + k * second)
+        with jax.enable_x64(dtype == "float64"):
+            curvature = jax.grad(jax.grad(lambda x, d=dimension: special.kl_to_uniform(d, x)))
+            got = np.asarray(jax.vmap(curvature)(jnp.asarray(kappa)), np.float64)
+        scale = np.array([float(reference(dimension, float(k)).ratio_derivative) for k in kappa])
+        error = np.abs(got - np.array([float(e) for e in exact])) / scale
+        assert error.max() < tolerance, (dimension, error)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dimension", [2, 50, 4096])
+def test_inverse_round_trip(dimension, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        eps = float(jnp.finfo(dtype).eps)
+        length = jnp.concatenate(
+            [
+                jnp.asarray(10.0 ** np.arange(-6, 0, 0.5), dtype),
+                jnp.linspace(0.01, 0.99, 50, dtype=dtype),
+                1 - jnp.asarray(10.0 ** np.arange(-1, np.log10(eps), -0.5), dtype),
+            ]
+        )
+        back = special.bessel_ratio(dimension, special.inverse_bessel_ratio(dimension, length))
+        assert float(jnp.max(jnp.abs(back / length - 1))) <= 4 * eps
+        assert float(special.inverse_bessel_ratio(dimension, 0.0)) == 0.0
+        assert float(special.inverse_bessel_ratio(dimension, 1.0)) == jnp.inf
+        slope = jax.grad(lambda r: special.inverse_bessel_ratio(dimension, r))(jnp.asarray(0.5))
+        kappa = special.inverse_bessel_ratio(dimension, 0.5)
+        expected = 1 / special.bessel_ratio_derivative(dimension, kappa)
+        np.testing.assert_allclose(slope, expected, rtol=1e-5)
+
+
+def test_outside_the_domain_is_not_a_number():
+    assert jnp.isnan(special.kl_to_uniform(5, -1.0))
+    assert jnp.isnan(special.inverse_bessel_ratio(5, 1.5))

@@ -1,0 +1,115 @@
+"""The law of the cosine against quadrature, where the dimension costs nothing.
+
+The samplers draw tan(theta / 2), so that is what is tested: cosines rounded to float32 fail a
+Kolmogorov-Smirnov test at large concentration whatever drew them.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import roots_legendre
+
+from spherical_vae import special
+from spherical_vae.distributions import sampling
+
+# Two-sided false-alarm rate of each Kolmogorov-Smirnov test.
+FAILURE_RATE = 1e-5
+DIMENSIONS = (2, 3, 4, 5, 8, 25, 50, 100, 1000)
+CONCENTRATIONS = (0.0, 1e-3, 1.0, 35.0, 80.0, 500.0, 5000.0, 1e5)
+
+
+def exact_cdf(dimension: int, concentration: float, log_tan_half: np.ndarray) -> np.ndarray:
+    """Integrates the density of x = log tan(theta / 2) from its definition, in float64."""
+    nodes, weights = roots_legendre(24)
+    # 1 - cos(theta) = 2 / (1 + exp(-2 x)); sin(theta) = 1 / cosh(x).
+    grid = np.linspace(-30.0, 30.0, 24001)
+    points = grid[:-1, None] + (grid[1] - grid[0]) * (nodes + 1) / 2
+    gap = 2.0 / (1.0 + np.exp(-2.0 * points))
+    log_density = -concentration * gap - (dimension - 1) * np.logaddexp(points, -points)
+    panels = np.exp(log_density - log_density.max()) @ weights
+    cdf = np.concatenate([[0.0], np.cumsum(panels)])
+    return np.interp(log_tan_half, grid, cdf / cdf[-1])
+
+
+def draw_log_tan_half(method, dimension, concentration, count, seed):
+    """Draws from the scalar law with the sampler's own scalar parts: O(count) at any dimension."""
+    key_along, key_length, key_rejection = jax.random.split(jax.random.key(seed), 3)
+    along = jax.random.normal(key_along, (count,))
+    length = jnp.sqrt(2.0 * jax.random.gamma(key_length, (dimension - 1) / 2, (count,)))
+    tangent = sampling.SplitNormal(along, length, along[:, None])
+    kappa = jnp.float32(concentration)
+    if method == "transport" and sampling.transport_is_exact(dimension):
+        tan_half = sampling.transport_tan_half(dimension, tangent, kappa)
+    else:
+        tan_half = sampling.wood_tan_half(dimension, key_rejection, tangent, kappa)
+    return np.log(np.asarray(tan_half, np.float64))
+
+
+def check_law(method, dimension, concentration, count):
+    values = draw_log_tan_half(method, dimension, concentration, count, seed=dimension)
+    cdf = exact_cdf(dimension, concentration, np.sort(values))
+    ranks = np.arange(1, count + 1) / count
+    distance = max(np.max(ranks - cdf), np.max(cdf - ranks + 1 / count))
+    assert distance < stats.kstwobign.isf(FAILURE_RATE) / count**0.5, distance
+
+
+@pytest.mark.parametrize("method", ["transport", "wood"])
+@pytest.mark.parametrize("dimension", [2, 3, 5, 50, 1000])
+def test_law_of_the_cosine(dimension, method):
+    for concentration in (0.0, 35.0, 1e5):
+        check_law(method, dimension, concentration, count=50_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["transport", "wood"])
+@pytest.mark.parametrize("concentration", CONCENTRATIONS)
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_law_of_the_cosine_everywhere(dimension, concentration, method):
+    check_law(method, dimension, concentration, count=1_000_000)
+
+
+def test_the_test_has_power(monkeypatch):
+    # A sampler whose dimension is off by one, and one whose concentration is off by 5%.
+    def distance(dimension, concentration):
+        values = draw_log_tan_half("transport", 25, 35.0, 50_000, seed=1)
+        return stats.kstest(values, lambda x: exact_cdf(dimension, concentration, x)).pvalue
+
+    assert distance(25, 35.0) > FAILURE_RATE
+    assert distance(26, 35.0) < FAILURE_RATE
+    assert distance(25, 36.75) < FAILURE_RATE
+
+
+def cosine_slopes(method, dimension, concentration, count, seed=0):
+    """d(1 - cosine)/dkappa of draws at mean direction e_1."""
+    direction = jnp.eye(dimension)[0]
+
+    def gap(kappa):
+        z = sampling.sample_with_tan_half(method, (count,), jax.random.key(seed), direction, kappa)
+        tan_half = z[1]
+        return 2.0 * tan_half**2 / (1.0 + tan_half**2)
+
+    kappa = jnp.float32(concentration)
+    return np.asarray(jax.jvp(gap, (kappa,), (jnp.ones_like(kappa),))[1], np.float64)
+
+
+@pytest.mark.parametrize("method", ["transport", "wood"])
+@pytest.mark.parametrize("concentration", [1.0, 35.0])
+def test_pathwise_derivative_and_a_planted_bias(concentration, method):
+    # 4 standard errors: false alarms at 6e-5. A bias of 1% of the derivative must be beyond them.
+    slopes = cosine_slopes(method, 25, concentration, 200_000)
+    exact = -float(special.bessel_ratio_derivative(25, concentration))
+    error = slopes.std() / len(slopes) ** 0.5
+    assert abs(slopes.mean() - exact) <= 4 * error
+    assert abs(1.01 * slopes.mean() - exact) > 4 * error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["transport", "wood"])
+@pytest.mark.parametrize("dimension", [2, 3, 4, 5, 8, 25, 100])
+def test_pathwise_derivative_everywhere(dimension, method):
+    for concentration in CONCENTRATIONS:
+        slopes = cosine_slopes(method, dimension, concentration, 1_000_000)
+        exact = -float(special.bessel_ratio_derivative(dimension, concentration))
+        assert abs(slopes.mean() - exact) <= 4.5 * slopes.std() / len(slopes) ** 0.5
