@@ -28,6 +28,7 @@ LABELS = {
 }
 PRIOR_SAMPLES = 5
 INTERPOLATION_POINTS = 7
+WALK_TEMPERATURE = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,12 @@ def _texts(trained: TrainedModel) -> list[str]:
     key = root_key(trained.config.seed, Purpose.GENERATE)
     key_prior, key_walk = jax.random.split(key)
     samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, jnp.float32(1.0), label=0)
-    walk = interpolation_texts(trained, key_walk, INTERPOLATION_POINTS, jnp.float32(0.0))
+    walk = interpolation_texts(
+        trained, key_walk, INTERPOLATION_POINTS, jnp.float32(WALK_TEMPERATURE)
+    )
     return [
         "from the prior:",
         *(f"  {text}" for text in samples),
-        "from one example of test to another, likeliest words on the way:",
+        f"a walk from one example of test to another, temperature {WALK_TEMPERATURE}:",
         *(f"  {text}" for text in walk),
     ]

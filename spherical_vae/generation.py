@@ -14,7 +14,7 @@ from spherical_vae.data.corpus import END_ID, Batch, Vocabulary
 from spherical_vae.vae import VAE, call
 
 
-@partial(jax.jit, static_argnames=("model", "max_length"))
+@partial(jax.jit, static_argnames=("model", "max_length", "shared_noise"))
 def decode_sentences(
     model: VAE,
     params: dict,
@@ -23,6 +23,7 @@ def decode_sentences(
     key: Key[Array, ""],
     temperature: Float[Array, ""],
     max_length: int,
+    shared_noise: bool = False,
 ) -> Int[Array, "N L"]:
     """Writes one sentence for each code, word by word.
 
@@ -34,6 +35,8 @@ def decode_sentences(
       key: for the words.
       temperature: divides the logits; 0 takes the likeliest word each time (greedy search).
       max_length: L, words at most.
+      shared_noise: whether all sentences are written with the same luck, so that they differ only
+        by what their codes say; for walks from code to code.
 
     Returns:
       Word ids; end marks from the end of each sentence on.
@@ -43,7 +46,8 @@ def decode_sentences(
     def write(carry: tuple, step: Array) -> tuple[tuple, Array]:
         states, previous, ended = carry
         states, logits = call(model, params, VAE.step, states, z, conditions, previous)
-        noise = jax.random.gumbel(jax.random.fold_in(key, step), logits.shape)
+        luck = (1, logits.shape[1]) if shared_noise else logits.shape
+        noise = jax.random.gumbel(jax.random.fold_in(key, step), luck)
         scores = logits / jnp.where(greedy, 1.0, temperature) + jnp.where(greedy, 0.0, noise)
         words = jnp.where(ended, END_ID, jnp.argmax(scores, axis=1))
         return (states, words, ended | (words == END_ID)), words

@@ -82,6 +82,8 @@ def interpolation_texts(
 ) -> list[str]:
     """Walks between the mean codes of two examples, along a great circle where z is a direction.
 
+    All texts are written with the same random choices: they differ by their codes alone.
+
     Returns:
       The first example, `count` texts from the codes on the way, the second example.
     """
@@ -91,7 +93,7 @@ def interpolation_texts(
     walk = great_circle if is_spherical(trained.config.latent) else straight_line
     path = walk(z[0], z[1], count)
     told = straight_line(conditions[0], conditions[1], count)
-    written = _write(trained, path, told, key_words, temperature)
+    written = _write(trained, path, told, key_words, temperature, shared_noise=True)
     first, last = _originals(trained.corpus, batch)
     return [f"[{first}]", *written, f"[{last}]"]
 
@@ -135,11 +137,14 @@ def _write(
     conditions: Float[Array, "N C"],
     key: Key[Array, ""],
     temperature: Float[Array, ""],
+    shared_noise: bool = False,
 ) -> list[str]:
     model, words = trained.model, trained.corpus.vocabulary
     if trained.config.decoder.kind == "bag_of_words":
         log_probs = call(model, trained.params, VAE.word_log_probs, z, conditions)
         return [likely_words(row, words) for row in np.asarray(log_probs)]
     limit = trained.config.data.max_length
-    ids = decode_sentences(model, trained.params, z, conditions, key, temperature, limit)
+    ids = decode_sentences(
+        model, trained.params, z, conditions, key, temperature, limit, shared_noise
+    )
     return [sentence_text(row, words) for row in np.asarray(ids)]

@@ -96,3 +96,14 @@ def test_great_circle_from_a_point_to_itself():
 def test_straight_line():
     points = straight_line(jnp.zeros(2), jnp.array([1.0, 2.0]), 3)
     np.testing.assert_allclose(points, [[0, 0], [0.5, 1], [1, 2]])
+
+
+def test_shared_noise_writes_the_same_from_the_same_code():
+    model, params, z, _ = prepared(True)
+    same = jnp.broadcast_to(z[:1], (5, 4))
+    told = jnp.zeros((5, 0))
+    key, temperature = jax.random.key(4), jnp.float32(1)
+    shared = decode_sentences(model, params, same, told, key, temperature, 8, True)
+    np.testing.assert_array_equal(shared, jnp.broadcast_to(shared[:1], shared.shape))
+    apart = decode_sentences(model, params, same, told, key, temperature, 8, False)
+    assert (np.asarray(apart) != np.asarray(apart)[:1]).any()

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from spherical_vae.data.corpus import Batch
-from spherical_vae.layers import Dropout, dense
+from spherical_vae.layers import Dropout, bag_vector, dense
 
 
 class BagOfWordsDecoder(nn.Module):
@@ -49,9 +49,9 @@ class BagOfWordsDecoder(nn.Module):
         """Returns log p(x|z) in nats: the sum over tokens, without the multinomial coefficient."""
         del embeddings
         log_probs = self.word_log_probs(z, conditions, dropout_rate)
-        ids = jnp.broadcast_to(batch.ids[None], (z.shape[0], *batch.ids.shape))
-        words = jnp.take_along_axis(log_probs, ids, axis=2)  # [S, B, T]
-        return (words * batch.counts[None]).sum(axis=2)
+        # The softmax touches all words anyway; a dense bag has a gradient without a scatter.
+        bag = bag_vector(batch.ids, batch.counts.astype(jnp.float32), self.vocabulary_size)
+        return (log_probs * bag[None]).sum(axis=2)
 
 
 def with_conditions(
