@@ -45,7 +45,7 @@ def base_config() -> ConfigDict:
     config.latent.kind = "vmf"  # none | gaussian | vmf | learned_vmf
     config.latent.dimension = 8
     config.latent.concentration = 30.0  # vmf, the same for every example
-    config.latent.min_concentration = 1.0  # learned_vmf; it starts at `concentration`
+    config.latent.min_concentration = 1.0  # learned_vmf, above 0; it starts at `concentration`
     config.latent.max_concentration = 1000.0  # learned_vmf
     config.latent.sampler = "transport"  # transport | wood
     config.latent.unit_variance = True  # the decoder sees sqrt(d) z, whose prior variance is 1

@@ -135,7 +135,8 @@ RULES: dict[str, Rule] = {
     "latent.kind": _OneOf(LATENT_KINDS),
     "latent.dimension": _SIZE,
     "latent.concentration": _NOT_NEGATIVE,
-    "latent.min_concentration": _NOT_NEGATIVE,
+    # The learned concentration moves on a logarithmic scale.
+    "latent.min_concentration": _POSITIVE,
     "latent.max_concentration": _POSITIVE,
     "latent.sampler": _OneOf(("transport", "wood")),
     "latent.unit_variance": ANY,
