@@ -195,8 +195,8 @@ def padded_slots(lengths: np.ndarray, batch_size: int) -> Float[np.ndarray, " N"
 def mutual_information_nats(posterior: Posterior, key: Key[Array, ""]) -> float:
     """Estimates I(x; z) = E KL(q(z|x) || p(z)) - KL(aggregate posterior || p(z)).
 
-    The aggregate is the mixture of all N posteriors. With one draw z_i from each q(z|x_i) both terms
-    are means over i, and log p(z_i) cancels: what is left is the mean of log q(z_i|x_i) - log
+    The aggregate is the mixture of all N posteriors. With one draw z_i from each q(z|x_i) both
+    terms are means over i, and log p(z_i) cancels: what is left is the mean of log q(z_i|x_i) - log
     aggregate(z_i), far less noisy than the difference. It cannot exceed ln N.
 
     Args:
