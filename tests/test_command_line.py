@@ -26,6 +26,8 @@ def main(argv):
     if DO.value == "fail":
         raise ZeroDivisionError("a mistake of the program")
     if DO.value == "interrupt":
+        # A job in the background of a script inherits that Control-C is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.kill(os.getpid(), signal.SIGINT)
     if DO.value == "lines":
         for number in range(100_000):
