@@ -171,12 +171,14 @@ def sample_with_tan_half(
         concentration: kappa >= 0, [*batch], same dtype.
     """
     dimension = mean_direction.shape[-1]
-    key_normal, key_rejection = jax.random.split(key)
+    rejection_free = method == "transport" and transport_is_exact(dimension)
+    # A split costs as much as a few draws, which small batches notice.
+    key_normal, key_rejection = (key, key) if rejection_free else jax.random.split(key)
     shape = (*sample_shape, *mean_direction.shape)
     mean_direction = jnp.broadcast_to(mean_direction, shape)
     v = jax.random.normal(key_normal, shape, mean_direction.dtype)
     tangent = _split_normal(v, mean_direction)
-    if method == "transport" and transport_is_exact(dimension):
+    if rejection_free:
         tan_half = transport_tan_half(dimension, tangent, concentration)
     else:
         tan_half = wood_tan_half(dimension, key_rejection, tangent, concentration)

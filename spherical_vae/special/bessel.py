@@ -21,15 +21,17 @@ from jaxtyping import Array, ArrayLike, Float, Real
 from spherical_vae.errors import UserError
 from spherical_vae.special import decimal_bessel
 from spherical_vae.special.arguments import as_float, working_dtype
-from spherical_vae.special.chebyshev import Series, chebyshev_nodes, evaluate_series, fit_series
+from spherical_vae.special.chebyshev import Series, evaluate_series, fit_series
 from spherical_vae.special.concentration import mode, ratio_core
 from spherical_vae.special.cosine_law import log_laplace_correction
 
 # The zero of log I_v lies near x = 0.66 v. Around it, from here to there in x / zero, the terms
 # would cancel to more than 4 units in the last place. Below this order they are too small to.
-_WINDOW = (0.55, 1.6)
-_WINDOW_ORDER = 1.5
-_WINDOW_NODES = 34
+_WINDOW = (0.52, 2.2)
+# The series is fitted a little beyond: Clenshaw's recurrence is least accurate at its ends.
+_FIT_WINDOW = (0.45, 2.6)
+_WINDOW_ORDER = 0.3
+_WINDOW_NODES = 36
 
 
 class _Window(NamedTuple):
@@ -70,16 +72,17 @@ def _window(order: float, dtype_name: str) -> _Window:
     zero = decimal_bessel.log_iv_zero(exact_order, Decimal(0.6627434 * order + 1.0))
     high = float(np.dtype(dtype_name).type(zero))
     left, right = _WINDOW[0] * high, _WINDOW[1] * high
-    w0_left, w0_right = _w0(order, left), _w0(order, right)
-    with localcontext() as context:
-        context.prec = 45
-        quotients = []
-        for w0 in w0_left + (w0_right - w0_left) * chebyshev_nodes(_WINDOW_NODES):
-            # The point whose w0 is exactly this float.
-            point = (2 * exact_order + 1) * Decimal(w0) / (1 - Decimal(w0) ** 2)
-            quotients.append(float(decimal_bessel.log_iv(exact_order, point) / (point - zero)))
-        low = float(zero - Decimal(high))
-    return _Window(left, right, high, low, w0_left, w0_right, fit_series(np.array(quotients)))
+    w0_left, w0_right = (_w0(order, edge * high) for edge in _FIT_WINDOW)
+
+    def quotient(w0: Decimal) -> Decimal:
+        point = (2 * exact_order + 1) * w0 / (1 - w0 * w0)
+        return decimal_bessel.log_iv(exact_order, point) / (point - zero)
+
+    series = decimal_bessel.chebyshev_coefficients(
+        quotient, Decimal(w0_left), Decimal(w0_right), _WINDOW_NODES
+    )
+    low = float(zero - Decimal(high))
+    return _Window(left, right, high, low, w0_left, w0_right, series)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

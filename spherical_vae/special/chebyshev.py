@@ -4,6 +4,7 @@ Nothing here knows about spheres. A series is a plain tuple of floats, so that i
 argument of a compiled function.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -18,6 +19,10 @@ _FIT_NOISE = 3e-16
 # Tail of the series that an evaluation may drop, as a fraction of its largest coefficient. Below
 # half a unit in the last place of the result, because many such coefficients can add up.
 _EVALUATION_TOLERANCE = {"float32": 2e-9, "float64": 1e-17}
+
+# Tables up to this many coefficients are summed inside one compiled loop, with the coefficients as
+# constants; larger ones by a matrix product first.
+_UNROLLED_SIZE = 400
 
 
 def chebyshev_nodes(count: int) -> np.ndarray:
@@ -40,6 +45,20 @@ def chebyshev_transform(values: np.ndarray) -> np.ndarray:
 def fit_series(values: np.ndarray) -> Series:
     """Returns the series that interpolates `values` at `chebyshev_nodes`, its noise trimmed."""
     return _trimmed(tuple(map(float, chebyshev_transform(values))), _FIT_NOISE)
+
+
+def _clenshaw(coefficients: Sequence[float] | Sequence[Array], x: Array) -> Array:
+    """Sums coefficients[k] T_k(2 x - 1); coefficients are numbers or arrays shaped like x."""
+    if len(coefficients) == 1:
+        return jnp.zeros_like(x) + coefficients[0]
+    y = 2.0 * x - 1.0
+    two_y = 2.0 * y
+    current, following = jnp.zeros_like(x) + coefficients[-1], None
+    for coefficient in coefficients[-2:0:-1]:
+        update = coefficient + two_y * current
+        current, following = update if following is None else update - following, current
+    value = coefficients[0] + y * current
+    return value if following is None else value - following
 
 
 def fit_table(values: np.ndarray, tolerance: float) -> np.ndarray:
@@ -66,15 +85,14 @@ def evaluate_table(
     y may have fewer leading axes than x: what depends on y alone is computed once, not for each x.
     Not meant to be differentiated.
     """
+    if table.size <= _UNROLLED_SIZE:
+        rows = [jnp.broadcast_to(_clenshaw(row, y), x.shape) for row in table.tolist()]
+        return _clenshaw(rows, x)
     columns = _chebyshev_polynomials(y, table.shape[1])
     # Full float32 products: an accelerator's default would keep three digits.
-    rows = jnp.matmul(columns, jnp.asarray(table.T, y.dtype), precision=jax.lax.Precision.HIGHEST)
-    rows = jnp.broadcast_to(rows, (*x.shape, table.shape[0]))
-    two_s = 4.0 * x - 2.0
-    current, following = jnp.zeros_like(x), jnp.zeros_like(x)
-    for i in range(table.shape[0] - 1, 0, -1):
-        current, following = rows[..., i] + two_s * current - following, current
-    return rows[..., 0] + 0.5 * two_s * current - following
+    values = jnp.matmul(columns, jnp.asarray(table.T, y.dtype), precision=jax.lax.Precision.HIGHEST)
+    values = jnp.broadcast_to(values, (*x.shape, table.shape[0]))
+    return _clenshaw([values[..., i] for i in range(table.shape[0])], x)
 
 
 def _chebyshev_polynomials(y: Array, count: int) -> Array:
@@ -120,18 +138,7 @@ def evaluate_series(series: Series, x: Float[Array, "..."]) -> Float[Array, "...
     would cost twice as much and lose accuracy.
     """
     series = _trimmed(series, _EVALUATION_TOLERANCE[jnp.result_type(x).name])
-    if len(series) == 1:
-        return jnp.full_like(x, series[0])
-    y = 2.0 * x - 1.0
-    two_y = 2.0 * y
-    previous, current = jnp.full_like(x, series[-1]), None
-    for coefficient in reversed(series[1:-1]):
-        if current is None:
-            previous, current = coefficient + two_y * previous, previous
-        else:
-            previous, current = coefficient + two_y * previous - current, previous
-    value = series[0] + y * previous
-    return value if current is None else value - current
+    return _clenshaw(series, x)
 
 
 @evaluate_series.defjvp

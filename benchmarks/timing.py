@@ -1,0 +1,111 @@
+"""Shared by the benchmarks: refuse a busy machine, time candidates interleaved, write records."""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+# Share of the processors that others may use before timings mean nothing.
+BUSY_SHARE = 0.1
+
+
+class Timing(NamedTuple):
+    """Seconds of one candidate; the first call, with its compilation, is apart."""
+
+    first: float
+    median: float
+    smallest: float
+    spread: float  # between the quartiles
+
+
+def busy_share(seconds: float = 1.0) -> float | None:
+    """Measures which share of all processors is in use, or None where the system does not say."""
+    source = Path("/proc/stat")
+    if not source.exists():
+        return None
+
+    def read() -> tuple[int, int]:
+        fields = [int(x) for x in source.read_text().splitlines()[0].split()[1:]]
+        return sum(fields[:8]), fields[3] + fields[4]
+
+    total, idle = read()
+    time.sleep(seconds)
+    later_total, later_idle = read()
+    return 1.0 - (later_idle - idle) / max(1, later_total - total)
+
+
+def refuse_busy_machine(arguments: argparse.Namespace) -> None:
+    """Exits with status 2 where something else is running, unless told to go on."""
+    if arguments.smoke or arguments.allow_busy:
+        return
+    share = busy_share()
+    if share is None:
+        print("cannot tell whether this machine is busy; going on", file=sys.stderr)
+    elif share > BUSY_SHARE:
+        print(
+            f"refused: {share:.0%} of the processors are in use, at most {BUSY_SHARE:.0%} may be; "
+            "wait, or pass --allow-busy (the records will say so)",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+
+
+def interleaved(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+    """Times candidates in turns, so that a drift of the machine falls on all of them alike.
+
+    A candidate must return only when its result is there.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(repeats + 1):
+        # Every other turn goes backwards: no candidate always follows the same neighbour.
+        names = list(candidates)[:: -1 if turn % 2 else 1]
+        for name in names:
+            start = time.perf_counter()
+            candidates[name]()
+            seconds[name].append(time.perf_counter() - start)
+    result = {}
+    for name, all_seconds in seconds.items():
+        first, rest = all_seconds[0], sorted(all_seconds[1:])
+        quarter = len(rest) // 4
+        spread = rest[-1 - quarter] - rest[quarter]
+        result[name] = Timing(first, statistics.median(rest), rest[0], spread)
+    return result
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Returns the versions of the installed ones among `packages`, and of Python."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def name_missing(peer: str, error: Exception) -> None:
+    """Says on standard error that a peer is left out, and why."""
+    reason = str(error).splitlines()[0] if str(error) else ""
+    print(f"peer missing: {peer} ({type(error).__name__}: {reason})", file=sys.stderr)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that every benchmark has."""
+    parser.add_argument("--json", type=Path, help="write the records to this file")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, only to see that it runs")
+    parser.add_argument(
+        "--allow-busy", action="store_true", help="time on a busy machine all the same"
+    )
+    parser.add_argument("--repeats", type=int, default=15)
+
+
+def write_records(path: Path | None, records: list[dict]) -> None:
+    """Writes the records as JSON where a file is asked for."""
+    if path is not None:
+        path.write_text(json.dumps(records, indent=1) + "\n")
