@@ -156,12 +156,16 @@ def _inverse_ratio(dimension: int, target: Array) -> Array:
     square = target * target
     start = target * (dimension - square)
     w0 = 2.0 * start / (m * (1 - square) + jnp.sqrt((m * (1 - square)) ** 2 + 4.0 * start**2))
-    for _ in range(3 if target.dtype == jnp.float32 else 4):
+
+    def newton(_: Array, w0: Array) -> Array:
         defect = evaluate_series(series.ratio_defect, w0)
         slope = evaluate_series(series.ratio_slope, w0)
         # A - target with the leading parts of both subtracted first: (w0 - target) is exact.
         error = (w0 - target) - w0 * (1.0 - w0) * (1.0 + w0) * defect
-        w0 = jnp.clip(w0 - error / slope, 0.0, 1.0)
+        return jnp.clip(w0 - error / slope, 0.0, 1.0)
+
+    # A loop, because the body is long and would be compiled for each step otherwise.
+    w0 = jax.lax.fori_loop(0, 3 if target.dtype == jnp.float32 else 4, newton, w0)
     # 1 - w0 from 1 - A, so that it keeps its relative accuracy as the target approaches 1.
     defect = evaluate_series(series.ratio_defect, w0)
     return m * w0 * (1.0 + w0 * (1.0 + w0) * defect) / (complement * (1.0 + w0))

@@ -67,6 +67,7 @@ def check(share: float, normals: np.ndarray, kappa: np.ndarray, directions: jax.
     np.testing.assert_allclose(np.log(kappa), np.log(CONCENTRATIONS), atol=0.45)
 
 
+@pytest.mark.slow
 def test_variational_inference_recovers_the_mixture():
     directions, data = clusters()
     guide = AutoNormal(mixture, init_loc_fn=start(data))

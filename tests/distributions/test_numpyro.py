@@ -28,7 +28,7 @@ def directions(*shape: int) -> jax.Array:
 
 CASES = {
     "vmf_scalar": lambda: VonMisesFisher(directions(3), 4.0),
-    "vmf_wood": lambda: VonMisesFisher(directions(4), 4.0, method="wood"),
+    "vmf_wood": lambda: VonMisesFisher(directions(5), 4.0, method="wood"),
     "vmf_batch": lambda: VonMisesFisher(directions(2, 1, 5), jnp.array([0.0, 3.0, 20.0])),
     "vmf_circle": lambda: VonMisesFisher(directions(2), jnp.array([0.5, 9.0])),
     "uniform_batch": lambda: HypersphericalUniform(3, (2,)),
@@ -36,7 +36,15 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
+# The default run keeps the cases that differ most; the rest is in the slow one.
+SLOW_CASES = ("vmf_scalar", "vmf_circle", "power")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW_CASES else name for name in CASES
+    ]
+)
 def distribution(request):
     return CASES[request.param]()
 
@@ -236,3 +244,22 @@ def test_fit_recovers_parameters_and_the_score_equation():
     np.testing.assert_allclose(special.bessel_ratio(8, kappa), length, rtol=1e-6)
     weighted = von_mises_fisher.fit(draws, jnp.ones(DRAWS))
     np.testing.assert_allclose(weighted[1], kappa, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [VonMisesFisher, PowerSpherical])
+def test_densities_integrate_to_one_and_give_the_entropy(kind):
+    direction = directions(5)
+    law = kind(direction, 6.0)
+    # Over the angle to the mean direction, along one great circle: the density depends on it alone.
+    across = jnp.roll(direction, 1) - (jnp.roll(direction, 1) @ direction) * direction
+    across = across / jnp.linalg.norm(across)
+    angle = (jnp.arange(2000) + 0.5) * (jnp.pi / 2000)
+    points = jnp.cos(angle)[:, None] * direction[None] + jnp.sin(angle)[:, None] * across[None]
+    log_density = law.log_prob(points)
+    ring = jnp.exp(special.log_sphere_area(4)) * jnp.sin(angle) ** 3 * (jnp.pi / 2000)
+    mass = jnp.exp(log_density) * ring
+    np.testing.assert_allclose(mass.sum(), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(-(mass * log_density).sum(), law.entropy(), rtol=1e-4)
+    np.testing.assert_allclose(
+        (mass * jnp.cos(angle)).sum() * direction, law.mean, rtol=1e-4, atol=1e-6
+    )

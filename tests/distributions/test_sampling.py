@@ -40,7 +40,7 @@ def check_vectors(dimension, concentration, method, count):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dimension", [2, 3, 4, 8, 25])
+@pytest.mark.parametrize("dimension", [2, 3, 25])
 def test_vectors(dimension, method):
     check_vectors(dimension, 35.0, method, DRAWS // 4)
 

@@ -22,9 +22,9 @@ CONCENTRATIONS = (0.0, 1e-3, 1.0, 35.0, 80.0, 500.0, 5000.0, 1e5)
 
 def exact_cdf(dimension: int, concentration: float, log_tan_half: np.ndarray) -> np.ndarray:
     """Integrates the density of x = log tan(theta / 2) from its definition, in float64."""
-    nodes, weights = roots_legendre(24)
+    nodes, weights = roots_legendre(8)
     # 1 - cos(theta) = 2 / (1 + exp(-2 x)); sin(theta) = 1 / cosh(x).
-    grid = np.linspace(-30.0, 30.0, 24001)
+    grid = np.linspace(-30.0, 30.0, 12001)
     points = grid[:-1, None] + (grid[1] - grid[0]) * (nodes + 1) / 2
     gap = 2.0 / (1.0 + np.exp(-2.0 * points))
     log_density = -concentration * gap - (dimension - 1) * np.logaddexp(points, -points)
@@ -56,7 +56,7 @@ def check_law(method, dimension, concentration, count):
 
 
 @pytest.mark.parametrize("method", ["transport", "wood"])
-@pytest.mark.parametrize("dimension", [2, 3, 5, 50, 1000])
+@pytest.mark.parametrize("dimension", [2, 3, 50])
 def test_law_of_the_cosine(dimension, method):
     for concentration in (0.0, 35.0, 1e5):
         check_law(method, dimension, concentration, count=50_000)
@@ -95,11 +95,10 @@ def cosine_slopes(method, dimension, concentration, count, seed=0):
 
 
 @pytest.mark.parametrize("method", ["transport", "wood"])
-@pytest.mark.parametrize("concentration", [1.0, 35.0])
-def test_pathwise_derivative_and_a_planted_bias(concentration, method):
+def test_pathwise_derivative_and_a_planted_bias(method):
     # 4 standard errors: false alarms at 6e-5. A bias of 1% of the derivative must be beyond them.
-    slopes = cosine_slopes(method, 25, concentration, 200_000)
-    exact = -float(special.bessel_ratio_derivative(25, concentration))
+    slopes = cosine_slopes(method, 25, 35.0, 200_000)
+    exact = -float(special.bessel_ratio_derivative(25, 35.0))
     error = slopes.std() / len(slopes) ** 0.5
     assert abs(slopes.mean() - exact) <= 4 * error
     assert abs(1.01 * slopes.mean() - exact) > 4 * error
