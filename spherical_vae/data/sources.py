@@ -144,9 +144,12 @@ def open_source(path: str, anchor: str) -> Source:
         elif place.exists():
             raise UserError(f"{shown} is neither a folder nor a zip archive")
         else:
-            raise UserError(f"{shown} does not exist")
+            raise UserError(
+                f"{shown} does not exist: set config.data.path to a folder or zip archive that has "
+                f"{anchor}; the docstring of the config file says where the corpus is to be had"
+            )
         if source.find([anchor]) is None:
-            raise UserError(f"{shown} has no {anchor}")
+            raise UserError(f"{shown} has no {anchor}; config.data.path must name a place that has")
     except OSError as error:
         raise UserError(f"{shown} cannot be opened: {error.strerror}") from None
     # An embedded null byte; a home folder that is not known.
