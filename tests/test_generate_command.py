@@ -148,6 +148,7 @@ def test_labels_of_a_model_without(documents):
     assert "the model uses no labels" in line
 
 
+@pytest.mark.slow
 def test_the_prior_is_not_for_a_decoder_that_needs_a_sentence(tmp_path):
     corpus = write_text_corpus(tmp_path / "corpus")
     variables = environment(flags=QUICK_TO_COMPILE)

@@ -231,6 +231,7 @@ def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
     assert metrics_without_times(tmp_path)[-1]["step"] == STEPS_PER_EPOCH
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_far_too_high_stops_the_run(reference, tmp_path):
     command = reference.command(tmp_path, optimizer__learning_rate=1e30)
     stopped = run(command, reference.variables, expect=2)

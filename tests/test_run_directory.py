@@ -76,7 +76,7 @@ def test_differing_keys_are_named_with_both_values(workdir):
     config.latent.concentration = 80.0
     config.baselines = ()
     message = refusal(workdir, config)
-    assert f"config.latent.concentration: 40.0 in {workdir}, 80.0 given" in message
+    assert f"config.latent.concentration: 30.0 in {workdir}, 80.0 given" in message
     assert f"config.baselines: ('none', 'gaussian') in {workdir}, () given" in message
     assert message.endswith("use another --workdir")
     assert message.count("config.") == 2
