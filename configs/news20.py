@@ -10,8 +10,9 @@ Paper row: table 4, 20NG, vMF NVDM d=25: 793. The model is the paper's, except t
            Variants: `learned`, a concentration for each document; `gaussian`, the baseline.
 Command:   python -m spherical_vae.train --config=configs/news20.py --workdir=DIR
            python -m spherical_vae.train --config=configs/news20.py:learned --workdir=DIR
-Device:    2 CPU cores.
-Expected:  not yet run.
+Device:    2 CPU cores, jax 0.10.2.
+Expected:  test ELBO perplexity, corpus: 799.5 (`learned`: 769.0); IW-100: 752.2 (742.5). Means of
+           seeds 0, 1, 2; 90 to 140 s of training a run; dev every 535 steps; 2026-11-23.
 """
 
 from ml_collections import ConfigDict
