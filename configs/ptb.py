@@ -15,7 +15,7 @@ Expected:  not yet run.
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import base_config
+from spherical_vae.config import paper_nvrnn_config
 from spherical_vae.config_validation import apply_variant
 
 VARIANTS = {
@@ -30,34 +30,14 @@ VARIANTS = {
 
 def get_config(variant: str | None = None) -> ConfigDict:
     """Returns the standard setting, or the inputless one."""
-    config = base_config()
+    config = paper_nvrnn_config()
     config.name = "ptb"
-    config.baselines = ()
 
-    config.data.name = "text"
     config.data.path = "data/ptb"
     config.data.vocabulary_size = 10_000
     config.data.max_length = 100  # the longest sentence has 82 words: none is cut
 
-    config.embedding_size = 100
-    config.dropout_rate = 0.5
-    config.encoder.hidden_size = 400
-    config.encoder.pooling = "last"
-    config.decoder.hidden_size = 400
     config.decoder.inputless = False
-
     config.latent.dimension = 25
     config.latent.concentration = 25.0
-    config.latent.sampler = "wood"
-    config.latent.unit_variance = False
-
-    config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 10.0
-    config.optimizer.schedule = "plateau"
-    config.optimizer.plateau_divisor = 1.2
-    config.optimizer.clip_norm = 0.25
-    config.train.nats_per = "token"  # such a learning rate goes with a mean over tokens
-    config.train.batch_size = 20
-    config.train.epochs = 100
-    config.train.early_stopping = 15
     return apply_variant(config, variant, VARIANTS)

@@ -14,7 +14,7 @@ Expected:  not yet run.
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import base_config
+from spherical_vae.config import paper_nvrnn_config
 from spherical_vae.config_validation import apply_variant
 
 VARIANTS = {
@@ -25,11 +25,9 @@ VARIANTS = {
 
 def get_config(variant: str | None = None) -> ConfigDict:
     """Returns the inputless setting, or the standard one."""
-    config = base_config()
+    config = paper_nvrnn_config()
     config.name = "yelp"
-    config.baselines = ()
 
-    config.data.name = "text"
     config.data.path = "data/yelp"
     config.data.vocabulary_size = 15_000
     config.data.max_length = 50
@@ -37,25 +35,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.data.label_classes = 5
     config.label_embedding_size = 50
 
-    config.embedding_size = 100
-    config.dropout_rate = 0.5
-    config.encoder.hidden_size = 400
-    config.encoder.pooling = "last"
-    config.decoder.hidden_size = 400
     config.decoder.inputless = True
-
     config.latent.dimension = 100
     config.latent.concentration = 200.0
-    config.latent.sampler = "wood"
-    config.latent.unit_variance = False
-
-    config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 10.0
-    config.optimizer.schedule = "plateau"
-    config.optimizer.plateau_divisor = 1.2
-    config.optimizer.clip_norm = 0.25
-    config.train.nats_per = "token"
-    config.train.batch_size = 20
-    config.train.epochs = 100
-    config.train.early_stopping = 15
     return apply_variant(config, variant, VARIANTS)

@@ -90,3 +90,32 @@ def base_config() -> ConfigDict:
     config.evaluation.importance_samples = 100
     config.evaluation.chunk = 10  # importance samples decoded at once
     return config
+
+
+def paper_nvrnn_config() -> ConfigDict:
+    """Returns NVRNN in the paper's size with the settings of the authors' code.
+
+    What the authors set for each corpus, the latent above all, is left to `configs/`.
+    """
+    config = base_config()
+    config.baselines = ()
+    config.data.name = "text"
+
+    config.embedding_size = 100
+    config.dropout_rate = 0.5
+    config.encoder.hidden_size = 400
+    config.encoder.pooling = "last"
+    config.decoder.hidden_size = 400
+    config.latent.sampler = "wood"
+    config.latent.unit_variance = False
+
+    config.optimizer.name = "sgd"
+    config.optimizer.learning_rate = 10.0
+    config.optimizer.schedule = "plateau"
+    config.optimizer.plateau_divisor = 1.2
+    config.optimizer.clip_norm = 0.25
+    config.train.nats_per = "token"  # such a learning rate goes with a mean over tokens
+    config.train.batch_size = 20
+    config.train.epochs = 100
+    config.train.early_stopping = 15
+    return config
