@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.evaluation import Evaluator
+from spherical_vae.evaluation import BAG_NOTE, Evaluator
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer
 from spherical_vae.metrics import ExampleNats, perplexity
@@ -54,6 +54,8 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
     begun = time.monotonic()
     rows = [unigram_row(corpus)]
     for kind in config.baselines:
+        if kind == config.latent.kind:
+            continue  # the model itself
         baseline = baseline_config(config, kind)
         with open_run(run.path / "baselines" / kind, baseline) as directory:
             rows.append(_train_and_measure(baseline, corpus, directory)[0])
@@ -70,7 +72,7 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
         *(difference(row, other) for other in rows[:-1]),
         "",
         *_texts(trained),
-        f"{seconds:.0f} s for training, evaluation and text; the run is in {run.path}",
+        f"{seconds:.0f} s for training, evaluation and text, this start; the run is in {run.path}",
     ]
     return "\n".join(lines)
 
@@ -101,8 +103,10 @@ def _train_and_measure(
 ) -> tuple[Row, TrainedModel]:
     trained = Trainer(config, corpus, run).train()
     print(f"{config.name}: measuring test", file=sys.stderr)
+    # The draws of `python -m spherical_vae.evaluate --seed=0`, so that both say the same.
+    key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
     nats = Evaluator(trained.model, config, corpus).nats(
-        trained.params, "test", root_key(0, Purpose.EVALUATE), importance_weighted=True
+        trained.params, "test", key, importance_weighted=True
     )
     return Row(LABELS[config.latent.kind], trained.tokens_seen, nats), trained
 
@@ -137,7 +141,7 @@ def difference(row: Row, other: Row) -> str:
 
 def _texts(trained: TrainedModel) -> list[str]:
     if trained.config.condition_on_bag:
-        return ["no samples: the decoder needs the bag of words of a given sentence"]
+        return [BAG_NOTE, "no samples: the decoder needs the bag of words of a given sentence"]
     key = root_key(trained.config.seed, Purpose.GENERATE)
     key_prior, key_walk = jax.random.split(key)
     samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, jnp.float32(1.0), label=0)

@@ -187,6 +187,11 @@ class Conflict:
 
 CONFLICTS = (
     Conflict(
+        "train.samples",
+        lambda c: c.train.protocol == "paper" and c.train.samples != 1,
+        "1 with train.protocol=paper, which draws three by itself",
+    ),
+    Conflict(
         "latent.dimension",
         lambda c: c.latent.dimension < 2 and c.latent.kind in SPHERICAL_KINDS,
         ">= 2 with latent.kind={c.latent.kind} (the sphere of R^1 is two points)",

@@ -28,6 +28,11 @@ PAPER_NOTE = (
     "without the end mark. For sentences this is no bound on log p(x)."
 )
 
+BAG_NOTE = (
+    "the decoder is told the bag of words of the text it is to write: these figures are of "
+    "p(x | bag of x) and no bound on log p(x)."
+)
+
 
 def corpus_boundaries(corpus: Corpus, buckets: int) -> tuple[int, ...]:
     """Returns padded lengths fitted to train that hold every example of every split."""
@@ -49,6 +54,7 @@ class Evaluator:
         self._corpus = corpus
         self._settings = config.evaluation
         self._paper_batch = config.train.batch_size
+        self._conditioned_on_bag = config.condition_on_bag
         self._boundaries = corpus_boundaries(corpus, config.data.buckets)
         concentration = jnp.float32(config.latent.concentration)
         # One draw of a latent without coordinates is all of them.
@@ -109,7 +115,9 @@ class Evaluator:
             columns["kl"][rows] = np.asarray(terms.kl_nats)[real]
             columns["tokens"][rows] = batch.counts.sum(axis=1)[real]
             if importance_weighted:
-                columns["iw"][rows] = np.asarray(self._bound(params, batch, batch_key))[real]
+                # A stream of its own: 0 and 1 are what `split` gives the ELBO.
+                bound_key = jax.random.fold_in(batch_key, 2)
+                columns["iw"][rows] = np.asarray(self._bound(params, batch, bound_key))[real]
         tokens = columns["tokens"].astype(np.int64)
         slots = columns["tokens"]
         if protocol == "paper" and self._corpus.kind == "sequences":
@@ -146,7 +154,7 @@ class Evaluator:
         key_nats, key_information = jax.random.split(key)
         nats = self.nats(params, split, key_nats, protocol=protocol, importance_weighted=honest)
         posterior = self.posterior(params, split)
-        active, ratio = metrics.latent_use(np.asarray(posterior.mean), posterior.prior_scale)
+        active, ratio = metrics.latent_use(np.asarray(posterior.expectation), posterior.prior_scale)
         information = mutual_information_nats(posterior, key_information)
         ceiling = math.log(len(nats.tokens))
         sentences = self._corpus.kind == "sequences"
@@ -168,8 +176,11 @@ class Evaluator:
         }
         if not sentences:
             result |= metrics.summarise_documents(nats)
-        if not honest:
-            result["note"] = PAPER_NOTE
+        notes = [PAPER_NOTE] if not honest else []
+        if self._conditioned_on_bag:
+            notes.append(BAG_NOTE)
+        if notes:
+            result["note"] = " ".join(notes)
         return result, nats
 
     def _batches(self, examples: Split) -> Iterator[tuple[np.ndarray, Batch]]:

@@ -1,5 +1,7 @@
 """`python -m spherical_vae.generate`: text from a trained model, on standard output."""
 
+import math
+
 from absl import flags
 
 from spherical_vae.command_line import run
@@ -10,7 +12,7 @@ MODE = flags.DEFINE_enum(
     "mode", "prior", ["prior", "reconstruct", "interpolate"], "where the codes come from"
 )
 COUNT = flags.DEFINE_integer("count", 5, "texts, or points of the interpolation", lower_bound=1)
-TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "of the words", lower_bound=0.0)
+TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "of the words of sentences", lower_bound=0.0)
 GREEDY = flags.DEFINE_bool("greedy", False, "take the likeliest word each time; temperature 0")
 SEED = flags.DEFINE_integer("seed", 0, "of codes and words", lower_bound=0, upper_bound=2**32 - 1)
 LABEL = flags.DEFINE_integer("label", None, "label, from 1, for models that use labels")
@@ -20,6 +22,8 @@ SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "of the g
 def main(argv: list[str]) -> None:
     """Prints texts, one a line; reconstructions as pairs of lines."""
     del argv
+    if not math.isfinite(TEMPERATURE.value):
+        raise UserError(f"--temperature={TEMPERATURE.value}: a finite number >= 0 is allowed")
     import jax.numpy as jnp
 
     from spherical_vae import texts

@@ -180,10 +180,10 @@ class Trainer:
                 if timetable.is_checkpoint(step) or termination.signal or host.finished:
                     self._refuse_bad_steps(state)
                     self._store.save(step, state, host.to_json())
-                if host.finished:
-                    break
                 if termination.signal:
                     raise Interrupted(termination.signal, step)
+                if host.finished:
+                    break
         return state, host
 
     def _batches(self, step: int) -> Iterator[Batch]:
@@ -250,11 +250,13 @@ class Trainer:
         )
         value = float(nats.nll_nats.sum() / nats.slots.sum())
         plateau = host.plateau.observe(value, step, config.optimizer)
+        in_paper_units = protocol == "paper" and self._corpus.kind == "sequences"
+        summarise = metrics.summarise_paper if in_paper_units else metrics.summarise
         log.write(
             step,
             "valid",
             protocol=protocol,
-            **metrics.summarise(nats),
+            **summarise(nats),
             best_step=plateau.best_step,
             seconds=time.monotonic() - start,
         )

@@ -22,7 +22,7 @@ def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
         parts.append(optax.scale_by_adam())
     if settings.name == "adamw":
         parts.append(optax.add_decayed_weights(settings.weight_decay))
-    return optax.chain(*parts)
+    return optax.chain(*parts) if parts else optax.identity()
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def kl_weight(settings: ConfigDict, epoch: int) -> float:
     if settings.schedule == "linear":
         return settings.value * min(1.0, epoch / settings.linear_epochs)
     if settings.schedule == "sigmoid":
-        return settings.value / (
-            1 + math.exp(settings.sigmoid_shift - settings.sigmoid_slope * epoch)
-        )
+        # By tanh, which cannot overflow.
+        place = settings.sigmoid_slope * epoch - settings.sigmoid_shift
+        return settings.value * 0.5 * (1 + math.tanh(0.5 * place))
     return settings.value

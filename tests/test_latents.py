@@ -58,6 +58,10 @@ def test_kl_is_the_expected_log_ratio(overrides):
     # 4.5 standard errors in 3 rows of 5 kinds: fails by chance once in 10,000 seeds.
     assert (np.abs(ratio.mean(axis=0) - posterior.kl_nats) <= 4.5 * error + 1e-5).all()
     if overrides["latent__kind"] != "none":
+        deviation = np.asarray(z).std(axis=0)
+        gap = np.abs(np.asarray(z).mean(axis=0) - posterior.expectation)
+        # Five standard errors in 72 coordinates: fails by chance once in 24,000 seeds.
+        assert (gap <= 5 * deviation / np.sqrt(draws)).all()
         # Power: a density of the wrong scale by a twentieth is seen.
         assert (np.abs(1.05 * ratio.mean(axis=0) - posterior.kl_nats) > 4.5 * error).any()
 

@@ -70,6 +70,15 @@ def vmf_posterior(directions, concentration):
     )
 
 
+def test_a_direction_without_concentration_is_no_active_unit():
+    directions = np.random.default_rng(2).normal(size=(400, 25))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    for concentration, units in ((0.0, 0), (1.0, 0), (100.0, 25)):
+        posterior = vmf_posterior(directions, concentration)
+        expectation = np.asarray(posterior.expectation)
+        assert metrics.latent_use(expectation, posterior.prior_scale)[0] == units
+
+
 def test_mutual_information_of_codes_that_say_nothing_and_everything():
     size, dimension = 100, 8
     same = np.tile(np.eye(dimension)[:1], (size, 1))

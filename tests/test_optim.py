@@ -62,6 +62,9 @@ def test_kl_weight(schedule, expected):
     settings = small_config(kl_weight__schedule=schedule).kl_weight
     for epoch, weight in expected.items():
         assert kl_weight(settings, epoch) == pytest.approx(weight, rel=1e-5)
+    settings.sigmoid_shift = 1e6
+    assert np.isfinite(kl_weight(settings, 3))
+    settings.sigmoid_shift = 5.0
     settings.value = 0.2
     assert kl_weight(settings, 20) == pytest.approx(0.2 * expected.get(20, 1.0), rel=1e-5)
 
@@ -86,3 +89,10 @@ def test_directions_equal_optax_after_the_learning_rate(name):
         expected, expected_state = reference.update(gradients, expected_state, params)
         for key in params:
             np.testing.assert_allclose(-0.3 * updates[key], expected[key], rtol=1e-5)
+
+
+def test_plain_sgd_without_clipping_is_the_gradient():
+    optimizer = build_optimizer(optimizer_settings(name="sgd", clip_norm=0.0))
+    gradients = {"a": jnp.array([4.0, 0.5])}
+    updates, _ = optimizer.update(gradients, optimizer.init(gradients), gradients)
+    np.testing.assert_array_equal(updates["a"], gradients["a"])

@@ -1,6 +1,6 @@
 """Latent heads map a hidden vector to a `Posterior`: `(hidden [B, H], concentration) -> Posterior`.
 
-A new kind of latent is a new file and a line in `build_latent`; nothing else branches on the kind.
+A new kind of latent is a new file, a line in `build_latent`, and its name in `config_rules.py`.
 """
 
 import math

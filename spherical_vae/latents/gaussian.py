@@ -18,6 +18,11 @@ class GaussianPosterior:
     prior_scale: float = struct.field(pytree_node=False, default=1.0)
 
     @property
+    def expectation(self) -> Float[Array, "B D"]:
+        """The mean."""
+        return self.mean
+
+    @property
     def kl_nats(self) -> Float[Array, " B"]:
         """KL to the prior, summed over coordinates."""
         variance_terms = jnp.exp(self.log_variance) - 1 - self.log_variance

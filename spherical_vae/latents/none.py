@@ -14,6 +14,11 @@ class NoPosterior:
     prior_scale: float = struct.field(pytree_node=False, default=1.0)
 
     @property
+    def expectation(self) -> Float[Array, "B D"]:
+        """No coordinates."""
+        return self.mean
+
+    @property
     def kl_nats(self) -> Float[Array, " B"]:
         """Zeros."""
         return jnp.zeros(self.mean.shape[0])

@@ -20,6 +20,10 @@ class Posterior(Protocol):
     prior_scale: float
 
     @property
+    def expectation(self) -> Float[Array, "B D"]:
+        """E z under q(z|x); inside the sphere where `mean` is a direction."""
+
+    @property
     def kl_nats(self) -> Float[Array, " B"]:
         """KL(q(z|x) || p(z)), exact."""
 

@@ -36,6 +36,11 @@ class VonMisesFisherPosterior:
         return math.sqrt(self.mean.shape[-1])
 
     @property
+    def expectation(self) -> Float[Array, "B D"]:
+        """A_d(concentration) mean: the origin where q is the prior."""
+        return special.bessel_ratio(self.mean.shape[-1], self.concentration)[:, None] * self.mean
+
+    @property
     def kl_nats(self) -> Float[Array, " B"]:
         """KL to the uniform distribution; depends on the concentration only."""
         return special.kl_to_uniform(self.mean.shape[-1], self.concentration)
