@@ -106,13 +106,30 @@ _FRACTION = _Number(low=0, high=1, low_open=True, high_open=True)
 # JAX keys take a 32-bit seed without x64, and NumPy's generators refuse negative ones.
 _SEED = _Number(low=0, high=2**32 - 1)
 
+# Corpora of the person's own files, which `path` must name.
+_FILE_CORPORA = ("text", "feat")
+_BAG_CORPORA = ("feat", "news20", "rcv1", "reuters", "movie_review_bags")
+_CORPORA = (
+    "kjv",
+    *_FILE_CORPORA,
+    "ptb",
+    "yelp",
+    "news20",
+    "rcv1",
+    "yelp10k",
+    "movie_reviews",
+    "movie_review_bags",
+    "reuters",
+)
+
 # Every key of `base_config()` has a rule here; a test holds the two against each other.
 RULES: dict[str, Rule] = {
     "name": _Text(),
     "seed": _SEED,
     "baselines": _SomeOf(LATENT_KINDS),
-    "data.name": _OneOf(("kjv", "text", "feat")),
+    "data.name": _OneOf(_CORPORA),
     "data.path": ANY,
+    "data.manual_dir": ANY,
     # The unknown word, the end mark and one word.
     "data.vocabulary_size": _Number(low=3, high=2**31 - 1),
     "data.max_length": _SIZE,
@@ -217,7 +234,7 @@ CONFLICTS = (
     ),
     Conflict(
         "data.path",
-        lambda c: c.data.name != "kjv" and not c.data.path.strip(),
+        lambda c: c.data.name in _FILE_CORPORA and not c.data.path.strip(),
         "a folder or zip archive of train, valid and test files with data.name={c.data.name}",
     ),
     Conflict(
@@ -237,13 +254,13 @@ CONFLICTS = (
     ),
     Conflict(
         "encoder.kind",
-        lambda c: c.data.name == "feat" and c.encoder.kind == "lstm",
-        "bag_of_words with data.name=feat, whose bags of words have no order",
+        lambda c: c.data.name in _BAG_CORPORA and c.encoder.kind == "lstm",
+        "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
     ),
     Conflict(
         "decoder.kind",
-        lambda c: c.data.name == "feat" and c.decoder.kind == "lstm",
-        "bag_of_words with data.name=feat, whose bags of words have no order",
+        lambda c: c.data.name in _BAG_CORPORA and c.decoder.kind == "lstm",
+        "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
     ),
     Conflict(
         "condition_on_bag",

@@ -191,7 +191,8 @@ def test_a_missing_file_has_a_nearest_one():
 def test_an_unknown_variant_has_a_nearest_one():
     message = complaint(f"--config={CONFIGS / 'ptb.py'}:inputles")
     assert message == (
-        "variant of the ptb config: 'inputles' given, allowed: standard, inputless; "
+        "variant of the ptb config: 'inputles' given, allowed: standard, inputless, standard_bow, "
+        "inputless_bow; "
         "did you mean 'inputless'?"
     )
 

@@ -44,12 +44,12 @@ def load_feat(config: Any) -> Corpus:
     source = open_source(config.path, "train.feat")
     if source.find(["test.feat"]) is None:
         raise UserError(f"{source.shown} has no test.feat: only valid.feat may be missing")
-    words = _read_words(source)
+    words = read_words(source)
     splits, history = {}, []
     for name in ("train", "valid", "test"):
         if source.find([f"{name}.feat"]) is None:
             continue
-        bags = _read_bags(source, f"{name}.feat", len(words), config.label_classes)
+        bags = read_bags(source, f"{name}.feat", len(words), config.label_classes)
         splits[name] = bags.where(bags.lengths > 0)
         empty = len(bags) - len(splits[name])
         history.append(
@@ -70,7 +70,8 @@ def load_feat(config: Any) -> Corpus:
     )
 
 
-def _read_words(source: Source) -> list[str]:
+def read_words(source: Source) -> list[str]:
+    """Returns the words of the vocabulary file; a `UserError` names the line that is none."""
     name = source.find(VOCABULARY_FILES)
     if name is None:
         raise UserError(f"{source.shown} has no {' or '.join(VOCABULARY_FILES)}")
@@ -90,7 +91,8 @@ def _read_words(source: Source) -> list[str]:
     return list(words)
 
 
-def _read_bags(source: Source, name: str, vocabulary: int, label_classes: int) -> Bags:
+def read_bags(source: Source, name: str, vocabulary: int, label_classes: int) -> Bags:
+    """Returns the documents of one file, empty ones included; a `UserError` names a bad line."""
     where = source.describe(name)
     lines = decode_lines(source.read(name), where)
     numbers_of_line = []  # 1-based line of each document, blank lines being empty documents

@@ -7,6 +7,13 @@ from typing import Any
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.data.feat import load_feat
 from spherical_vae.data.kjv import load_kjv
+from spherical_vae.data.paper_corpora import load_news20, load_ptb, load_rcv1, load_yelp
+from spherical_vae.data.stand_ins import (
+    load_movie_review_bags,
+    load_movie_reviews,
+    load_reuters,
+    load_yelp10k,
+)
 from spherical_vae.data.text import load_text
 from spherical_vae.errors import UserError
 
@@ -15,6 +22,14 @@ CORPORA: dict[str, Callable[[Any], Corpus]] = {
     "kjv": load_kjv,
     "text": load_text,
     "feat": load_feat,
+    "ptb": load_ptb,
+    "yelp": load_yelp,
+    "news20": load_news20,
+    "rcv1": load_rcv1,
+    "yelp10k": load_yelp10k,
+    "movie_reviews": load_movie_reviews,
+    "movie_review_bags": load_movie_review_bags,
+    "reuters": load_reuters,
 }
 
 

@@ -1,0 +1,34 @@
+"""Reuters-21578 as bags of words (NVDM): a small stand-in for RCV1, under its own name.
+
+The data: FOLDER/reuters21578.tar.xz, the SGML distribution. ModApte split, title and body, stop
+list, 10,000 words (`words2000`: 2,000); dev is carved from train by the data seed.
+
+Paper row: none; RCV1 itself is `configs/rcv1.py`.
+Command:   python -m spherical_vae.train --config=configs/reuters.py --workdir=DIR \\
+             --config.data.manual_dir=FOLDER
+Device:    not yet run.
+Expected:  not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from spherical_vae.config import nvdm_config
+from spherical_vae.config_validation import apply_variant
+
+VARIANTS = {
+    "fixed": {},
+    "learned": {"latent.kind": "learned_vmf"},
+    "gaussian": {"latent.kind": "gaussian"},
+    "words2000": {"data.vocabulary_size": 2000},
+}
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """Returns the setting, with a learned concentration, Gaussian, or with 2,000 words."""
+    config = nvdm_config()
+    config.name = "reuters"
+    config.data.name = "reuters"
+    config.data.vocabulary_size = 10_000
+    config.latent.dimension = 50
+    config.latent.concentration = 150.0
+    return apply_variant(config, variant, VARIANTS)

@@ -1,0 +1,120 @@
+"""Finding the published archive of a corpus: given, in a folder, or fetched; its digest checked."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from spherical_vae.data.sources import printable
+from spherical_vae.errors import UserError
+
+# The largest archive fetched here has a few megabytes; a server that sends more sends another file.
+MAX_DOWNLOAD_BYTES = 2**27
+TIMEOUT_SECONDS = 20
+
+
+def cache_root(config: Any) -> Path | None:
+    """Returns the folder for what is fetched and prepared, or None where nothing shall be kept.
+
+    Args:
+      config: `config.data`; its `cache_dir` is a folder, empty for the user's cache, or `none`.
+    """
+    given = getattr(config, "cache_dir", "")
+    if given == "none":
+        return None
+    if given:
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path("~/.cache").expanduser()) / "spherical_vae"
+
+
+def blob_id(content: bytes) -> str:
+    """Returns the id that git gives to a file: SHA-1 of `blob <size>`, a zero byte, the content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def find_file(config: Any, name: str, hint: str) -> Path:
+    """Returns the file a corpus is read from.
+
+    `path` may name the file itself or a folder of unpacked files, and goes before `manual_dir`,
+    the folder in which a file called `name` is looked for.
+
+    Args:
+      config: `config.data`.
+      name: of the file as published.
+      hint: what to fetch, for the message.
+
+    Raises:
+      UserError: nothing is there; the message says what to fetch and where to put it.
+    """
+    found = look_up(config, name)
+    if found is None:
+        where = config.manual_dir or "a folder"
+        raise UserError(
+            f"{name} is not here: {hint}, put it into {printable(where)} and set "
+            f"--config.data.manual_dir={printable(config.manual_dir or 'FOLDER')}"
+        )
+    return found
+
+
+def look_up(config: Any, name: str) -> Path | None:
+    """Returns the file or folder that `path` or `manual_dir` gives, or None; see `find_file`."""
+    for key, given in (("path", config.path), ("manual_dir", config.manual_dir)):
+        if "\0" in given:
+            raise UserError(f"config.data.{key}: {printable(given)} is no usable path")
+    if config.path.strip():
+        place = Path(config.path).expanduser()
+        if not place.exists():
+            raise UserError(f"config.data.path: {printable(config.path)} does not exist")
+        return place
+    if config.manual_dir.strip():
+        folder = Path(config.manual_dir).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"config.data.manual_dir: {printable(config.manual_dir)} is no folder")
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def verify(path: Path, expected: str) -> None:
+    """Refuses a file whose git blob id is not the registered one.
+
+    Raises:
+      UserError: with both ids.
+    """
+    try:
+        found = blob_id(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{printable(str(path))} cannot be read: {error.strerror}") from None
+    if found != expected:
+        raise UserError(
+            f"{printable(str(path))} is not the published file: its git blob id is {found}, "
+            f"expected {expected}"
+        )
+
+
+def fetch(url: str, expected: str, folder: Path) -> Path:
+    """Downloads a file into `folder`, once, and checks its git blob id.
+
+    Raises:
+      OSError: no network, no such file, or a folder that cannot be written.
+      UserError: what came is another file; it is not kept.
+    """
+    target = folder / url.rsplit("/", 1)[1]
+    if target.is_file():
+        verify(target, expected)
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+        content = answer.read(MAX_DOWNLOAD_BYTES + 1)
+    if blob_id(content) != expected:
+        raise UserError(
+            f"{url} is not the published file: its git blob id is {blob_id(content)}, "
+            f"expected {expected}"
+        )
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(target)
+    return target

@@ -1,0 +1,184 @@
+"""TFDS builders of the paper's corpora: array records, no TensorFlow. Import this module late.
+
+A builder keeps a corpus as it is published; the vocabulary's cap, the length limit and the carving
+of dev are left to the loaders in `paper_corpora.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from spherical_vae.data import paper_facts, paper_files
+from spherical_vae.data.bags import Bags
+from spherical_vae.data.paper_facts import Facts
+from spherical_vae.data.paper_files import Published
+from spherical_vae.data.sentences import Sentences
+from spherical_vae.errors import UserError
+
+_CHUNK = 4096
+
+
+class _PaperCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """What the four builders share."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    facts: ClassVar[Facts]
+    read: ClassVar[Any]  # a static (Path, seed) -> Published
+    bags: ClassVar[bool]
+
+    def __init__(self, *, source: str = "", split_seed: int = 0, **kwargs: Any):
+        self._source = source
+        self._split_seed = split_seed
+        super().__init__(**kwargs)
+
+    @property
+    def MANUAL_DOWNLOAD_INSTRUCTIONS(self) -> str | None:
+        return None if self._source else f"{self.facts.hint} and put it into manual_dir"
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        vector = tfds.features.Tensor(shape=(None,), dtype=np.int32)
+        features: dict[str, Any] = {"tokens": vector}
+        if self.bags:
+            features["counts"] = vector
+        if self.facts.label_classes:
+            features["label"] = tfds.features.ClassLabel(num_classes=self.facts.label_classes)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.facts.description,
+            features=tfds.features.FeaturesDict(features),
+            license=self.facts.license,
+            citation=self.facts.citation,
+            metadata=tfds.core.MetadataDict(),
+            # The order of the files is kept, so that carving by seed means what it always meant.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> Mapping[str, Any]:
+        source = Path(self._source or dl_manager.manual_dir / self.facts.archive)
+        published = type(self).read(source, self._split_seed)
+        _check(self.facts, published)
+        self.info.metadata["words"] = list(published.words)
+        self.info.metadata["history"] = list(published.history)
+        return {key: self._generate_examples(part) for key, part in published.splits.items()}
+
+    def _generate_examples(self, part: Sentences | Bags) -> Iterator[tuple[int, dict[str, Any]]]:
+        labels = part.labels
+        for i, tokens, counts in _examples(part, self.info.metadata["words"]):
+            example: dict[str, Any] = {"tokens": tokens}
+            if counts is not None:
+                example["counts"] = counts
+            if self.facts.label_classes:
+                assert labels is not None
+                example["label"] = int(labels[i])
+            yield i, example
+
+
+class Ptb(_PaperCorpus):
+    """Penn Treebank."""
+
+    facts, read, bags = paper_facts.PTB, staticmethod(paper_files.read_ptb), False
+
+
+class Yelp(_PaperCorpus):
+    """Yelp 2013."""
+
+    facts, read, bags = paper_facts.YELP, staticmethod(paper_files.read_yelp), False
+
+
+class News20(_PaperCorpus):
+    """20 Newsgroups."""
+
+    facts, read, bags = paper_facts.NEWS20, staticmethod(paper_files.read_news20), True
+
+
+class Rcv1(_PaperCorpus):
+    """RCV1-v2."""
+
+    facts, read, bags = paper_facts.RCV1, staticmethod(paper_files.read_rcv1), True
+
+
+BUILDERS = {"ptb": Ptb, "yelp": Yelp, "news20": News20, "rcv1": Rcv1}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a prepared builder holds, read back."""
+
+    splits: Mapping[str, Sentences | Bags]
+    words: list[str]
+    history: list[str]
+
+
+def read_back(builder: _PaperCorpus) -> Stored:
+    """Returns all of a prepared builder, in the order of the published files."""
+    words = list(builder.info.metadata["words"])
+    splits: dict[str, Sentences | Bags] = {}
+    for key, info in builder.info.splits.items():
+        records = builder.as_data_source(key)
+        if info.num_examples != builder.facts.examples[key]:
+            raise UserError(
+                f"{builder.facts.name}: {key} holds {info.num_examples:,} examples, "
+                f"expected {builder.facts.examples[key]:,}; remove {builder.data_dir}"
+            )
+        rows = [
+            row
+            for begin in range(0, len(records), _CHUNK)
+            for row in records.__getitems__(list(range(begin, min(begin + _CHUNK, len(records)))))
+        ]
+        labels = [int(row["label"]) for row in rows] if builder.facts.label_classes else None
+        if builder.bags:
+            lengths = np.fromiter((len(row["tokens"]) for row in rows), np.int64, len(rows))
+            splits[key] = Bags(
+                np.concatenate([row["tokens"] for row in rows]).astype(np.int64),
+                np.concatenate([row["counts"] for row in rows]).astype(np.int64),
+                lengths,
+                None if labels is None else np.array(labels, np.int64),
+            )
+        else:
+            splits[key] = Sentences([[words[i] for i in row["tokens"]] for row in rows], labels)
+    return Stored(splits, words, list(builder.info.metadata["history"]))
+
+
+def _check(facts: Facts, published: Published) -> None:
+    """Refuses counts that are not those of table 2, naming both."""
+    found = {key: len(_sized(part)) for key, part in published.splits.items()}
+    if found != dict(facts.examples):
+        raise UserError(
+            f"{facts.name}: the files hold {_listing(found)}, "
+            f"expected {_listing(facts.examples)} (table 2 of the paper)"
+        )
+    size = published.vocabulary_size
+    if size != facts.vocabulary if facts.exact_vocabulary else size > facts.vocabulary + 10:
+        raise UserError(
+            f"{facts.name}: the files have {size:,} words, expected {facts.vocabulary:,} "
+            "(table 2 of the paper)"
+        )
+
+
+def _sized(part: Sentences | Bags) -> Any:
+    return part.words if isinstance(part, Sentences) else part
+
+
+def _listing(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{key} {value:,}" for key, value in counts.items())
+
+
+def _examples(
+    part: Sentences | Bags, words: list[str]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    if isinstance(part, Sentences):
+        ids = {word: i for i, word in enumerate(words)}
+        for i, sentence in enumerate(part.words):
+            yield i, np.array([ids[word] for word in sentence], np.int32), None
+    else:
+        ends = np.cumsum(part.lengths)
+        for i, (begin, end) in enumerate(zip(ends - part.lengths, ends, strict=True)):
+            yield (
+                i,
+                part.ids[begin:end].astype(np.int32),
+                part.counts[begin:end].astype(np.int32),
+            )
