@@ -23,11 +23,12 @@ VARIANTS = {
     "inputless": {},
     "standard": {"decoder.inputless": False, "latent.concentration": 40.0},
     "yelp10k_standard": {
+        "name": "yelp10k",
         "data.name": "yelp10k",
         "decoder.inputless": False,
         "latent.concentration": 40.0,
     },
-    "yelp10k": {"data.name": "yelp10k"},
+    "yelp10k": {"name": "yelp10k", "data.name": "yelp10k"},
 }
 
 
