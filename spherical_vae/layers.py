@@ -61,6 +61,60 @@ def lstm_cell(gates: Float[Array, "N H4"], cell: Float[Array, "N H"]) -> State:
     return cell, jax.nn.sigmoid(out) * jnp.tanh(cell)
 
 
+@jax.custom_vjp
+def recurrence(
+    kernel: Float[Array, "H H4"], projected: Float[Array, "T N H4"], initial: State
+) -> tuple[State, Float[Array, "T N H"]]:
+    """Runs the LSTM over gates to which the inputs have already contributed.
+
+    Args:
+      kernel: from the hidden state to the gates.
+      projected: what inputs and biases add to the gates.
+      initial: (cell, hidden) before the first step.
+
+    Returns:
+      The state after the last step, and the hidden states of all steps.
+
+    Gradients: reverse mode; the kernel's is one product after the backward scan, where
+    differentiating the scan would form one a step and add them up.
+    """
+
+    def advance(state: State, gates: Array) -> tuple[State, Array]:
+        state = lstm_cell(gates + state[1] @ kernel, state[0])
+        return state, state[1]
+
+    return jax.lax.scan(advance, initial, projected)
+
+
+def _recurrence_forward(kernel: Array, projected: Array, initial: State) -> tuple[Any, Any]:
+    def advance(state: State, gates: Array) -> tuple[State, tuple[Array, Array, Array]]:
+        gates = gates + state[1] @ kernel
+        state = lstm_cell(gates, state[0])
+        return state, (gates, *state)
+
+    final, (gates, cells, hiddens) = jax.lax.scan(advance, initial, projected)
+    return (final, hiddens), (kernel, gates, cells, hiddens, initial)
+
+
+def _recurrence_backward(saved: Any, cotangents: Any) -> tuple[Array, Array, State]:
+    kernel, gates, cells, hiddens, initial = saved
+    final, outputs = cotangents
+    cells_before = jnp.concatenate([initial[0][None], cells[:-1]])
+    hiddens_before = jnp.concatenate([initial[1][None], hiddens[:-1]])
+
+    def retreat(state: State, step: tuple[Array, Array, Array]) -> tuple[State, Array]:
+        output, step_gates, cell_before = step
+        _, pull = jax.vjp(lstm_cell, step_gates, cell_before)
+        gates_bar, cell_bar = pull((state[0], state[1] + output))
+        return (cell_bar, gates_bar @ kernel.T), gates_bar
+
+    first, gates_bar = jax.lax.scan(retreat, final, (outputs, gates, cells_before), reverse=True)
+    return jnp.einsum("tnh,tng->hg", hiddens_before, gates_bar), gates_bar, first
+
+
+recurrence.defvjp(_recurrence_forward, _recurrence_backward)
+
+
 class LSTMLayer(nn.Module):
     """One LSTM layer over time-major inputs; the input products are hoisted out of the recurrence.
 
@@ -99,14 +153,9 @@ class LSTMLayer(nn.Module):
         """
         fixed = self.constant(constant)  # [N, 4H]
         varying = None if inputs is None else self.input(inputs)  # [T, N, 4H]
-        recurrent = self.recurrent_kernel
-
-        def advance(state: State, projected: Array | None) -> tuple[State, Array]:
-            gates = state[1] @ recurrent + fixed
-            state = lstm_cell(gates if projected is None else gates + projected, state[0])
-            return state, state[1]
-
-        return jax.lax.scan(advance, initial, varying, length=steps)
+        gates = fixed[None] if varying is None else varying + fixed[None]
+        gates = jnp.broadcast_to(gates, (steps, *gates.shape[1:]))
+        return recurrence(self.recurrent_kernel, gates, initial)
 
 
 def forget_bias_one(
