@@ -81,6 +81,7 @@ def base_config() -> ConfigDict:
     config.train.steps = 0  # 0: as many as `epochs` need; otherwise the exact number
     config.train.nats_per = "example"  # example | token: what the gradient is the mean over
     config.train.samples = 1  # draws of z per example in the training objective
+    config.train.steps_per_call = 1  # consecutive steps of one padded length that share a call
     config.train.log_every = 20  # steps
     config.train.evaluate_every = 0  # steps; 0: at the end of each epoch
     config.train.checkpoint_every = 0  # steps; 0: at evaluations only

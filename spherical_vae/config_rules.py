@@ -179,6 +179,7 @@ RULES: dict[str, Rule] = {
     "train.steps": _COUNT,
     "train.nats_per": _OneOf(("example", "token")),
     "train.samples": _SIZE,
+    "train.steps_per_call": _SIZE,
     "train.log_every": _SIZE,
     "train.evaluate_every": _COUNT,
     "train.checkpoint_every": _COUNT,

@@ -1,42 +1,34 @@
-"""The training loop: steps, dev, checkpoints and logs, resumed where a run directory holds them.
+"""The walk through the steps of a training, and a single run of it, resumed where one was begun.
 
 Everything that training will do is a function of the checkpoint and the configuration: batch and
 key of a step follow from its number, and what is decided from dev is saved with the state.
 """
 
 import contextlib
-import dataclasses
-import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from spherical_vae import metrics
+from spherical_vae.bookkeeping import Bookkeeper, shown
 from spherical_vae.checkpoint import CheckpointStore, DamagedCheckpointError
-from spherical_vae.data.batches import batches_per_epoch, epoch_batches
+from spherical_vae.chunks import Chunk, chunks, make_call, stack_hyperparameters
+from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.host_state import HostState
 from spherical_vae.keys import Purpose, root_key
-from spherical_vae.metrics_log import MetricsLog
-from spherical_vae.optim import Plateau, build_optimizer, kl_weight, learning_rate
+from spherical_vae.optim import Plateau, build_optimizer
 from spherical_vae.run_directory import RunDirectory
 from spherical_vae.sharding import data_mesh, replicated, shard_batch
 from spherical_vae.termination import Termination
-from spherical_vae.train_step import (
-    Hyperparameters,
-    TrainState,
-    empty_sums,
-    init_state,
-    make_train_step,
-)
+from spherical_vae.timetable import Timetable
+from spherical_vae.train_step import TrainState, empty_sums, init_state, make_train_step
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import build_vae, init_params
 
@@ -53,40 +45,97 @@ class Interrupted(Exception):
         self.signal = number
 
 
-@dataclass(frozen=True)
-class Timetable:
-    """When things happen, in steps; a function of the configuration and the size of train."""
+@runtime_checkable
+class Session(Protocol):
+    """What is trained: one run, or the replicas of a sweep; it holds the state on the devices."""
 
-    steps_per_epoch: int
-    total_steps: int
-    log_every: int
-    evaluate_every: int
-    checkpoint_every: int
+    @property
+    def finished(self) -> bool:
+        """Whether training is over."""
+        ...
 
-    @classmethod
-    def of(cls, settings: ConfigDict, examples: int) -> "Timetable":
-        """Returns the timetable of `config.train` for a number of training examples."""
-        per_epoch = batches_per_epoch(examples, settings.batch_size)
-        return cls(
-            steps_per_epoch=per_epoch,
-            total_steps=settings.steps or per_epoch * settings.epochs,
-            log_every=settings.log_every,
-            evaluate_every=settings.evaluate_every or per_epoch,
-            checkpoint_every=settings.checkpoint_every,
+    @property
+    def status(self) -> str:
+        """How dev stands, in a few words."""
+        ...
+
+    def advance(self, step: int, chunk: Chunk) -> None:
+        """Takes the steps of a chunk, whose batches are on the devices, after `step` steps."""
+        ...
+
+    def log_train(self, step: int, seconds: float) -> None:
+        """Writes the totals since the last call and starts new ones."""
+        ...
+
+    def evaluate(self, step: int) -> None:
+        """Measures dev, and decides what follows from it."""
+        ...
+
+    def save(self, step: int) -> None:
+        """Saves everything."""
+        ...
+
+
+def walk(
+    session: Session, timetable: Timetable, feed: Iterator[Chunk], step: int, name: str
+) -> None:
+    """Trains from `step` to the end.
+
+    Args:
+      session: what is trained.
+      timetable: what happens when.
+      feed: the chunks from `step` on, on the devices; they end where the timetable has a pause.
+      step: steps already taken.
+      name: for the progress bar.
+
+    Raises:
+      Interrupted: a signal came; the state is saved.
+    """
+    since = time.monotonic()
+    bar = tqdm(
+        total=timetable.total_steps,
+        initial=step,
+        desc=name,
+        unit="step",
+        file=sys.stderr,
+        dynamic_ncols=True,
+    )
+    with Termination() as termination, bar:
+        for chunk in feed:
+            session.advance(step, chunk)
+            step += chunk.steps
+            bar.update(chunk.steps)
+            if timetable.is_log(step):
+                session.log_train(step, time.monotonic() - since)
+                since = time.monotonic()
+                bar.set_postfix_str(f"dev {session.status}", refresh=False)
+            if timetable.is_evaluation(step):
+                session.evaluate(step)
+                since = time.monotonic()
+            if timetable.is_checkpoint(step) or termination.signal or session.finished:
+                session.save(step)
+            if termination.signal:
+                raise Interrupted(termination.signal, step)
+            if session.finished:
+                break
+
+
+def batches_from(
+    corpus: Corpus, config: ConfigDict, timetable: Timetable, step: int
+) -> Iterator[Batch]:
+    """Yields the batches of training from a step on, without end."""
+    boundaries = corpus_boundaries(corpus, config.data.buckets)
+    epoch, start = divmod(step, timetable.steps_per_epoch)
+    while True:
+        yield from epoch_batches(
+            corpus.splits["train"],
+            config.train.batch_size,
+            boundaries,
+            seed=config.data.seed,
+            epoch=epoch,
+            start=start,
         )
-
-    def is_log(self, step: int) -> bool:
-        """Whether a train record is written after `step` steps."""
-        return step % self.log_every == 0 or self.is_evaluation(step)
-
-    def is_evaluation(self, step: int) -> bool:
-        """Whether dev is measured after `step` steps."""
-        return step % self.evaluate_every == 0 or step == self.total_steps
-
-    def is_checkpoint(self, step: int) -> bool:
-        """Whether the state is saved after `step` steps."""
-        periodic = self.checkpoint_every > 0 and step % self.checkpoint_every == 0
-        return periodic or self.is_evaluation(step)
+        epoch, start = epoch + 1, 0
 
 
 class Trainer:
@@ -105,18 +154,17 @@ class Trainer:
         """
         self._config = config
         self._corpus = corpus
-        self._train = corpus.splits["train"]
-        self._timetable = Timetable.of(config.train, len(self._train))
-        self._boundaries = corpus_boundaries(corpus, config.data.buckets)
+        self._timetable = Timetable.of(config.train, len(corpus.splits["train"]))
         self._mesh = data_mesh(config.train.batch_size)
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
-        self._step = jax.jit(
-            make_train_step(self._model, self._optimizer, config.train), donate_argnums=0
-        )
+        step = make_train_step(self._model, self._optimizer, config.train)
+        self._call = jax.jit(make_call(step), donate_argnums=0)
         self._evaluator = Evaluator(self._model, config, corpus)
         self._run = run
         self._store = CheckpointStore(run.checkpoints_path)
+        self._state: Any = None
+        self._books: Any = None
 
     def train(self) -> TrainedModel:
         """Trains to the end, from the latest checkpoint if there is one.
@@ -125,15 +173,62 @@ class Trainer:
           UserError: the loss became NaN or infinite, or the corpus is not that of the checkpoint.
           Interrupted: a signal came; the state is saved.
         """
-        state, host = self._restore()
+        config, timetable = self._config, self._timetable
+        self._state, host = self._restore()
+        step = int(self._state.step)
         with self._run.metrics_log() as log:
-            log.truncate_after(int(state.step))
+            log.truncate_after(step)
+            self._books = Bookkeeper(config, self._corpus, timetable, host, log)
             if not host.finished:
-                state, host = self._advance(state, host, log)
-        return self._result(state, host)
+                walk(self, timetable, self._feed(step), step, config.name)
+        return self._result()
+
+    @property
+    def finished(self) -> bool:
+        """Whether training is over."""
+        return self._books.host.finished
+
+    @property
+    def status(self) -> str:
+        """The best dev value so far."""
+        return shown(self._books.host.plateau.best)
+
+    def advance(self, step: int, chunk: Chunk) -> None:
+        """Takes the steps of a chunk."""
+        hypers = [self._books.hyperparameters(step + i) for i in range(chunk.steps)]
+        self._state = self._call(self._state, chunk.batches, stack_hyperparameters(hypers))
+
+    def log_train(self, step: int, seconds: float) -> None:
+        """Writes the totals since the last line and starts new ones."""
+        self._refuse_bad_steps()
+        self._books.log_train(step, jax.device_get(self._state.sums), seconds)
+        fresh = jax.device_put(empty_sums(), replicated(self._mesh))
+        self._state = self._state._replace(sums=fresh)
+
+    def evaluate(self, step: int) -> None:
+        """Measures dev, and decides what follows from it."""
+        start = time.monotonic()
+        nats = self._evaluator.nats(
+            self._state.params,
+            "valid",
+            root_key(self._config.seed, Purpose.SELECT),
+            protocol=self._config.train.protocol,
+        )
+        self._books.observe(step, nats, time.monotonic() - start)
+
+    def save(self, step: int) -> None:
+        """Saves state and host state."""
+        self._refuse_bad_steps()
+        self._store.save(step, self._state, self._books.host.to_json())
+
+    def _feed(self, step: int) -> Iterator[Chunk]:
+        timetable, longest = self._timetable, self._config.train.steps_per_call
+        batches = batches_from(self._corpus, self._config, timetable, step)
+        for chunk in chunks(batches, step, longest, timetable.is_pause):
+            yield shard_batch(chunk, self._mesh)
 
     def _restore(self) -> tuple[TrainState, HostState]:
-        self._refuse_other_corpus()
+        refuse_other_corpus(self._store, self._corpus, self._run)
         counts = self._corpus.vocabulary.train_counts
         params = init_params(self._model, self._config.seed, counts)
         state = jax.device_put(init_state(params, self._optimizer), replicated(self._mesh))
@@ -144,128 +239,8 @@ class Trainer:
         tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
         return state, HostState.from_json(values)
 
-    def _refuse_other_corpus(self) -> None:
-        # Before any array is read: those of another vocabulary would be refused for their shapes.
-        for step in reversed(self._store.steps()):
-            with contextlib.suppress(DamagedCheckpointError):
-                host = HostState.from_json(self._store.restore_host(step))
-                host.refuse_other_corpus(self._corpus, self._run.path)
-                return
-
-    def _advance(
-        self, state: TrainState, host: HostState, log: MetricsLog
-    ) -> tuple[TrainState, HostState]:
-        config, timetable = self._config, self._timetable
-        step, since = int(state.step), time.monotonic()
-        bar = tqdm(
-            total=timetable.total_steps,
-            initial=step,
-            desc=config.name,
-            unit="step",
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
-        with Termination() as termination, bar:
-            for batch in self._batches(step):
-                state = self._step(state, shard_batch(batch, self._mesh), self._hyper(step, host))
-                step += 1
-                bar.update()
-                if timetable.is_log(step):
-                    state, host = self._log_train(state, host, log, since)
-                    since = time.monotonic()
-                    bar.set_postfix_str(f"dev {_shown(host.plateau.best)}", refresh=False)
-                if timetable.is_evaluation(step):
-                    host = self._evaluate(state, host, log)
-                    since = time.monotonic()
-                if timetable.is_checkpoint(step) or termination.signal or host.finished:
-                    self._refuse_bad_steps(state)
-                    self._store.save(step, state, host.to_json())
-                if termination.signal:
-                    raise Interrupted(termination.signal, step)
-                if host.finished:
-                    break
-        return state, host
-
-    def _batches(self, step: int) -> Iterator[Batch]:
-        """Yields the batches from a step on, without end."""
-        epoch, start = divmod(step, self._timetable.steps_per_epoch)
-        while True:
-            yield from epoch_batches(
-                self._train,
-                self._config.train.batch_size,
-                self._boundaries,
-                seed=self._config.data.seed,
-                epoch=epoch,
-                start=start,
-            )
-            epoch, start = epoch + 1, 0
-
-    def _hyper(self, step: int, host: HostState) -> Hyperparameters:
-        config = self._config
-        rate = learning_rate(config.optimizer, step, self._timetable.total_steps, host.plateau)
-        return Hyperparameters(
-            seed=jnp.uint32(config.seed),
-            learning_rate=jnp.float32(rate),
-            concentration=jnp.float32(config.latent.concentration),
-            kl_weight=jnp.float32(kl_weight(config.kl_weight, self._epoch(step))),
-            dropout_rate=jnp.float32(config.dropout_rate),
-        )
-
-    def _epoch(self, step: int) -> int:
-        return step // self._timetable.steps_per_epoch
-
-    def _log_train(
-        self, state: TrainState, host: HostState, log: MetricsLog, since: float
-    ) -> tuple[TrainState, HostState]:
-        """Writes the totals since the last line and starts new ones."""
-        self._refuse_bad_steps(state)
-        sums = jax.device_get(state.sums)
-        step, seconds = int(state.step), time.monotonic() - since
-        host = dataclasses.replace(host, tokens_seen=host.tokens_seen + int(sums.tokens))
-        hyper = self._hyper(step - 1, host)
-        nats = float(sums.reconstruction_nats) + float(sums.kl_nats)
-        log.write(
-            step,
-            "train",
-            epoch=self._epoch(step - 1),
-            nll_nats=nats / float(sums.examples),
-            reconstruction_nats=float(sums.reconstruction_nats) / float(sums.examples),
-            kl_nats=float(sums.kl_nats) / float(sums.examples),
-            perplexity=_exp(nats / float(sums.tokens)),
-            learning_rate=float(hyper.learning_rate),
-            kl_weight=float(hyper.kl_weight),
-            tokens_seen=host.tokens_seen,
-            seconds=seconds,
-            tokens_per_second=float(sums.tokens) / seconds,
-        )
-        fresh = jax.device_put(empty_sums(), replicated(self._mesh))
-        return state._replace(sums=fresh), host
-
-    def _evaluate(self, state: TrainState, host: HostState, log: MetricsLog) -> HostState:
-        """Measures dev, and decides what follows from it."""
-        config, step, start = self._config, int(state.step), time.monotonic()
-        protocol = config.train.protocol
-        nats = self._evaluator.nats(
-            state.params, "valid", root_key(config.seed, Purpose.SELECT), protocol=protocol
-        )
-        value = float(nats.nll_nats.sum() / nats.slots.sum())
-        plateau = host.plateau.observe(value, step, config.optimizer)
-        in_paper_units = protocol == "paper" and self._corpus.kind == "sequences"
-        summarise = metrics.summarise_paper if in_paper_units else metrics.summarise
-        log.write(
-            step,
-            "valid",
-            protocol=protocol,
-            **summarise(nats),
-            best_step=plateau.best_step,
-            seconds=time.monotonic() - start,
-        )
-        patience = config.train.early_stopping
-        finished = step >= self._timetable.total_steps or 0 < patience <= plateau.stale
-        return dataclasses.replace(host, plateau=plateau, finished=finished)
-
-    def _refuse_bad_steps(self, state: TrainState) -> None:
-        bad = int(state.sums.first_bad_step)
+    def _refuse_bad_steps(self) -> None:
+        bad = int(self._state.sums.first_bad_step)
         if bad >= 0:
             last = self._store.latest_step()
             kept = "there is no checkpoint yet" if last is None else f"step {last} is saved"
@@ -275,7 +250,8 @@ class Trainer:
                 "config.optimizer.learning_rate or config.optimizer.clip_norm, in a new --workdir"
             )
 
-    def _result(self, state: TrainState, host: HostState) -> TrainedModel:
+    def _result(self) -> TrainedModel:
+        host, state = self._books.host, self._state
         best = host.plateau.best_step
         if best < 0:
             raise UserError(
@@ -289,9 +265,12 @@ class Trainer:
         )
 
 
-def _shown(log_perplexity: float) -> str:
-    return "-" if math.isinf(log_perplexity) else f"perplexity {_exp(log_perplexity):.1f}"
+def refuse_other_corpus(store: CheckpointStore, corpus: Corpus, run: RunDirectory) -> None:
+    """Raises `UserError` if the latest checkpoint is of another corpus.
 
-
-def _exp(value: float) -> float:
-    return math.exp(min(value, 700.0))
+    Before any array is read: those of another vocabulary would be refused for their shapes.
+    """
+    for step in reversed(store.steps()):
+        with contextlib.suppress(DamagedCheckpointError):
+            HostState.from_json(store.restore_host(step)).refuse_other_corpus(corpus, run.path)
+            return

@@ -4,10 +4,9 @@
 """
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
 
+from spherical_vae.chunks import Chunk
 from spherical_vae.errors import UserError
 
 
@@ -34,6 +33,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def shard_batch(batch: PyTree[np.ndarray], mesh: Mesh) -> PyTree[jax.Array]:
-    """Puts a host batch on the devices, its rows split over them."""
-    return jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
+def shard_batch(chunk: Chunk, mesh: Mesh) -> Chunk:
+    """Puts the batches of a chunk on the devices, their rows split over them."""
+    rows = PartitionSpec("data") if chunk.steps == 1 else PartitionSpec(None, "data")
+    return chunk._replace(batches=jax.device_put(chunk.batches, NamedSharding(mesh, rows)))

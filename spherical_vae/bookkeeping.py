@@ -1,0 +1,121 @@
+"""What the host does for one run: hyperparameters of a step, records, and decisions from dev."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from spherical_vae import metrics
+from spherical_vae.data.corpus import Corpus
+from spherical_vae.host_state import HostState
+from spherical_vae.metrics import ExampleNats
+from spherical_vae.metrics_log import MetricsLog
+from spherical_vae.optim import kl_weight, learning_rate
+from spherical_vae.timetable import Timetable
+from spherical_vae.train_step import Hyperparameters, Sums
+
+
+class Bookkeeper:
+    """Keeps the books of one run: a single one, or one replica of a sweep.
+
+    Attributes:
+      config: of that run.
+      host: what it decides by.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        corpus: Corpus,
+        timetable: Timetable,
+        host: HostState,
+        log: MetricsLog,
+    ) -> None:
+        self.config = config
+        self.host = host
+        self._sentences = corpus.kind == "sequences"
+        self._timetable = timetable
+        self._log = log
+
+    def hyperparameters(self, step: int) -> Hyperparameters:
+        """Returns those of the step after `step` steps."""
+        config, timetable = self.config, self._timetable
+        rate = learning_rate(config.optimizer, step, timetable.total_steps, self.host.plateau)
+        # NumPy scalars, which reach the device with the call and wait for nothing before it.
+        values: tuple[Any, ...] = (
+            np.uint32(config.seed),
+            np.float32(rate),
+            np.float32(config.latent.concentration),
+            np.float32(kl_weight(config.kl_weight, timetable.epoch(step))),
+            np.float32(config.dropout_rate),
+        )
+        return Hyperparameters(*values)
+
+    def log_train(self, step: int, sums: Sums, seconds: float) -> None:
+        """Writes the totals since the last line.
+
+        Args:
+          step: steps taken.
+          sums: of the steps since the last line, on the host.
+          seconds: they took.
+        """
+        self.host = dataclasses.replace(
+            self.host, tokens_seen=self.host.tokens_seen + int(sums.tokens)
+        )
+        hyper = self.hyperparameters(step - 1)
+        nats = float(sums.reconstruction_nats) + float(sums.kl_nats)
+        self._log.write(
+            step,
+            "train",
+            epoch=self._timetable.epoch(step - 1),
+            nll_nats=nats / float(sums.examples),
+            reconstruction_nats=float(sums.reconstruction_nats) / float(sums.examples),
+            kl_nats=float(sums.kl_nats) / float(sums.examples),
+            perplexity=exp(nats / float(sums.tokens)),
+            learning_rate=float(hyper.learning_rate),
+            kl_weight=float(hyper.kl_weight),
+            tokens_seen=self.host.tokens_seen,
+            seconds=seconds,
+            tokens_per_second=float(sums.tokens) / seconds,
+        )
+
+    def observe(self, step: int, nats: ExampleNats, seconds: float) -> bool:
+        """Records what dev says, and decides what follows from it.
+
+        Args:
+          step: steps taken.
+          nats: of dev, by the protocol of training.
+          seconds: measuring took.
+
+        Returns:
+          Whether this step is the best so far.
+        """
+        config, protocol = self.config, self.config.train.protocol
+        value = float(nats.nll_nats.sum() / nats.slots.sum())
+        plateau = self.host.plateau.observe(value, step, config.optimizer)
+        in_paper_units = protocol == "paper" and self._sentences
+        summarise = metrics.summarise_paper if in_paper_units else metrics.summarise
+        self._log.write(
+            step,
+            "valid",
+            protocol=protocol,
+            **summarise(nats),
+            best_step=plateau.best_step,
+            seconds=seconds,
+        )
+        patience = config.train.early_stopping
+        finished = step >= self._timetable.total_steps or 0 < patience <= plateau.stale
+        self.host = dataclasses.replace(self.host, plateau=plateau, finished=finished)
+        return plateau.best_step == step
+
+
+def shown(log_perplexity: float) -> str:
+    """Returns what a progress bar says of the best dev value so far."""
+    return "-" if math.isinf(log_perplexity) else f"perplexity {exp(log_perplexity):.1f}"
+
+
+def exp(value: float) -> float:
+    """Returns e^value, finite for every value."""
+    return math.exp(min(value, 700.0))
