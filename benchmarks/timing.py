@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 # Share of the processors that others may use before timings mean nothing.
 BUSY_SHARE = 0.1
+# Seconds; a clock and a scheduler do not resolve single calls of microseconds.
+SHORTEST_TURN = 0.01
 
 
 class Timing(NamedTuple):
@@ -59,23 +61,32 @@ def refuse_busy_machine(arguments: argparse.Namespace) -> None:
 def interleaved(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
     """Times candidates in turns, so that a drift of the machine falls on all of them alike.
 
-    A candidate must return only when its result is there.
+    A candidate must return only when its result is there. One that takes less than `SHORTEST_TURN`
+    is called several times a turn, each call waiting for the one before.
     """
+    first = {name: _seconds(call, 1) for name, call in candidates.items()}
+    calls = {
+        name: max(1, int(SHORTEST_TURN / _seconds(call, 1))) for name, call in candidates.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(repeats + 1):
+    for turn in range(repeats):
         # Every other turn goes backwards: no candidate always follows the same neighbour.
-        names = list(candidates)[:: -1 if turn % 2 else 1]
-        for name in names:
-            start = time.perf_counter()
-            candidates[name]()
-            seconds[name].append(time.perf_counter() - start)
+        for name in list(candidates)[:: -1 if turn % 2 else 1]:
+            seconds[name].append(_seconds(candidates[name], calls[name]) / calls[name])
     result = {}
-    for name, all_seconds in seconds.items():
-        first, rest = all_seconds[0], sorted(all_seconds[1:])
-        quarter = len(rest) // 4
-        spread = rest[-1 - quarter] - rest[quarter]
-        result[name] = Timing(first, statistics.median(rest), rest[0], spread)
+    for name, values in seconds.items():
+        ordered = sorted(values)
+        quarter = len(ordered) // 4
+        spread = ordered[-1 - quarter] - ordered[quarter]
+        result[name] = Timing(first[name], statistics.median(ordered), ordered[0], spread)
     return result
+
+
+def _seconds(call: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - start
 
 
 def versions(*packages: str) -> dict[str, str]:

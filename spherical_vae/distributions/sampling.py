@@ -23,6 +23,7 @@ from spherical_vae.distributions.flow_table import DEVIANCE_RANGE, flow_table
 from spherical_vae.distributions.transport_table import table_range, transport_table
 from spherical_vae.special.chebyshev import evaluate_table
 from spherical_vae.special.concentration import mode
+from spherical_vae.threefry import key_words, normal, row_numbers, unit_intervals
 
 # From here on |v|^2 - (v . mu)^2 is safe: it loses more than one digit with probability < 1e-8.
 _ONE_PASS_DIMENSION = 20
@@ -102,12 +103,21 @@ def transport_tan_half(dimension: int, tangent: SplitNormal, concentration: Arra
     return jnp.broadcast_to(at_mode, t.shape) * jnp.exp(-y * jnp.broadcast_to(scale, t.shape))
 
 
-def wood_tan_half(dimension: int, key: Array, tangent: SplitNormal, concentration: Array) -> Array:
+def wood_tan_half(
+    dimension: int, words: Array, rows: Array, tangent: SplitNormal, concentration: Array
+) -> Array:
     """Draws from the cosine law by Wood's rejection (1994).
 
     His proposal is the uniform law moved by w -> (w0 + w) / (1 + w0 w). The first one is the
     direction of v itself, which costs nothing; later ones are scalars by Ulrich's formula for the
     symmetric beta law (1984). Only accepted values are returned, however long that takes.
+
+    Args:
+        dimension: d.
+        words: of the key.
+        rows: the number of each sample, its half of the counter.
+        tangent: of each sample.
+        concentration: broadcasts against `rows`.
     """
     m = dimension - 1
     w0, w0_gap = mode(dimension, concentration)
@@ -115,40 +125,39 @@ def wood_tan_half(dimension: int, key: Array, tangent: SplitNormal, concentratio
     at_mode = jnp.broadcast_to(jnp.sqrt(w0_gap) / (1.0 + w0), shape)
     w0 = jnp.broadcast_to(w0, shape)
 
-    def accepts(key: Array, tan_half: Array) -> Array:
+    def uniforms(round_: Array, pair: int) -> tuple[Array, Array]:
+        # Columns from the far end: those of the normal vector are counted from 0.
+        column = jnp.uint32(2**32 - 1) - (2 * round_ + pair).astype(jnp.uint32)
+        return unit_intervals(words, rows, jnp.broadcast_to(column, shape), dtype)
+
+    def accepts(uniform: Array, tan_half: Array) -> Array:
         square = tan_half * tan_half
         q = w0 * (1.0 - square) / (1.0 + square)
-        log_acceptance = m * (q / (1.0 + q) - jnp.log1p(q))
-        return jax.random.uniform(key, shape, dtype) < jnp.exp(log_acceptance)
+        return uniform < jnp.exp(m * (q / (1.0 + q) - jnp.log1p(q)))
 
-    def propose(key: Array) -> Array:
-        key_radius, key_angle = jax.random.split(key)
-        turn = jax.random.uniform(key_angle, shape, dtype)
-        eps = jnp.finfo(dtype).eps
+    def propose(turn: Array, uniform: Array) -> Array:
         if dimension == 2:
             # On the circle the angle itself is uniform; a cosine would lose the small ones.
-            return jnp.abs(jnp.tan(jnp.pi * (turn + 0.25 * eps)))
-        # 1 - U, because log 0 would be a proposal at the end of the range.
-        log_uniform = jnp.log1p(-jax.random.uniform(key_radius, shape, dtype))
-        radius = jnp.sqrt(-jnp.expm1((2.0 / (dimension - 2)) * log_uniform))
+            return jnp.abs(jnp.tan(jnp.pi * turn))
+        radius = jnp.sqrt(-jnp.expm1((2.0 / (dimension - 2)) * jnp.log(uniform)))
         cosine = radius * jnp.cos((2.0 * jnp.pi) * turn)
+        eps = jnp.finfo(dtype).eps
         return jnp.sqrt(jnp.maximum(1.0 - cosine, eps) / jnp.maximum(1.0 + cosine, eps))
 
     def unfinished(state: tuple[Array, Array, Array]) -> Array:
         return ~state[2].all()
 
     def redraw(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        key, tan_half, accepted = state
-        key, key_proposal, key_uniform = jax.random.split(key, 3)
-        proposal = propose(key_proposal)
+        round_, tan_half, accepted = state
+        proposal = propose(*uniforms(round_, 0))
         tan_half = jnp.where(accepted, tan_half, proposal)
-        return key, tan_half, accepted | accepts(key_uniform, proposal)
+        return round_ + 1, tan_half, accepted | accepts(uniforms(round_, 1)[0], proposal)
 
-    key_first, key_redraws = jax.random.split(key)
     first = _uniform_tan_half(tangent)
+    start = jnp.zeros((), jnp.int32)
     # A NaN parameter must end the loop, not spin it.
-    accepted = accepts(key_first, first) | jnp.isnan(w0)
-    _, tan_half, _ = jax.lax.while_loop(unfinished, redraw, (key_redraws, first, accepted))
+    accepted = accepts(uniforms(start, 1)[0], first) | jnp.isnan(w0)
+    _, tan_half, _ = jax.lax.while_loop(unfinished, redraw, (start + 1, first, accepted))
     return at_mode * tan_half
 
 
@@ -171,17 +180,15 @@ def sample_with_tan_half(
         concentration: kappa >= 0, [*batch], same dtype.
     """
     dimension = mean_direction.shape[-1]
-    rejection_free = method == "transport" and transport_is_exact(dimension)
-    # A split costs as much as a few draws, which small batches notice.
-    key_normal, key_rejection = (key, key) if rejection_free else jax.random.split(key)
     shape = (*sample_shape, *mean_direction.shape)
     mean_direction = jnp.broadcast_to(mean_direction, shape)
-    v = jax.random.normal(key_normal, shape, mean_direction.dtype)
+    v = normal(key, shape, mean_direction.dtype)
     tangent = _split_normal(v, mean_direction)
-    if rejection_free:
+    if method == "transport" and transport_is_exact(dimension):
         tan_half = transport_tan_half(dimension, tangent, concentration)
     else:
-        tan_half = wood_tan_half(dimension, key_rejection, tangent, concentration)
+        rows = row_numbers(shape[:-1])
+        tan_half = wood_tan_half(dimension, key_words(key), rows, tangent, concentration)
     return _assemble(tangent, mean_direction, tan_half), tan_half
 
 

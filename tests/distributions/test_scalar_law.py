@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from scipy.special import roots_legendre
 
-from spherical_vae import special
+from spherical_vae import special, threefry
 from spherical_vae.distributions import sampling
 
 # Two-sided false-alarm rate of each Kolmogorov-Smirnov test.
@@ -43,7 +43,8 @@ def draw_log_tan_half(method, dimension, concentration, count, seed):
     if method == "transport" and sampling.transport_is_exact(dimension):
         tan_half = sampling.transport_tan_half(dimension, tangent, kappa)
     else:
-        tan_half = sampling.wood_tan_half(dimension, key_rejection, tangent, kappa)
+        words, rows = threefry.key_words(key_rejection), threefry.row_numbers((count,))
+        tan_half = sampling.wood_tan_half(dimension, words, rows, tangent, kappa)
     return np.log(np.asarray(tan_half, np.float64))
 
 

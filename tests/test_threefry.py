@@ -1,0 +1,85 @@
+"""Random bits by position: the words of JAX's Threefry, and numbers that pass as what they are.
+
+Each statistical test states its rate of false alarms; the seed is fixed.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.random import threefry_2x32
+from scipy import stats
+
+from spherical_vae import threefry
+from spherical_vae.distributions import von_mises_fisher
+
+COUNT = 200_000
+
+
+def test_words_are_those_of_jax():
+    words = jax.random.key_data(jax.random.key(7))
+    row = jnp.array([0, 1, 2**31, 2**32 - 1, 123456789], jnp.uint32)
+    column = jnp.array([2**32 - 1, 0, 5, 17, 2**30], jnp.uint32)
+    got = jax.jit(threefry.threefry_words)(words, row, column)
+    expected = threefry_2x32(words, jnp.concatenate([row, column]))
+    np.testing.assert_array_equal(jnp.concatenate(got), expected)
+
+
+def test_words_meet_a_published_vector():
+    # The known answer of Random123 for Threefry-2x32 with 20 rounds and pi as counter and key.
+    words = jnp.array([0x13198A2E, 0x03707344], jnp.uint32)
+    row, column = jnp.uint32([0x243F6A88]), jnp.uint32([0x85A308D3])
+    first, second = threefry.threefry_words(words, row, column)
+    assert (int(first[0]), int(second[0])) == (0xC4923A9C, 0x483DF7A0)
+
+
+def test_normal_numbers():
+    values = np.asarray(threefry.normal(jax.random.key(0), (COUNT // 5, 5))).ravel()
+    # False alarms: 1e-5 each.
+    assert stats.kstest(values, "norm").pvalue > 1e-5
+    assert abs(stats.kurtosis(values)) < 4.5 * (24 / COUNT) ** 0.5
+    # The test has power: a scale that is off by 3% fails it.
+    assert stats.kstest(1.03 * values, "norm").pvalue < 1e-5
+
+
+def test_the_two_words_of_a_block_are_independent():
+    values = np.asarray(threefry.normal(jax.random.key(1), (COUNT, 2)))
+    # Correlations of values and of squares, at 4.5 standard errors: false alarms at 7e-6 each.
+    bound = 4.5 / COUNT**0.5
+    assert abs(np.corrcoef(values.T)[0, 1]) < bound
+    assert abs(np.corrcoef((values**2).T)[0, 1]) < bound
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_uniform_numbers_stay_inside(dtype):
+    with jax.enable_x64(True):
+        words = jax.random.key_data(jax.random.key(3))
+        row = threefry.row_numbers((COUNT,))
+        parts = threefry.unit_intervals(words, row, jnp.zeros_like(row), dtype)
+        for values in map(np.asarray, parts):
+            assert values.dtype == dtype
+            assert 0 < values.min() < values.max() < 1
+            assert stats.kstest(values, "uniform").pvalue > 1e-5
+
+
+def test_a_row_does_not_hang_on_the_number_of_rows():
+    key = jax.random.key(4)
+    np.testing.assert_array_equal(threefry.normal(key, (3, 7)), threefry.normal(key, (100, 7))[:3])
+    direction = jnp.eye(9)[0]
+    for method in von_mises_fisher.METHODS:
+        few, many = (von_mises_fisher.sample(key, direction, 20.0, (n,), method) for n in (3, 300))
+        np.testing.assert_allclose(few, many[:3], rtol=1e-6, atol=1e-6)
+
+
+def test_keys_of_other_kinds_and_raw_words():
+    raw = jax.random.key_data(jax.random.key(5))
+    np.testing.assert_array_equal(
+        threefry.normal(raw, (4, 3)), threefry.normal(jax.random.key(5), (4, 3))
+    )
+    other = threefry.normal(jax.random.key(5, impl="rbg"), (COUNT // 4, 4))
+    assert stats.kstest(np.asarray(other).ravel(), "norm").pvalue > 1e-5
+
+
+def test_too_many_rows_are_refused():
+    with pytest.raises(ValueError, match=r"more rows than the 2\*\*32"):
+        jax.eval_shape(lambda: threefry.row_numbers((2**20, 2**13)))
