@@ -28,6 +28,8 @@ def base_config() -> ConfigDict:
     config.data.valid_fraction = 0.05  # carved from train by `seed` where there is no valid split
     config.data.test_fraction = 0.05  # the same for test; kjv only
     config.data.seed = 0
+    # Where prepared corpora are kept; empty: $XDG_CACHE_HOME or ~/.cache; none: nothing is kept.
+    config.data.cache_dir = ""
     config.data.buckets = 2  # number of padded lengths, hence of compiled shapes
 
     config.embedding_size = 100  # word embeddings, shared by encoder, decoder and bag condition

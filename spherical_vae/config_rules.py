@@ -130,6 +130,7 @@ RULES: dict[str, Rule] = {
     "data.name": _OneOf(_CORPORA),
     "data.path": ANY,
     "data.manual_dir": ANY,
+    "data.cache_dir": ANY,
     # The unknown word, the end mark and one word.
     "data.vocabulary_size": _Number(low=3, high=2**31 - 1),
     "data.max_length": _SIZE,

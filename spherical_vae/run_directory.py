@@ -18,6 +18,8 @@ from spherical_vae.errors import UserError
 from spherical_vae.metrics_log import MetricsLog
 
 _FORMAT = 1
+# Where things are kept changes no result: a run may go on with another one.
+_NO_MATTER = frozenset({"data.cache_dir"})
 
 
 class RunDirectory:
@@ -158,7 +160,7 @@ def _refuse_differences(path: Path, stored: ConfigDict, given: ConfigDict) -> No
     differences = [
         f"config.{key}: {_show(old, key)} in {path}, {_show(new, key)} given"
         for key in old | new
-        if not (key in old and key in new and _same(old[key], new[key]))
+        if key not in _NO_MATTER and not (key in old and key in new and _same(old[key], new[key]))
     ]
     if differences:
         raise UserError("; ".join([*differences, "use another --workdir"]))

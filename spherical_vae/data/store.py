@@ -1,0 +1,195 @@
+"""A prepared corpus in a folder: arrays to be mapped, the vocabulary, and a manifest written last.
+
+Where such folders lie, and when one is made, is the business of `preparation.py`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spherical_vae.atomic_file import sync_directory, write_atomically
+from spherical_vae.data.array_file import ArrayWriter, map_array
+from spherical_vae.data.corpus import Corpus, Split, Vocabulary
+
+# Changes with the layout of the folder.
+FORMAT = 1
+MANIFEST = "manifest.json"
+_VOCABULARY = "vocabulary.json"
+_TRAIN_COUNTS = "train_counts.npy"
+_TYPES = {"ids": np.int32, "counts": np.int32, "offsets": np.int64, "labels": np.int32}
+
+
+class DamagedStoreError(Exception):
+    """A folder is no whole prepared corpus; the message says what is wrong, in one line."""
+
+
+def array_path(folder: Path, split: str, part: str) -> Path:
+    """Returns where an array of a split lies; `part` is ids, counts, offsets or labels."""
+    return folder / f"{split}.{part}.npy"
+
+
+def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes a corpus into a folder; what is there after a crash is never taken for a corpus.
+
+    Args:
+      corpus: arrays that are mapped from their place in the folder already stay as they are.
+      folder: exists, and holds nothing else.
+      facts: JSON values that say how it came about; `read_manifest` gives them back.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    names = []
+    for key, split in corpus.splits.items():
+        for part in _TYPES:
+            array = getattr(split, part)
+            if array is not None:
+                path = array_path(folder, key, part)
+                if not path.exists():
+                    _write_array(path, array)
+                names.append(path.name)
+    _write_array(folder / _TRAIN_COUNTS, corpus.vocabulary.train_counts.astype(np.int64))
+    words = json.dumps(list(corpus.vocabulary.words), ensure_ascii=True, indent=0)
+    write_atomically(folder / _VOCABULARY, words + "\n")
+    content = {
+        "format": FORMAT,
+        "name": corpus.name,
+        "kind": corpus.kind,
+        "label_classes": corpus.label_classes,
+        "fingerprint": corpus.fingerprint(),
+        "splits": {key: {"tokens": split.tokens} for key, split in corpus.splits.items()},
+        "report": list(corpus.report),
+        "facts": dict(facts),
+        "files": {
+            name: {"size": (folder / name).stat().st_size, "sha256": _digest(folder / name)}
+            for name in sorted([*names, _TRAIN_COUNTS, _VOCABULARY])
+        },
+    }
+    write_atomically(
+        folder / MANIFEST,
+        json.dumps({"sha256": _content_digest(content), "content": content}, indent=1) + "\n",
+    )
+    sync_directory(folder)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the content of a folder's manifest, after holding it against its own digest.
+
+    Raises:
+      DamagedStoreError: it is missing, or not as it was written.
+    """
+    try:
+        whole = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = whole["content"]
+        if whole["sha256"] != _content_digest(content):
+            raise DamagedStoreError(f"{MANIFEST} is not as it was written")
+        if content["format"] != FORMAT:
+            raise DamagedStoreError(f"{MANIFEST} has format {content['format']!r}, not {FORMAT}")
+    except OSError as error:
+        raise DamagedStoreError(f"{MANIFEST}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStoreError(f"{MANIFEST}: {type(error).__name__}: {error}") from None
+    return content
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """Opens a prepared corpus in milliseconds, its arrays mapped and not read.
+
+    Checked are the manifest against its digest, the size and the header of every array, and the
+    content of the vocabulary; `verify` checks the content of all.
+
+    Args:
+      folder: written by `write_corpus`.
+
+    Returns:
+      What was written.
+
+    Raises:
+      DamagedStoreError: the folder is not as it was written.
+    """
+    manifest = read_manifest(folder)
+    files = manifest["files"]
+    splits = {}
+    for key, facts in manifest["splits"].items():
+        arrays: dict[str, Any] = dict.fromkeys(_TYPES)
+        mappings = []
+        for part, dtype in _TYPES.items():
+            path = array_path(folder, key, part)
+            if path.name in files:
+                arrays[part], mapping = _open_array(path, files[path.name]["size"], dtype)
+                mappings += [] if mapping is None else [mapping]
+        splits[key] = split = Split(**arrays, mappings=tuple(mappings))
+        # Known, and for bags of words not to be had without reading every count.
+        vars(split)["tokens"] = facts["tokens"]
+    if _digest(folder / _VOCABULARY) != files[_VOCABULARY]["sha256"]:
+        raise DamagedStoreError(f"{_VOCABULARY} is not as it was written")
+    words = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
+    counts, _ = _open_array(folder / _TRAIN_COUNTS, files[_TRAIN_COUNTS]["size"], np.int64)
+    corpus = Corpus(
+        manifest["name"],
+        manifest["kind"],
+        Vocabulary(tuple(words), counts),
+        splits,
+        manifest["label_classes"],
+        tuple(manifest["report"]),
+    )
+    # As above: a resumed run compares it before its first step.
+    vars(corpus)["checksum"] = manifest["fingerprint"]
+    return corpus
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Reads every byte of a prepared corpus and holds it against the manifest.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      DamagedStoreError: a file is missing, too many or not as it was written.
+    """
+    manifest = read_manifest(folder)
+    for name, facts in manifest["files"].items():
+        if _digest(folder / name) != facts["sha256"]:
+            raise DamagedStoreError(f"{name} is not as it was written")
+    strangers = {path.name for path in folder.iterdir()} - set(manifest["files"]) - {MANIFEST}
+    if strangers:
+        raise DamagedStoreError(f"{min(strangers)} does not belong there")
+    return manifest
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    dtype = np.int64 if array.dtype == np.int64 else np.int32
+    with ArrayWriter(path, dtype) as writer:
+        writer.append(array)
+        writer.finish()
+
+
+def _open_array(path: Path, size: int, dtype: Any) -> tuple[np.ndarray, Any]:
+    try:
+        found = path.stat().st_size
+        if found != size:
+            raise DamagedStoreError(f"{path.name} has {found:,} bytes, not {size:,}")
+        array, mapping = map_array(path)
+    except OSError as error:
+        raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
+    except (ValueError, TypeError, SyntaxError) as error:
+        raise DamagedStoreError(f"{path.name}: {' '.join(str(error).split())}") from None
+    if array.dtype != dtype:
+        raise DamagedStoreError(f"{path.name} holds {array.dtype}, not {np.dtype(dtype)}")
+    return array, mapping
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
+
+
+def _content_digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
