@@ -162,7 +162,7 @@ def trained_documents(session: Path) -> tuple[Path, dict[str, str]]:
     folder = session / "trained_documents"
     variables = environment(cache=folder / "compiled", flags=QUICK_TO_COMPILE)
     path = write_feat_corpus(folder / "corpus")
-    settings = overrides(SMALL_DOCUMENTS, {"data.path": path})
+    settings = overrides(SMALL_DOCUMENTS, {"data.name": "feat", "data.path": path})
     config = f"--config={ROOT / 'configs' / 'news20.py'}"
     run(command("train", config, f"--workdir={folder / 'run'}", *settings), variables)
     return folder / "run", variables
