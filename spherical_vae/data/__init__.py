@@ -8,6 +8,7 @@ from spherical_vae.data.batches import (
 )
 from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch, Corpus, Split, Vocabulary
 from spherical_vae.data.loading import load_corpus
+from spherical_vae.data.prefetch import prefetched
 
 __all__ = [
     "END_ID",
@@ -21,4 +22,5 @@ __all__ = [
     "epoch_batches",
     "evaluation_batches",
     "load_corpus",
+    "prefetched",
 ]
