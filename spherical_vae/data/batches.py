@@ -17,6 +17,11 @@ __all__ = [
 ]
 
 
+# Examples that are read between two times that mapped pages are given back. One example brings up
+# to 64 KiB around it into resident memory; these, at most some 64 MiB.
+_RELEASE_EVERY = 1024
+
+
 def batches_per_epoch(examples: int, batch_size: int) -> int:
     """Returns how many batches an epoch has; only the one that is not full has filler rows."""
     return -(-examples // batch_size)
@@ -30,72 +35,137 @@ def epoch_batches(
     seed: int,
     epoch: int,
     start: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> Iterator[Batch]:
     """Yields every example of a split exactly once, in an order that hangs on seed and epoch only.
 
     Examples are shuffled and grouped by padded length. What does not fill a batch of its length is
     promoted to the next longer one, so all batches but one are full. Then batches are shuffled.
 
+    Of several processes each gets its share of the rows of every batch, in the padded length of the
+    whole batch: put one below the other, the shares are the batch that one process alone would get.
+
     Args:
       split: the examples.
-      batch_size: rows of every batch.
+      batch_size: rows of every batch, over all processes.
       boundaries: increasing padded lengths, the last not below the longest example.
       seed: of the data order, non-negative.
       epoch: non-negative.
       start: batches to skip, which are not built.
+      process_index: whose share, from 0.
+      process_count: processes that share each batch; divides `batch_size`.
 
     Yields:
-      `batches_per_epoch(len(split), batch_size) - start` batches.
+      `batches_per_epoch(len(split), batch_size) - start` batches of `batch_size / process_count`
+      rows; memory is that of the order, tokens are read batch by batch.
 
     Raises:
-      ValueError: an example longer than the last boundary, or a negative `start`.
+      ValueError: an example longer than the last boundary, a negative `start`, or a batch that does
+        not divide over the processes.
     """
+    share = _share(batch_size, process_index, process_count)
     if start < 0:
         raise ValueError(f"start is {start}: batches to skip are 0 or more")
-    order = shuffled(len(split), seed, EPOCH, epoch, 0)
-    bucket = _buckets(split.lengths, boundaries)[order]
+    plan = _plan(split, batch_size, boundaries, seed, epoch)
+    turns = shuffled(len(plan), seed, EPOCH, epoch, 1)
+    yield from _gather_all(split, plan, turns[start:], boundaries, share)
+
+
+def evaluation_batches(
+    split: Split,
+    batch_size: int,
+    boundaries: Sequence[int],
+    *,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields every example of a split exactly once, shortest first; the last batch may have filler.
+
+    Args:
+      split: the examples.
+      batch_size: rows of every batch, over all processes.
+      boundaries: increasing padded lengths, the last not below the longest example.
+      process_index: whose share of the rows, as in `epoch_batches`.
+      process_count: processes that share each batch; divides `batch_size`.
+
+    Yields:
+      `batches_per_epoch(len(split), batch_size)` batches of `batch_size / process_count` rows.
+
+    Raises:
+      ValueError: an example longer than the last boundary, or a batch that does not divide over the
+        processes.
+    """
+    share = _share(batch_size, process_index, process_count)
+    _check_boundaries(split, boundaries)
+    plan = _rows(np.argsort(split.lengths, kind="stable"), batch_size)
+    yield from _gather_all(split, plan, np.arange(len(plan)), boundaries, share)
+
+
+def _share(batch_size: int, process_index: int, process_count: int) -> slice:
+    """Returns the rows of a batch that one process gets."""
+    if not 0 <= process_index < process_count:
+        raise ValueError(f"process {process_index} of {process_count}: they count from 0")
+    if batch_size % process_count:
+        raise ValueError(
+            f"a batch of {batch_size} does not divide over {process_count} processes; "
+            f"use a multiple of {process_count}"
+        )
+    rows = batch_size // process_count
+    return slice(process_index * rows, (process_index + 1) * rows)
+
+
+def _plan(
+    split: Split, batch_size: int, boundaries: Sequence[int], seed: int, epoch: int
+) -> np.ndarray:
+    """Returns the batches of an epoch as `[batches, batch_size]` positions, not yet shuffled."""
+    _check_boundaries(split, boundaries)
+    # Half the memory, which is what grows with the corpus.
+    narrow = np.int32 if len(split) < 2**31 else np.int64
+    order = shuffled(len(split), seed, EPOCH, epoch, 0).astype(narrow)
+    small = np.min_scalar_type(len(boundaries))
+    bucket = np.searchsorted(np.asarray(boundaries), split.lengths).astype(small)[order]
     ready, waiting = [], order[:0]
     for i in range(len(boundaries)):
         waiting = np.concatenate([waiting, order[bucket == i]])
         full = len(waiting) - len(waiting) % batch_size
         ready.append(waiting[:full])
         waiting = waiting[full:]
-    plan = _rows(np.concatenate([*ready, waiting]), batch_size)
-    for row in shuffled(len(plan), seed, EPOCH, epoch, 1)[start:]:
-        yield gather_batch(split, plan[row], boundaries)
+    return _rows(np.concatenate([*ready, waiting]), batch_size)
 
 
-def evaluation_batches(split: Split, batch_size: int, boundaries: Sequence[int]) -> Iterator[Batch]:
-    """Yields every example of a split exactly once, shortest first; the last batch may have filler.
-
-    Args:
-      split: the examples.
-      batch_size: rows of every batch.
-      boundaries: increasing padded lengths, the last not below the longest example.
-
-    Yields:
-      `batches_per_epoch(len(split), batch_size)` batches.
-
-    Raises:
-      ValueError: an example longer than the last boundary.
-    """
-    _buckets(split.lengths, boundaries)
-    for rows in _rows(np.argsort(split.lengths, kind="stable"), batch_size):
-        yield gather_batch(split, rows, boundaries)
-
-
-def _buckets(lengths: np.ndarray, boundaries: Sequence[int]) -> np.ndarray:
-    bucket = np.searchsorted(np.asarray(boundaries), lengths)
-    if len(bucket) and bucket.max() == len(boundaries):
-        raise ValueError(f"an example has {lengths.max()} slots, the last bucket {boundaries[-1]}")
-    return bucket
+def _check_boundaries(split: Split, boundaries: Sequence[int]) -> None:
+    longest = int(split.lengths.max(initial=0))
+    if longest > boundaries[-1]:
+        raise ValueError(f"an example has {longest} slots, the last bucket {boundaries[-1]}")
 
 
 def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
     """Returns positions as `[batches, batch_size]`, -1 where the last batch is not full."""
-    plan = np.full(batches_per_epoch(len(positions), batch_size) * batch_size, -1, np.int64)
+    batches = batches_per_epoch(len(positions), batch_size)
+    plan = np.full(batches * batch_size, -1, positions.dtype)
     plan[: len(positions)] = positions
     return plan.reshape(-1, batch_size)
+
+
+def _gather_all(
+    split: Split, plan: np.ndarray, turns: np.ndarray, boundaries: Sequence[int], share: slice
+) -> Iterator[Batch]:
+    """Yields one process's share of the batches of a plan, in turn."""
+    touched = 0
+    for turn in turns:
+        rows = plan[turn]
+        # Of the whole batch: a compiled step over all processes has one shape.
+        lengths = split.lengths[rows]
+        yield gather_batch(split, rows[share], [_width(lengths[rows >= 0], boundaries)])
+        touched += len(rows)
+        if touched >= _RELEASE_EVERY:
+            split.release_pages()
+            touched = 0
+
+
+def _width(lengths: np.ndarray, boundaries: Sequence[int]) -> int:
+    return next(boundary for boundary in boundaries if boundary >= lengths.max())
 
 
 def gather_batch(split: Split, index: np.ndarray, boundaries: Sequence[int]) -> Batch:
@@ -109,7 +179,7 @@ def gather_batch(split: Split, index: np.ndarray, boundaries: Sequence[int]) -> 
     real = index >= 0
     begin = np.where(real, split.offsets[index], 0)
     lengths = np.where(real, split.offsets[index + 1] - begin, 0)
-    width = next(boundary for boundary in boundaries if boundary >= lengths.max())
+    width = _width(lengths, boundaries)
     column = np.arange(width)
     filled = column < lengths[:, None]
     positions = (begin[:, None] + column)[filled]

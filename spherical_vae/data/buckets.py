@@ -27,7 +27,9 @@ def bucket_boundaries(
         raise ValueError("bucket_boundaries needs a bucket and an example at least")
     longest = max(int(lengths.max()), longest)
     step = -(-longest // _MAX_CANDIDATES)
-    rounded, examples = np.unique(-(-lengths // step) * step, return_counts=True)
+    histogram = np.bincount(lengths if step == 1 else -(-lengths // step))
+    rounded = np.flatnonzero(histogram) * step
+    examples = histogram[histogram > 0]
     if rounded[-1] < longest:
         # The longest example of another split: the last boundary covers it at no cost here.
         rounded = np.append(rounded, -(-longest // step) * step)

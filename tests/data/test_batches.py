@@ -81,6 +81,44 @@ def test_every_example_exactly_once_per_epoch(
             np.testing.assert_array_equal(a, b)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    lengths=lengths_of_examples,
+    processes=st.integers(1, 6),
+    rows=st.integers(1, 4),
+    buckets=st.integers(1, 6),
+    seed=st.integers(0, 2**40),
+    data=st.data(),
+)
+def test_shares_of_the_processes_are_the_epoch(lengths, processes, rows, buckets, seed, data):
+    """Nothing twice, nothing lost, the same shapes everywhere: for any number of processes."""
+    split, batch_size = make_split(lengths), rows * processes
+    boundaries = bucket_boundaries(split.lengths, buckets)
+    start = data.draw(st.integers(0, batches_per_epoch(len(split), batch_size)))
+    for batches in (
+        lambda **share: epoch_batches(
+            split, batch_size, boundaries, seed=seed, epoch=3, start=start, **share
+        ),
+        lambda **share: evaluation_batches(split, batch_size, boundaries, **share),
+    ):
+        whole = list(batches())
+        shares = [list(batches(process_index=i, process_count=processes)) for i in range(processes)]
+        for batch, *parts in zip(whole, *shares, strict=True):
+            assert {part.ids.shape for part in parts} == {(rows, batch.ids.shape[1])}
+            for array, *pieces in zip(batch, *parts, strict=True):
+                np.testing.assert_array_equal(array, np.concatenate(pieces))
+
+
+def test_shares_that_make_no_sense_are_refused():
+    split = make_split([2, 3])
+    with pytest.raises(ValueError, match="batch of 4 does not divide over 3 processes"):
+        next(epoch_batches(split, 4, (3,), seed=0, epoch=0, process_count=3))
+    with pytest.raises(ValueError, match="batch of 4 does not divide over 3 processes"):
+        next(evaluation_batches(split, 4, (3,), process_count=3))
+    with pytest.raises(ValueError, match="process 2 of 2"):
+        next(epoch_batches(split, 4, (3,), seed=0, epoch=0, process_index=2, process_count=2))
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(lengths=lengths_of_examples, batch_size=st.integers(1, 12), buckets=st.integers(1, 6))
 def test_evaluation_goes_by_length_and_loses_nothing(lengths, batch_size, buckets):
@@ -109,6 +147,19 @@ def test_order_is_fixed_for_ever():
     """Resuming with a newer NumPy must not change the order: computed once with NumPy 2.4.6."""
     batches = epoch_batches(make_split([2] * 12), 4, (2,), seed=5, epoch=3)
     assert [b.index.tolist() for b in batches] == [[7, 6, 1, 11], [2, 8, 10, 0], [9, 5, 4, 3]]
+
+
+def test_order_of_buckets_is_fixed_for_ever():
+    """Five padded lengths, computed once as above; a batch is full of the next longer ones."""
+    split = make_split([(7 * i) % 11 + 1 for i in range(23)])
+    batches = epoch_batches(split, 5, (2, 4, 7, 9, 11), seed=1, epoch=2)
+    assert [b.index.tolist() for b in batches] == [
+        [11, 0, 19, 22, 8],
+        [21, 10, 18, 4, 7],
+        [17, 14, 6, -1, -1],
+        [2, 13, 5, 16, 15],
+        [1, 20, 12, 9, 3],
+    ]
 
 
 def test_companions_change_from_epoch_to_epoch():
