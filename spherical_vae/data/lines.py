@@ -1,6 +1,7 @@
 """Bytes to lines: UTF-8, a byte order mark skipped, only LF and CRLF end a line."""
 
 import codecs
+from collections.abc import Iterable, Iterator
 
 from spherical_vae.errors import UserError
 
@@ -21,22 +22,59 @@ def decode_lines(content: bytes, where: str) -> list[str]:
     Raises:
       UserError: no content, bytes that are no UTF-8, or a NUL byte, with its line.
     """
-    content = content.removeprefix(codecs.BOM_UTF8)
-    if not content:
+    return [line for lines in line_blocks([content], where) for line in lines]
+
+
+def line_blocks(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
+    """Splits a file that comes in blocks into lines, as `decode_lines` does.
+
+    Args:
+      blocks: the content, cut anywhere.
+      where: how to name the file in messages.
+
+    Yields:
+      Lines, whole ones; memory is that of a block, or of the longest line.
+
+    Raises:
+      UserError: as `decode_lines`.
+    """
+    before, started = 0, False
+    for whole in _whole_lines(blocks):
+        content = whole if started else whole.removeprefix(codecs.BOM_UTF8)
+        if not content:
+            continue
+        started = True
+        nul = content.find(b"\0")
+        if nul >= 0:
+            line = before + _line_at(content, nul)
+            raise UserError(f"{where}, line {line}: NUL byte; it must be UTF-8 text")
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = content[error.start]
+            line = before + _line_at(content, error.start)
+            raise UserError(f"{where}, line {line}: byte 0x{byte:02x} is not UTF-8") from None
+        lines = text.split("\n")
+        if not lines[-1]:
+            lines.pop()
+        before += len(lines)
+        yield [line.removesuffix("\r") for line in lines] if "\r" in text else lines
+    if not started:
         raise UserError(f"{where} is empty")
-    nul = content.find(b"\0")
-    if nul >= 0:
-        raise UserError(f"{where}, line {_line_at(content, nul)}: NUL byte; it must be UTF-8 text")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = content[error.start]
-        line = _line_at(content, error.start)
-        raise UserError(f"{where}, line {line}: byte 0x{byte:02x} is not UTF-8") from None
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
+
+
+def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the same content cut after line feeds only."""
+    unfinished: list[bytes] = []
+    for block in blocks:
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*unfinished, block[:end]])
+            unfinished = []
+        if end < len(block):
+            unfinished.append(block[end:])
+    if unfinished:
+        yield b"".join(unfinished)
 
 
 def _line_at(content: bytes, position: int) -> int:

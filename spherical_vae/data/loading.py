@@ -37,6 +37,9 @@ CORPORA: dict[str, Callable[[Any], Corpus]] = {
     "reuters": load_reuters,
 }
 
+# Those of any size: they write tokens into the folder of the prepared corpus while they read.
+STREAMED: dict[str, Callable[[Any, Path], Corpus]] = {"text": load_text}
+
 
 def files_of_path(*names: str) -> Callable[[Any], list[Path]]:
     """Returns a function that lists the archive at `config.data.path`, or files of that folder."""
@@ -118,7 +121,12 @@ def load_corpus(config_data: Any) -> Corpus:
     except (OSError, ValueError, RuntimeError):
         # No path at all (a NUL in it, no such home folder): the loader says it best.
         return loader(config_data)
-    return prepared(config_data, sources, lambda folder: loader(config_data))
+    streamed = STREAMED.get(config_data.name)
+    return prepared(
+        config_data,
+        sources,
+        lambda folder: streamed(config_data, folder) if streamed else loader(config_data),
+    )
 
 
 def _checked_name(config_data: Any) -> str:

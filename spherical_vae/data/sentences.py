@@ -1,7 +1,7 @@
 """Tokenised sentences of one split, held to a length limit, with what became of every line read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from spherical_vae.errors import UserError
 
@@ -34,6 +34,9 @@ class LineCounts:
     too_long: int = 0
     cut: int = 0
     words_cut: int = 0
+
+    def __add__(self, other: "LineCounts") -> "LineCounts":
+        return LineCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def describe(self, unit: str) -> str:
         """Returns one line for a person, `unit` being the plural of what was read."""

@@ -1,7 +1,7 @@
 """Where a corpus's files come from: a folder or a zip archive, both read without unpacking."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from spherical_vae.errors import UserError
@@ -10,6 +10,8 @@ from spherical_vae.errors import UserError
 MAX_UNPACKED_BYTES = 2**31
 MAX_RATIO = 200
 HARMLESS_BYTES = 2**26
+# Large enough to be quick, small enough to hold what is made of it.
+_BLOCK_BYTES = 2**20
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -35,9 +37,13 @@ class Source:
         """Returns the first of `names` that is there, or None."""
         raise NotImplementedError
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Yields the content of a file that `find` has found, a block at a time."""
+        raise NotImplementedError
+
     def read(self, name: str) -> bytes:
         """Returns the whole content of a file that `find` has found."""
-        raise NotImplementedError
+        return b"".join(self.blocks(name))
 
     def describe(self, name: str) -> str:
         """Returns how messages call a file of this source."""
@@ -54,9 +60,11 @@ class _Folder(Source):
                 return name
         return None
 
-    def read(self, name: str) -> bytes:
+    def blocks(self, name: str) -> Iterator[bytes]:
         try:
-            return (self.path / name).read_bytes()
+            with (self.path / name).open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    yield block
         except OSError as error:
             raise UserError(f"{self.describe(name)} cannot be read: {error.strerror}") from None
 
@@ -87,7 +95,7 @@ class _Archive(Source):
     def find(self, names: Sequence[str]) -> str | None:
         return next((name for name in names if name in self._members), None)
 
-    def read(self, name: str) -> bytes:
+    def blocks(self, name: str) -> Iterator[bytes]:
         member = self._members[name]
         # What the archive declares need not be true, but no more than itself can be unpacked.
         packed = min(member.compress_size, self.path.stat().st_size)
@@ -98,8 +106,9 @@ class _Archive(Source):
                 f"{member.file_size:,} bytes, over the limit of {limit:,}: use a folder"
             )
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(member)
+            with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
+                while block := file.read(_BLOCK_BYTES):
+                    yield block
         # As above; a password is a RuntimeError, an unknown compression a NotImplementedError.
         except Exception as error:
             message = printable(str(error))

@@ -1,17 +1,24 @@
-"""The `text` corpus: train.txt, valid.txt and test.txt, a sentence a line, words as they stand."""
+"""The `text` corpus: train.txt, valid.txt and test.txt, a sentence a line, words as they stand.
 
+Files are read in blocks, once, and encoded from a file of numbers: memory grows with the number of
+sentences and of different words, never with the text.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.data.lines import decode_lines
-from spherical_vae.data.sentences import Sentences, limit_length
-from spherical_vae.data.sequences import END_MARK, build_sequences
+from spherical_vae.data.lines import line_blocks
+from spherical_vae.data.numbering import NumberedSentences, Numbering
+from spherical_vae.data.sentences import LineCounts, Sentences, limit_length
+from spherical_vae.data.sequences import END_MARK, encode_sequences
 from spherical_vae.data.sources import Source, open_source, printable
 from spherical_vae.errors import UserError
 
 
-def load_text(config: Any) -> Corpus:
+def load_text(config: Any, folder: Path | None = None) -> Corpus:
     """Reads a plain-text corpus from a folder or a zip archive.
 
     Words are separated by white space and taken as they are; `<unk>` is the unknown word. Lines
@@ -19,6 +26,7 @@ def load_text(config: Any) -> Corpus:
 
     Args:
       config: `config.data`.
+      folder: where the tokens are written as they will be stored; None keeps them in memory.
 
     Returns:
       A corpus named `text:` and the name of the folder or archive.
@@ -29,43 +37,71 @@ def load_text(config: Any) -> Corpus:
     source = open_source(config.path, "train.txt")
     if source.find(["test.txt"]) is None:
         raise UserError(f"{source.shown} has no test.txt: only valid.txt may be missing")
+    numbering = Numbering()
     splits, history = {}, []
     for name in ("train", "valid", "test"):
         if source.find([f"{name}.txt"]) is None:
             continue
-        sentences = _read(source, f"{name}.txt", config.label_classes)
-        splits[name], counts = limit_length(sentences, config.max_length, config.long_lines)
+        scratch = None if folder is None else folder / f".{name}.numbers.npy"
+        splits[name], counts = _number(source, f"{name}.txt", config, numbering, scratch)
         history.append(f"{name}.txt: {counts.describe('lines')}")
     if "valid" not in splits:
         whole = splits["train"]
-        parts = carve(len(whole.words), {"valid": config.valid_fraction}, config.seed)
-        splits["train"] = whole.take(parts["train"].tolist())
-        splits["valid"] = whole.take(parts["valid"].tolist())
+        parts = carve(len(whole), {"valid": config.valid_fraction}, config.seed)
+        splits["train"] = whole.take(parts["train"])
+        splits["valid"] = whole.take(parts["valid"])
         history.append(
-            f"no valid.txt: {len(parts['valid']):,} of {len(whole.words):,} examples carved "
+            f"no valid.txt: {len(parts['valid']):,} of {len(whole):,} examples carved "
             f"from train by data seed {config.seed}"
         )
     ordered = {name: splits[name] for name in ("train", "valid", "test")}
-    return build_sequences(
-        f"text:{source.name}", ordered, config.vocabulary_size, config.label_classes, history
+    return encode_sequences(
+        f"text:{source.name}",
+        ordered,
+        numbering,
+        config.vocabulary_size,
+        config.label_classes,
+        history,
+        folder,
     )
 
 
-def _read(source: Source, name: str, label_classes: int) -> Sentences:
+def _number(
+    source: Source, name: str, config: Any, numbering: Numbering, scratch: Path | None
+) -> tuple[NumberedSentences, LineCounts]:
+    """Reads a file; the numbers of its words go to `scratch`, which is gone when they are."""
+    total = LineCounts(0, 0, 0)
+
+    def kept() -> Iterator[Sentences]:
+        nonlocal total
+        for sentences in _read(source, name, config.label_classes):
+            short, counts = limit_length(sentences, config.max_length, config.long_lines)
+            total += counts
+            yield short
+
+    numbered = numbering.number(kept(), scratch)
+    if scratch is not None:
+        scratch.unlink()
+    return numbered, total
+
+
+def _read(source: Source, name: str, label_classes: int) -> Iterator[Sentences]:
     where = source.describe(name)
-    lines = decode_lines(source.read(name), where)
-    words = [line.split() for line in lines]
-    labels = None
-    if label_classes:
-        labels = [
-            _label(sentence, label_classes, where, i) if sentence else 0
-            for i, sentence in enumerate(words, start=1)
-        ]
-        words = [sentence[1:] for sentence in words]
-    for i, sentence in enumerate(words, start=1):
-        if END_MARK in sentence:
-            raise UserError(f"{where}, line {i}: {END_MARK} is the end mark, added by itself")
-    return Sentences(words, labels)
+    before = 0
+    for lines in line_blocks(source.blocks(name), where):
+        words = [line.split() for line in lines]
+        labels = None
+        if label_classes:
+            labels = [
+                _label(sentence, label_classes, where, i) if sentence else 0
+                for i, sentence in enumerate(words, start=before + 1)
+            ]
+            words = [sentence[1:] for sentence in words]
+        for i, sentence in enumerate(words, start=before + 1):
+            if END_MARK in sentence:
+                raise UserError(f"{where}, line {i}: {END_MARK} is the end mark, added by itself")
+        before += len(lines)
+        yield Sentences(words, labels)
 
 
 def _label(sentence: list[str], classes: int, where: str, line: int) -> int:

@@ -1,12 +1,16 @@
 """Folders, archives and lines: what is found, how bytes become lines, and what is refused."""
 
+import itertools
 import os
 import zipfile
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from spherical_vae.data.lines import decode_lines
+from spherical_vae.data.lines import decode_lines, line_blocks
 from spherical_vae.data.sources import open_source, printable
+from spherical_vae.errors import UserError
 
 FILES = {"train.txt": "a b\n", "test.txt": "c\n"}
 
@@ -127,3 +131,35 @@ def test_bytes_that_are_no_text_are_refused_with_their_line(refusal, content, me
 def test_printable_stays_on_one_line():
     assert printable("a\nb\u2028\x1b[2Jé") == "a\\nb\\u2028\\x1b[2Jé"
     assert printable("x" * 300) == "x" * 200 + "…"
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    content=st.lists(
+        st.sampled_from([b"a", b"\xc3\xa6", b"\n", b"\r\n", b"\xef\xbb\xbf", b"\0", b"\xff"]),
+        max_size=30,
+    ).map(b"".join),
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+)
+def test_blocks_may_be_cut_anywhere(content, cuts):
+    edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
+    blocks = [content[a:b] for a, b in itertools.pairwise(edges)]
+
+    def result(call):
+        try:
+            return call()
+        except UserError as error:
+            return str(error)
+
+    whole = result(lambda: decode_lines(content, "x"))
+    parts = result(lambda: [line for lines in line_blocks(blocks, "x") for line in lines])
+    # Of two things that are wrong, the one in the earlier lines is named.
+    if isinstance(whole, str):
+        assert isinstance(parts, str)
+    else:
+        assert parts == whole
+
+
+def test_lines_are_numbered_over_all_blocks():
+    with pytest.raises(UserError, match="x, line 3: byte 0xff"):
+        list(line_blocks([b"a\nb", b"c\n", b"\xff\n"], "x"))

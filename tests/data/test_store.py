@@ -14,7 +14,7 @@ import pytest
 
 from spherical_vae.data import load_corpus
 from spherical_vae.data.file_digests import file_digest
-from spherical_vae.data.loading import CORPORA, SOURCE_FILES
+from spherical_vae.data.loading import CORPORA, SOURCE_FILES, STREAMED
 from spherical_vae.data.preparation import prepared_folders
 from spherical_vae.data.store import DamagedStoreError, open_corpus, verify
 
@@ -92,7 +92,7 @@ TRACE = """
 import sys
 from pathlib import Path
 from spherical_vae.config import base_config
-from spherical_vae.data.loading import CORPORA, SOURCE_FILES
+from spherical_vae.data.loading import CORPORA, SOURCE_FILES, STREAMED
 data = base_config().data
 data.name, data.path = sys.argv[1:]
 opened = set()
@@ -169,15 +169,15 @@ def test_settled_files_are_not_read_again(corpus_at, tmp_path, monkeypatch):
 
 def test_source_that_changes_while_it_is_read(corpus_at, monkeypatch, refusal):
     config = corpus_at("text", SENTENCES)
-    load = CORPORA["text"]
+    load = STREAMED["text"]
 
-    def slow(data):
-        corpus = load(data)
+    def slow(data, folder):
+        corpus = load(data, folder)
         with (Path(data.path) / "train.txt").open("a") as file:
             file.write("1 late\n")
         return corpus
 
-    monkeypatch.setitem(CORPORA, "text", slow)
+    monkeypatch.setitem(STREAMED, "text", slow)
     assert "train.txt changed while it was read" in refusal(load_corpus, config)
     assert not folders(config)
 

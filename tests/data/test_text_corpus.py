@@ -136,6 +136,32 @@ def test_repeats_of_train_are_reported(load):
     assert corpus.report[-1].endswith("1 examples that train has too")
 
 
+@pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.parametrize("valid", [None, "1 w3 w4\n2 w5\n"])
+def test_blocks_of_any_size_give_the_same_corpus(load, monkeypatch, tmp_path, archive, valid):
+    """Read at one go into memory, or a few bytes and words at a time through files."""
+    generator = np.random.default_rng(0)
+    train = "".join(
+        f"{1 + i % 3} "
+        + " ".join(f"w{n}" for n in generator.zipf(1.5, 1 + i % 9))
+        + "\r\n" * (i % 3)
+        + "\n"
+        for i in range(200)
+    )
+    settings = {"label_classes": 3, "max_length": 6, "vocabulary_size": 20, "valid": valid}
+    test = "1 w1 w2 w9999999\n3\n2 w1\n"
+    whole = load(train, test=test, archive=archive, **settings)
+    monkeypatch.setattr("spherical_vae.data.sources._BLOCK_BYTES", 37)
+    monkeypatch.setattr("spherical_vae.data.numbering._BLOCK_WORDS", 11)
+    cache = {"cache_dir": str(tmp_path / "cache")}
+    for changes in ({}, cache, cache):
+        pieces = load(train, test=test, archive=archive, **settings, **changes)
+        assert pieces.report[1:] == whole.report[1:]
+        assert pieces.vocabulary.words == whole.vocabulary.words
+        assert pieces.fingerprint() == whole.fingerprint()
+        assert pieces.splits["train"].labels.tolist() == whole.splits["train"].labels.tolist()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
