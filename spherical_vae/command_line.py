@@ -19,9 +19,16 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from spherical_vae import config_validation
+from spherical_vae.compilation_cache import keep_compiled_programs
 from spherical_vae.config import base_config
 from spherical_vae.errors import UserError
 from spherical_vae.names import nearest_name_hint
+
+COMPILATION_CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    "",
+    "folder of compiled programs, or none; default: $JAX_COMPILATION_CACHE_DIR or the user's cache",
+)
 
 _NAME = "config"
 _HELP_FLAGS = re.compile(r"--?(help|h|helpshort|helpfull|helpxml)(=.*)?")
@@ -177,12 +184,19 @@ def run(main: Callable[[list[str]], Any]) -> NoReturn:
     Args:
       main: takes the program's name in a list, as absl has it; flags are read from their holders.
     """
-    app.run(lambda argv: _guarded(lambda: main(argv)), flags_parser=_parse_or_exit)
+
+    def prepare_and_call(argv: list[str]) -> None:
+        keep_compiled_programs(COMPILATION_CACHE.value)
+        main(argv)
+
+    app.run(lambda argv: _guarded(lambda: prepare_and_call(argv)), flags_parser=_parse_or_exit)
     sys.exit(0)
 
 
 def _parse_or_exit(argv: list[str]) -> list[str]:
     def parse_all() -> None:
+        # --help shows the flags of the main program, and this one is every program's.
+        flags.FLAGS.register_key_flag_for_module(argv[0], flags.FLAGS[COMPILATION_CACHE.name])
         try:
             parse(argv, _config_flag, flags.FLAGS)
         except SystemExit as stop:

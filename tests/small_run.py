@@ -126,7 +126,7 @@ def environment(cache: Path | None = None, flags: str = "") -> dict[str, str]:
     """Returns the environment of a command on the CPU.
 
     Args:
-      cache: folder of compiled programs that later processes use again; None compiles afresh.
+      cache: folder of compiled programs that later processes use again; None is that of the tests.
       flags: of XLA.
     """
     variables = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}

@@ -83,6 +83,15 @@ def test_differing_keys_are_named_with_both_values(workdir):
     assert load_config(workdir) == base_config()
 
 
+def test_a_run_goes_on_with_other_values_of_what_changes_no_result(workdir):
+    open_run(workdir, base_config()).close()
+    config = base_config()
+    config.data.cache_dir = "elsewhere"
+    config.train.steps_per_call = 7
+    open_run(workdir, config).close()
+    assert load_config(workdir) == base_config()
+
+
 def test_keys_of_one_side_are_named(workdir):
     config = base_config()
     del config.seed
