@@ -8,6 +8,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -19,6 +20,7 @@ from spherical_vae.checkpoint import CheckpointStore, DamagedCheckpointError
 from spherical_vae.chunks import Chunk, chunks, make_call, stack_hyperparameters
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus
+from spherical_vae.data.prefetch import prefetched
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.host_state import HostState
@@ -180,7 +182,9 @@ class Trainer:
             log.truncate_after(step)
             self._books = Bookkeeper(config, self._corpus, timetable, host, log)
             if not host.finished:
-                walk(self, timetable, self._feed(step), step, config.name)
+                put = partial(shard_batch, mesh=self._mesh)
+                with prefetched(self._chunks(step), put) as feed:
+                    walk(self, timetable, feed, step, config.name)
         return self._result()
 
     @property
@@ -221,11 +225,10 @@ class Trainer:
         self._refuse_bad_steps()
         self._store.save(step, self._state, self._books.host.to_json())
 
-    def _feed(self, step: int) -> Iterator[Chunk]:
+    def _chunks(self, step: int) -> Iterator[Chunk]:
         timetable, longest = self._timetable, self._config.train.steps_per_call
         batches = batches_from(self._corpus, self._config, timetable, step)
-        for chunk in chunks(batches, step, longest, timetable.is_pause):
-            yield shard_batch(chunk, self._mesh)
+        return chunks(batches, step, longest, timetable.is_pause)
 
     def _restore(self) -> tuple[TrainState, HostState]:
         refuse_other_corpus(self._store, self._corpus, self._run)
