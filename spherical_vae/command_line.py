@@ -189,7 +189,7 @@ def run(main: Callable[[list[str]], Any]) -> NoReturn:
         keep_compiled_programs(COMPILATION_CACHE.value)
         main(argv)
 
-    app.run(lambda argv: _guarded(lambda: prepare_and_call(argv)), flags_parser=_parse_or_exit)
+    app.run(lambda argv: guarded(lambda: prepare_and_call(argv)), flags_parser=_parse_or_exit)
     sys.exit(0)
 
 
@@ -204,14 +204,15 @@ def _parse_or_exit(argv: list[str]) -> list[str]:
             asked = any(_HELP_FLAGS.fullmatch(argument) for argument in argv[1:])
             sys.exit(0 if asked else stop.code)
 
-    _guarded(parse_all)
+    guarded(parse_all)
     if flags.FLAGS["verbosity"].using_default_value:
         # absl would raise it to INFO now, and JAX then tells of every backend that it did not find.
         logging.set_verbosity(logging.WARNING)
     return argv[:1]
 
 
-def _guarded(action: Callable[[], Any]) -> None:
+def guarded(action: Callable[[], Any]) -> None:
+    """Calls `action`, turning mistakes into one line and an exit status; see `run`."""
     try:
         action()
         sys.stdout.flush()

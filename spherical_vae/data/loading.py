@@ -14,6 +14,8 @@ from spherical_vae.data.kjv import load_kjv
 from spherical_vae.data.paper_corpora import load_news20, load_ptb, load_rcv1, load_yelp
 from spherical_vae.data.preparation import prepared
 from spherical_vae.data.stand_ins import (
+    REUTERS,
+    YELP10K,
     load_movie_review_bags,
     load_movie_reviews,
     load_reuters,
@@ -92,10 +94,10 @@ SOURCE_FILES: dict[str, Callable[[Any], Sequence[Path]]] = {
     "yelp": files_of_archive(paper_facts.YELP.archive),
     "news20": files_of_archive(paper_facts.NEWS20.archive),
     "rcv1": files_of_archive(paper_facts.RCV1.archive),
-    "yelp10k": files_of_archive("yelp10k.csv.xz"),
+    "yelp10k": files_of_archive(YELP10K),
     "movie_reviews": files_of_packages("movie_reviews"),
     "movie_review_bags": files_of_packages("movie_reviews"),
-    "reuters": files_of_archive("reuters21578.tar.xz"),
+    "reuters": files_of_archive(REUTERS),
 }
 
 

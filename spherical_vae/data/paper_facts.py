@@ -103,9 +103,8 @@ RCV1 = Facts(
     blob_id="",
     url="",
     hint=(
-        "make rcv1.zip of Miao's train.feat, test.feat and vocab.new, or put the five "
-        "lyrl2004_tokens_*.dat.gz of RCV1-v2 (Lewis et al. 2004, appendix 12) into a folder and "
-        "give that by --config.data.path; to bring rcv1.zip"
+        "pack Miao's train.feat, test.feat and vocab.new (another way: name a folder with the "
+        "five lyrl2004_tokens_*.dat.gz of Lewis et al. 2004, appendix 12, by config.data.path)"
     ),
     examples={"train": 794_414, "test": 10_000},
     vocabulary=10_000,

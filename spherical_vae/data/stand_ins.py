@@ -4,6 +4,7 @@ import html
 import importlib.resources
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from spherical_vae.data.archives import find_file
@@ -22,6 +23,10 @@ from spherical_vae.data.sentences import Sentences, limit_length
 from spherical_vae.data.sequences import build_sequences
 from spherical_vae.errors import UserError
 
+YELP10K = "yelp10k.csv.xz"
+YELP10K_HINT = "bring the table of 10,000 Yelp reviews (columns review_id, stars, text)"
+REUTERS = "reuters21578.tar.xz"
+REUTERS_HINT = "fetch Reuters-21578 and pack its .sgm files as a tar.xz"
 _ARTICLE = re.compile(r"<REUTERS ([^>]*)>(.*?)</REUTERS>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _TEXT = re.compile(r"<TEXT[^>]*>(.*?)</TEXT>", re.DOTALL)
@@ -39,10 +44,7 @@ def load_yelp10k(config: Any) -> Corpus:
     Raises:
       UserError: the file is missing or breaks its layout; the message names the record.
     """
-    name = "yelp10k.csv.xz"
-    path = find_file(config, name, "bring the table of 10,000 Yelp reviews (columns stars, text)")
-    if path.is_dir():
-        path = path / name
+    path = _file(config, YELP10K, YELP10K_HINT)
     content = unpack_xz(path)
     reviews, labels, ids = [], [], set[str]()
     for i, (key, stars, text) in enumerate(
@@ -97,10 +99,7 @@ def load_reuters(config: Any) -> Corpus:
       UserError: the file is missing or breaks its layout.
     """
     _check_labels("reuters", 0, config)
-    name = "reuters21578.tar.xz"
-    path = find_file(config, name, "fetch Reuters-21578, packed as a tar.xz of its .sgm files")
-    if path.is_dir():
-        path = path / name
+    path = _file(config, REUTERS, REUTERS_HINT)
     documents: dict[str, list[list[str]]] = {"TRAIN": [], "TEST": []}
     unused, seen = 0, set[str]()
     for member, content in tar_members(path, ".sgm"):
@@ -148,6 +147,12 @@ def _article_text(body: str) -> str:
     marked = "" if _UNPROC.search(body) else " ".join(t for _, t in _TITLE_BODY.findall(match[1]))
     # Twice: the files escape `<` and `&`, and control characters as numbers.
     return html.unescape(marked or _TAG.sub(" ", match[1]))
+
+
+def _file(config: Any, name: str, hint: str) -> Path:
+    """Returns the file, which `path` may name itself or by its folder."""
+    place = find_file(config, name, hint)
+    return place / name if place.is_dir() else place
 
 
 def _movie_reviews() -> tuple[list[str], list[int]]:

@@ -1,0 +1,157 @@
+"""`python -m spherical_vae.data`: which corpora there are, preparing one, its figures, its state.
+
+    python -m spherical_vae.data list
+    python -m spherical_vae.data prepare ptb --manual_dir=FOLDER
+    python -m spherical_vae.data stats ptb --manual_dir=FOLDER --json
+    python -m spherical_vae.data verify ptb
+
+Every key of `config.data` is a flag, by default as in the configuration of that corpus in
+`configs/`; so the training that follows finds what is prepared here, and opens it.
+"""
+
+import argparse
+import json
+import sys
+import time
+from typing import NoReturn
+
+from ml_collections import ConfigDict
+
+from spherical_vae.command_line import guarded
+from spherical_vae.config import base_config
+from spherical_vae.config_rules import RULES
+from spherical_vae.data.archives import cache_root
+from spherical_vae.data.catalogue import CATALOGUE
+from spherical_vae.data.loading import load_corpus
+from spherical_vae.data.preparation import prepared_folders
+from spherical_vae.data.statistics import as_json, as_text
+from spherical_vae.data.store import DamagedStoreError, verify
+from spherical_vae.errors import UserError
+from spherical_vae.names import nearest_name_hint, require_name
+
+# Of `config.data`; how batches are padded is no business of a prepared corpus.
+_FLAGS = frozenset(base_config().data) - {"name", "buckets"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Whose mistakes are one line, as everywhere in the package."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def main(argv: list[str]) -> None:
+    """Does what the command line asks for; results go to standard output.
+
+    Raises:
+      UserError: any mistake, in one line.
+    """
+    arguments = _parse(argv[1:])
+    config_data = _settings(arguments)
+    COMMANDS[arguments.command](config_data, arguments)
+
+
+def list_corpora(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
+    """Prints a line for each corpus: what it is, and what is missing."""
+    root = cache_root(config_data)
+    for name, entry in CATALOGUE.items():
+        lacking = entry.missing(config_data)
+        ready = root is not None and any(prepared_folders(root, name))
+        state = "prepared" if ready else "ready" if lacking is None else f"needs {lacking}"
+        print(f"{name:<18}{entry.description:<40}{state}")
+
+
+def prepare(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
+    """Prepares a corpus, or finds it prepared, and prints what was read, kept and dropped."""
+    root = cache_root(config_data)
+    if root is None:
+        raise UserError("--cache_dir=none keeps nothing: there is nothing to prepare")
+    start = time.perf_counter()
+    corpus = load_corpus(config_data)
+    seconds = time.perf_counter() - start
+    print("\n".join(corpus.report))
+    print(f"{config_data.name} is prepared in {root}: {seconds:.3f} s")
+
+
+def show_statistics(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
+    """Prints the figures of a corpus, which is prepared first where that is not done."""
+    corpus = load_corpus(config_data)
+    print(json.dumps(as_json(corpus), indent=1) if arguments.json else as_text(corpus))
+
+
+def verify_prepared(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
+    """Reads every byte of all that is prepared of a corpus, under whatever settings."""
+    root = cache_root(config_data)
+    folders = [] if root is None else list(prepared_folders(root, config_data.name))
+    if not folders:
+        where = f" in {root}" if root else " with --cache_dir=none"
+        raise UserError(f"nothing of {config_data.name} is prepared{where}")
+    damaged = []
+    for folder in folders:
+        try:
+            files = verify(folder)["files"]
+        except DamagedStoreError as damage:
+            damaged.append(f"{folder} is damaged ({damage}): remove it")
+        else:
+            size = sum(facts["size"] for facts in files.values())
+            print(f"{folder}: {len(files)} files, {size:,} bytes, as they were written")
+    if damaged:
+        raise UserError("; ".join(damaged))
+
+
+COMMANDS = {
+    "list": list_corpora,
+    "prepare": prepare,
+    "stats": show_statistics,
+    "verify": verify_prepared,
+}
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m spherical_vae.data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", help=", ".join(COMMANDS))
+    parser.add_argument("name", nargs="?", help=", ".join(CATALOGUE))
+    parser.add_argument("--json", action="store_true", help="statistics as JSON")
+    for key in sorted(_FLAGS):
+        parser.add_argument(
+            f"--{key}",
+            type=type(base_config().data[key]),
+            default=argparse.SUPPRESS,
+            help=f"config.data.{key}",
+        )
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        near = nearest_name_hint(flag, ["--json", *(f"--{key}" for key in sorted(_FLAGS))])
+        raise UserError(f"{flag}: there is no such argument{near}")
+    require_name("command", parsed.command, COMMANDS)
+    if parsed.command == "list":
+        if parsed.name is not None:
+            raise UserError(f"list: {parsed.name!r} given, allowed: nothing; it lists all corpora")
+    elif parsed.name is None:
+        raise UserError(f"{parsed.command}: a corpus is missing, one of {', '.join(CATALOGUE)}")
+    else:
+        require_name("corpus", parsed.name, CATALOGUE)
+    return parsed
+
+
+def _settings(arguments: argparse.Namespace) -> ConfigDict:
+    """Returns `config.data`: the base, what the corpus is used with, and what is given."""
+    config_data = base_config().data
+    if arguments.name is not None:
+        config_data.name = arguments.name
+        config_data.update(CATALOGUE[arguments.name].settings)
+    for key in _FLAGS & vars(arguments).keys():
+        value = getattr(arguments, key)
+        RULES[f"data.{key}"].check(f"--{key}", value)
+        config_data[key] = value
+    return config_data
+
+
+if __name__ == "__main__":
+    guarded(lambda: main(sys.argv))
