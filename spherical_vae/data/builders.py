@@ -4,8 +4,10 @@ A builder keeps a corpus as it is published; the vocabulary's cap, the length li
 of dev are left to the loaders in `paper_corpora.py`.
 """
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from spherical_vae.data import paper_facts, paper_files
-from spherical_vae.data.bags import Bags
+from spherical_vae.data.bags import Bags, BagsWriter, Block
 from spherical_vae.data.paper_facts import Facts
 from spherical_vae.data.paper_files import Published
 from spherical_vae.data.sentences import Sentences
@@ -27,11 +29,12 @@ class _PaperCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
     VERSION = tfds.core.Version("1.0.0")
     facts: ClassVar[Facts]
-    read: ClassVar[Any]  # a static (Path, seed) -> Published
+    read: ClassVar[Any]  # a static (Path, seed, folder for scratch files) -> Published
     bags: ClassVar[bool]
 
-    def __init__(self, *, source: str = "", split_seed: int = 0, **kwargs: Any):
+    def __init__(self, *, source: str = "", split_seed: int = 0, scratch: str = "", **kwargs: Any):
         self._source = source
+        self._scratch = scratch
         self._split_seed = split_seed
         super().__init__(**kwargs)
 
@@ -59,21 +62,21 @@ class _PaperCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
     def _split_generators(self, dl_manager: Any) -> Mapping[str, Any]:
         source = Path(self._source or dl_manager.manual_dir / self.facts.archive)
-        published = type(self).read(source, self._split_seed)
+        scratch = Path(self._scratch or tempfile.gettempdir())
+        published = type(self).read(source, self._split_seed, scratch)
         _check(self.facts, published)
         self.info.metadata["words"] = list(published.words)
         self.info.metadata["history"] = list(published.history)
         return {key: self._generate_examples(part) for key, part in published.splits.items()}
 
     def _generate_examples(self, part: Sentences | Bags) -> Iterator[tuple[int, dict[str, Any]]]:
-        labels = part.labels
-        for i, tokens, counts in _examples(part, self.info.metadata["words"]):
+        rows = _examples(part, self.info.metadata["words"])
+        for i, (tokens, counts, label) in enumerate(rows):
             example: dict[str, Any] = {"tokens": tokens}
             if counts is not None:
                 example["counts"] = counts
-            if self.facts.label_classes:
-                assert labels is not None
-                example["label"] = int(labels[i])
+            if label is not None:
+                example["label"] = label
             yield i, example
 
 
@@ -113,34 +116,52 @@ class Stored:
     history: list[str]
 
 
-def read_back(builder: _PaperCorpus) -> Stored:
-    """Returns all of a prepared builder, in the order of the published files."""
+def read_back(builder: _PaperCorpus, folder: Path | None) -> Stored:
+    """Returns all of a prepared builder, in the order of the published files.
+
+    Args:
+      builder: prepared.
+      folder: where entries of bags are held, in files that are gone when the result is; None holds
+        them in memory.
+
+    Raises:
+      UserError: other counts than the published ones.
+    """
     words = list(builder.info.metadata["words"])
     splits: dict[str, Sentences | Bags] = {}
     for key, info in builder.info.splits.items():
-        records = builder.as_data_source(key)
         if info.num_examples != builder.facts.examples[key]:
             raise UserError(
                 f"{builder.facts.name}: {key} holds {info.num_examples:,} examples, "
                 f"expected {builder.facts.examples[key]:,}; remove {builder.data_dir}"
             )
-        rows = [
-            row
-            for begin in range(0, len(records), _CHUNK)
-            for row in records.__getitems__(list(range(begin, min(begin + _CHUNK, len(records)))))
-        ]
-        labels = [int(row["label"]) for row in rows] if builder.facts.label_classes else None
+        rows = _records(builder.as_data_source(key))
+        labelled = bool(builder.facts.label_classes)
         if builder.bags:
-            lengths = np.fromiter((len(row["tokens"]) for row in rows), np.int64, len(rows))
-            splits[key] = Bags(
-                np.concatenate([row["tokens"] for row in rows]).astype(np.int64),
-                np.concatenate([row["counts"] for row in rows]).astype(np.int64),
-                lengths,
-                None if labels is None else np.array(labels, np.int64),
-            )
+            with BagsWriter(folder, f".{key}") as writer:
+                for some in rows:
+                    writer.append(_block(some, labelled))
+                splits[key] = writer.finish(scratch=True)
         else:
-            splits[key] = Sentences([[words[i] for i in row["tokens"]] for row in rows], labels)
+            sentences = Sentences([], [] if labelled else None)
+            for row in chain.from_iterable(rows):
+                sentences.words.append([words[i] for i in row["tokens"]])
+                if sentences.labels is not None:
+                    sentences.labels.append(int(row["label"]))
+            splits[key] = sentences
     return Stored(splits, words, list(builder.info.metadata["history"]))
+
+
+def _records(source: Any) -> Iterator[list[dict[str, Any]]]:
+    for begin in range(0, len(source), _CHUNK):
+        yield source.__getitems__(list(range(begin, min(begin + _CHUNK, len(source)))))
+
+
+def _block(rows: list[dict[str, Any]], labelled: bool) -> Block:
+    lengths = np.fromiter((len(row["tokens"]) for row in rows), np.int64, len(rows))
+    labels = np.fromiter((row["label"] for row in rows), np.int32, len(rows)) if labelled else None
+    ids, counts = (np.concatenate([row[part] for row in rows]) for part in ("tokens", "counts"))
+    return Block(ids, counts, lengths, labels)
 
 
 def _check(facts: Facts, published: Published) -> None:
@@ -169,16 +190,16 @@ def _listing(counts: Mapping[str, int]) -> str:
 
 def _examples(
     part: Sentences | Bags, words: list[str]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, int | None]]:
+    """Yields tokens, counts and label of each example."""
     if isinstance(part, Sentences):
         ids = {word: i for i, word in enumerate(words)}
         for i, sentence in enumerate(part.words):
-            yield i, np.array([ids[word] for word in sentence], np.int32), None
-    else:
-        ends = np.cumsum(part.lengths)
-        for i, (begin, end) in enumerate(zip(ends - part.lengths, ends, strict=True)):
-            yield (
-                i,
-                part.ids[begin:end].astype(np.int32),
-                part.counts[begin:end].astype(np.int32),
-            )
+            label = None if part.labels is None else part.labels[i]
+            yield np.array([ids[word] for word in sentence], np.int32), None, label
+        return
+    for block in part.blocks():
+        ends = np.cumsum(block.lengths).tolist()
+        for i, (begin, end) in enumerate(pairwise([0, *ends])):
+            label = None if block.labels is None else int(block.labels[i])
+            yield block.ids[begin:end], block.counts[begin:end], label

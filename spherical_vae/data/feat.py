@@ -1,14 +1,16 @@
 """The `feat` corpus: files of `label id:count ...` lines and the vocabulary they refer to."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from spherical_vae.data.bags import Bags, build_bags
+from spherical_vae.data.bags import Bags, BagsWriter, Block, build_bags
 from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.data.lines import decode_lines
+from spherical_vae.data.lines import decode_lines, line_blocks
 from spherical_vae.data.sources import Source, open_source, printable
 from spherical_vae.errors import UserError
 
@@ -19,7 +21,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 _PAIR = re.compile(r"[0-9]{1,9}:[0-9]{1,9}")
 
 
-def load_feat(config: Any) -> Corpus:
+def load_feat(config: Any, folder: Path | None = None) -> Corpus:
     """Reads bags of words from a folder or a zip archive.
 
     train.feat and test.feat are needed; valid.feat is carved from train where it is missing. Each
@@ -30,6 +32,7 @@ def load_feat(config: Any) -> Corpus:
 
     Args:
       config: `config.data`; `max_length` and `long_lines` are not used.
+      folder: where entries are written as they will be stored; None keeps them in memory.
 
     Returns:
       A corpus named `feat:` and the name of the folder or archive.
@@ -49,7 +52,7 @@ def load_feat(config: Any) -> Corpus:
     for name in ("train", "valid", "test"):
         if source.find([f"{name}.feat"]) is None:
             continue
-        bags = read_bags(source, f"{name}.feat", len(words), config.label_classes)
+        bags = read_bags(source, f"{name}.feat", len(words), config.label_classes, folder)
         splits[name] = bags.where(bags.lengths > 0)
         empty = len(bags) - len(splits[name])
         history.append(
@@ -66,7 +69,13 @@ def load_feat(config: Any) -> Corpus:
         )
     ordered = {name: splits[name] for name in ("train", "valid", "test")}
     return build_bags(
-        f"feat:{source.name}", ordered, words, config.vocabulary_size, config.label_classes, history
+        f"feat:{source.name}",
+        ordered,
+        words,
+        config.vocabulary_size,
+        config.label_classes,
+        history,
+        folder,
     )
 
 
@@ -91,28 +100,52 @@ def read_words(source: Source) -> list[str]:
     return list(words)
 
 
-def read_bags(source: Source, name: str, vocabulary: int, label_classes: int) -> Bags:
-    """Returns the documents of one file, empty ones included; a `UserError` names a bad line."""
-    where = source.describe(name)
-    lines = decode_lines(source.read(name), where)
+def read_bags(
+    source: Source, name: str, vocabulary: int, label_classes: int, folder: Path | None = None
+) -> Bags:
+    """Returns the documents of one file, empty ones included.
+
+    Args:
+      source: has the file.
+      name: of the file.
+      vocabulary: lines of the vocabulary file.
+      label_classes: 0: labels are not looked at; n: they must be in 1..n.
+      folder: where entries are held, in files that are gone when the result is; None: in memory.
+
+    Raises:
+      UserError: the first bad line, by its number.
+    """
+    where, before = source.describe(name), 0
+    with BagsWriter(folder, f".{name}") as writer:
+        for lines in line_blocks(source.blocks(name), where):
+            writer.append(_parse(lines, where, before, vocabulary, label_classes))
+            before += len(lines)
+        return writer.finish(scratch=True)
+
+
+def _parse(
+    lines: Sequence[str], where: str, before: int, vocabulary: int, label_classes: int
+) -> Block:
+    """Returns the documents of some lines, `before` lines into the file."""
     numbers_of_line = []  # 1-based line of each document, blank lines being empty documents
     for number, line in enumerate(lines, start=1):
         if line and not line.isspace():
             if not _LINE.fullmatch(line):
-                _explain(line, where, number)
+                _explain(line, where, before + number)
             numbers_of_line.append(number)
     filled = np.array(numbers_of_line, np.int64) - 1
     pairs = np.fromiter((lines[i].count(":") for i in filled), np.int64, len(filled))
     # All numbers of all lines in one go: label, id, count, id, count, ..., label, ...
     numbers = np.fromiter(
-        map(int, " ".join(lines).replace(":", " ").split()), np.int64, len(filled) + 2 * pairs.sum()
+        map(int, " ".join(lines).replace(":", " ").split()), np.int32, len(filled) + 2 * pairs.sum()
     )
     starts = np.cumsum(1 + 2 * pairs) - (1 + 2 * pairs)
     entries = np.ones(len(numbers), bool)
     entries[starts] = False
     labels = numbers[starts]
     ids, counts = numbers[entries].reshape(-1, 2).T
-    line_of_entry = np.repeat(filled + 1, pairs)
+    line_of_document = before + filled + 1
+    line_of_entry = np.repeat(line_of_document, pairs)
 
     _refuse(
         (ids < 1) | (ids > vocabulary),
@@ -126,7 +159,7 @@ def read_bags(source: Source, name: str, vocabulary: int, label_classes: int) ->
         _refuse(
             (labels < 1) | (labels > label_classes),
             labels,
-            filled + 1,
+            line_of_document,
             where,
             f"label {{}} is not in 1..{label_classes} (config.data.label_classes)",
         )
@@ -137,9 +170,9 @@ def read_bags(source: Source, name: str, vocabulary: int, label_classes: int) ->
 
     lengths = np.zeros(len(lines), np.int64)
     lengths[filled] = pairs
-    all_labels = np.zeros(len(lines), np.int64)
+    all_labels = np.zeros(len(lines), np.int32)
     all_labels[filled] = labels - 1
-    return Bags(ids - 1, counts, lengths, all_labels if label_classes else None)
+    return Block(ids - 1, counts, lengths, all_labels if label_classes else None)
 
 
 def _refuse(

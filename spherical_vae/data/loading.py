@@ -40,7 +40,12 @@ CORPORA: dict[str, Callable[[Any], Corpus]] = {
 }
 
 # Those of any size: they write tokens into the folder of the prepared corpus while they read.
-STREAMED: dict[str, Callable[[Any, Path], Corpus]] = {"text": load_text}
+STREAMED: dict[str, Callable[[Any, Path], Corpus]] = {
+    "text": load_text,
+    "feat": load_feat,
+    "news20": load_news20,
+    "rcv1": load_rcv1,
+}
 
 
 def files_of_path(*names: str) -> Callable[[Any], list[Path]]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +11,8 @@ from spherical_vae.data import archives, paper_facts
 from spherical_vae.data.bags import Bags, build_bags
 from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
+from spherical_vae.data.file_digests import code_digest
+from spherical_vae.data.locks import folder_lock, temporary_beside
 from spherical_vae.data.paper_facts import Facts
 from spherical_vae.data.sentences import Sentences, limit_length
 from spherical_vae.data.sequences import build_sequences
@@ -29,14 +30,14 @@ def load_yelp(config: Any) -> Corpus:
     return _load_sentences(paper_facts.YELP, config)
 
 
-def load_news20(config: Any) -> Corpus:
+def load_news20(config: Any, folder: Path | None = None) -> Corpus:
     """Loads 20 Newsgroups; see `_load_bags`."""
-    return _load_bags(paper_facts.NEWS20, config)
+    return _load_bags(paper_facts.NEWS20, config, folder)
 
 
-def load_rcv1(config: Any) -> Corpus:
+def load_rcv1(config: Any, folder: Path | None = None) -> Corpus:
     """Loads RCV1-v2; see `_load_bags`."""
-    return _load_bags(paper_facts.RCV1, config)
+    return _load_bags(paper_facts.RCV1, config, folder)
 
 
 def _load_sentences(facts: Facts, config: Any) -> Corpus:
@@ -61,8 +62,13 @@ def _load_sentences(facts: Facts, config: Any) -> Corpus:
     )
 
 
-def _load_bags(facts: Facts, config: Any) -> Corpus:
+def _load_bags(facts: Facts, config: Any, folder: Path | None) -> Corpus:
     """Returns a corpus of bags of words; dev is carved from train by the data seed.
+
+    Args:
+      facts: of the corpus.
+      config: `config.data`.
+      folder: where entries are written as they will be stored; None keeps them in memory.
 
     Raises:
       UserError: as `_load_sentences`.
@@ -72,12 +78,11 @@ def _load_bags(facts: Facts, config: Any) -> Corpus:
         raise UserError(
             f"config.data.vocabulary_size is {config.vocabulary_size}: it must be 1 or more"
         )
-    stored, history = _stored(facts, config)
+    stored, history = _stored(facts, config, folder)
     bags = {}
     for key, part in stored.splits.items():
         assert isinstance(part, Bags)
-        labels = part.labels if config.label_classes else None
-        bags[key] = Bags(part.ids, part.counts, part.lengths, labels)
+        bags[key] = part if config.label_classes else part.without_labels()
     whole = bags["train"]
     parts = carve(len(whole), {"valid": config.valid_fraction}, config.seed)
     history.append(
@@ -90,7 +95,13 @@ def _load_bags(facts: Facts, config: Any) -> Corpus:
         "test": bags["test"],
     }
     return build_bags(
-        facts.name, splits, stored.words, config.vocabulary_size, config.label_classes, history
+        facts.name,
+        splits,
+        stored.words,
+        config.vocabulary_size,
+        config.label_classes,
+        history,
+        folder,
     )
 
 
@@ -103,7 +114,7 @@ def _check_labels(facts: Facts, config: Any) -> None:
         )
 
 
-def _stored(facts: Facts, config: Any) -> tuple[Any, list[str]]:
+def _stored(facts: Facts, config: Any, scratch: Path | None = None) -> tuple[Any, list[str]]:
     """Returns what the builder holds, and the first lines of the report."""
     try:
         import tensorflow_datasets as tfds
@@ -120,14 +131,17 @@ def _stored(facts: Facts, config: Any) -> tuple[Any, list[str]]:
     seed = config.seed if facts.name == "rcv1" else 0
     with contextlib.ExitStack() as stack:
         if root is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            parent = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
-            folder = root / "tfds" / f"{facts.name}-{digest[:16]}-{seed}"
+            parent = root / "tfds"
+        # With the code, so that no copy outlives its rules.
+        key = hashlib.sha256(f"{digest} {seed} {code_digest()}".encode()).hexdigest()
+        folder = parent / f"{facts.name}-{key[:16]}"
         # What a command prints on stdout is its result; TFDS writes there, too.
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
             builder = _prepare(builders.BUILDERS[facts.name], folder, place, seed)
-            stored = builders.read_back(builder)
+            stored = builders.read_back(builder, scratch)
         except OSError as error:
             raise UserError(
                 f"{facts.name} cannot be prepared in {printable(str(folder))}: {error}; "
@@ -179,20 +193,26 @@ def _locate(facts: Facts, config: Any) -> tuple[Path, str]:
 def _prepare(builder_class: Any, folder: Path, place: Path, seed: int) -> Any:
     """Returns the prepared builder; a folder of the final name is always a whole one."""
 
-    def builder(data_dir: Path) -> Any:
+    def builder(data_dir: Path, scratch: str = "") -> Any:
         return builder_class(
-            data_dir=str(data_dir), file_format="array_record", source=str(place), split_seed=seed
+            data_dir=str(data_dir),
+            file_format="array_record",
+            source=str(place),
+            split_seed=seed,
+            scratch=scratch,
         )
 
-    name = builder_class.facts.name
-    if not (folder / name).is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder))
-        try:
-            builder(temporary).download_and_prepare()
-            # Another process may have been faster; both have made the same.
-            with contextlib.suppress(OSError):
-                (temporary / name).replace(folder / name)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder_lock(folder):
+            # Another process may have made it while this one waited.
+            if not folder.is_dir():
+                with temporary_beside(folder) as temporary:
+                    builder(temporary, str(temporary)).download_and_prepare()
+                    try:
+                        temporary.rename(folder)
+                    except OSError:
+                        # Without locks another process may have been first.
+                        if not folder.is_dir():
+                            raise
     return builder(folder)

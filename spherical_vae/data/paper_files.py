@@ -2,7 +2,6 @@
 
 import gzip
 import zlib
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spherical_vae.data.bags import Bags
+from spherical_vae.data.bags import Bags, BagsWriter, Block, rename_words
 from spherical_vae.data.feat import read_bags, read_words
 from spherical_vae.data.lines import decode_lines
 from spherical_vae.data.sentences import Sentences
@@ -21,6 +20,7 @@ from spherical_vae.data.sources import Source, open_source, printable
 from spherical_vae.errors import UserError
 
 RCV1_WORDS, RCV1_TEST = 10_000, 10_000
+_ROWS_AT_ONCE = 4096
 TOKEN_FILES = (
     "lyrl2004_tokens_train.dat",
     *(f"lyrl2004_tokens_test_pt{part}.dat" for part in range(4)),
@@ -44,12 +44,12 @@ class Published:
     history: Sequence[str]
 
 
-def read_ptb(path: Path, seed: int) -> Published:
+def read_ptb(path: Path, seed: int, scratch: Path) -> Published:
     """Reads train.txt, valid.txt and test.txt, a sentence a line."""
     return _read_sentences(path, 0)
 
 
-def read_yelp(path: Path, seed: int) -> Published:
+def read_yelp(path: Path, seed: int, scratch: Path) -> Published:
     """Reads the same with the stars, less one, at the head of each line."""
     return _read_sentences(path, 5)
 
@@ -99,25 +99,25 @@ def _stars(text: str, classes: int, where: str, line: int) -> int:
     )
 
 
-def read_news20(path: Path, seed: int) -> Published:
+def read_news20(path: Path, seed: int, scratch: Path) -> Published:
     """Reads Miao's train.feat, test.feat and vocab.new."""
-    return _read_feat(open_source(str(path), "train.feat"), 20)
+    return _read_feat(open_source(str(path), "train.feat"), 20, scratch)
 
 
-def read_rcv1(path: Path, seed: int) -> Published:
+def read_rcv1(path: Path, seed: int, scratch: Path) -> Published:
     """Reads Miao's files, or the token files of Lewis et al. with a test split drawn by `seed`."""
     if path.is_dir() and not (path / "train.feat").exists():
-        return _read_tokens(path, seed)
-    return _read_feat(open_source(str(path), "train.feat"), 0)
+        return _read_tokens(path, seed, scratch)
+    return _read_feat(open_source(str(path), "train.feat"), 0, scratch)
 
 
-def _read_feat(source: Source, classes: int) -> Published:
+def _read_feat(source: Source, classes: int, scratch: Path) -> Published:
     words = read_words(source)
     splits, history = {}, []
     for key in ("train", "test"):
         if source.find([f"{key}.feat"]) is None:
             raise UserError(f"{source.shown} has no {key}.feat")
-        bags = read_bags(source, f"{key}.feat", len(words), classes)
+        bags = read_bags(source, f"{key}.feat", len(words), classes, scratch)
         splits[key] = bags.where(bags.lengths > 0)
         history.append(
             f"{key}.feat: {len(bags):,} lines read = {len(splits[key]):,} kept "
@@ -126,31 +126,18 @@ def _read_feat(source: Source, classes: int) -> Published:
     return Published(splits, words, len(words), history)
 
 
-def _read_tokens(folder: Path, seed: int) -> Published:
+def _read_tokens(folder: Path, seed: int, scratch: Path) -> Published:
     """Counts stems: the 10,000 most frequent ones stay, 10,000 documents are drawn for test."""
     ids: dict[str, int] = {}
-    total: Counter[int] = Counter()
-    entries, counts, lengths = array("i"), array("i"), array("i")
-    seen: set[str] = set()
-    for name in TOKEN_FILES:
-        place = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
-        if place is None:
-            raise UserError(f"{printable(str(folder))} has neither train.feat nor {name}.gz")
-        for number, words in read_token_file(place):
-            if number in seen:
-                raise UserError(f"{place.name}: document {number} is there twice")
-            seen.add(number)
-            bag = Counter(ids.setdefault(word, len(ids)) for word in words)
-            total.update(bag)
-            entries.extend(bag.keys())
-            counts.extend(bag.values())
-            lengths.append(len(bag))
+    with BagsWriter(scratch, ".stems") as writer:
+        for block in _count_stems(folder, ids):
+            writer.append(block)
+        stems = writer.finish(scratch=True)
+    total = stems.occurrences(len(ids))
     by_frequency = sorted(ids, key=lambda word: (-total[ids[word]], word))[:RCV1_WORDS]
-    new_ids = np.full(len(ids), -1, np.int64)
+    new_ids = np.full(len(ids), -1, np.int32)
     new_ids[[ids[word] for word in by_frequency]] = np.arange(len(by_frequency))
-    whole = Bags(
-        np.array(entries, np.int64), np.array(counts, np.int64), np.array(lengths, np.int64), None
-    ).with_words(new_ids)
+    whole = rename_words(stems, new_ids, scratch, ".words")
     full = whole.where(whole.lengths > 0)
     test = np.zeros(len(full), bool)
     test[shuffled(len(full), seed, CARVING)[:RCV1_TEST]] = True
@@ -162,6 +149,33 @@ def _read_tokens(folder: Path, seed: int) -> Published:
     ]
     splits = {"train": full.where(~test), "test": full.where(test)}
     return Published(splits, by_frequency, len(by_frequency), history)
+
+
+def _count_stems(folder: Path, ids: dict[str, int]) -> Iterator[Block]:
+    """Yields the documents of all token files, some at a time; `ids` grows by new stems."""
+    seen: set[str] = set()
+    rows: list[Counter[int]] = []
+    for name in TOKEN_FILES:
+        place = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
+        if place is None:
+            raise UserError(f"{printable(str(folder))} has neither train.feat nor {name}.gz")
+        for number, words in read_token_file(place):
+            if number in seen:
+                raise UserError(f"{place.name}: document {number} is there twice")
+            seen.add(number)
+            rows.append(Counter(ids.setdefault(word, len(ids)) for word in words))
+            if len(rows) == _ROWS_AT_ONCE:
+                yield _block(rows)
+                rows = []
+    yield _block(rows)
+
+
+def _block(rows: Sequence[Counter[int]]) -> Block:
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    size = int(lengths.sum())
+    ids = np.fromiter(chain.from_iterable(rows), np.int32, size)
+    counts = np.fromiter(chain.from_iterable(row.values() for row in rows), np.int32, size)
+    return Block(ids, counts, lengths, None)
 
 
 def read_token_file(path: Path) -> Iterator[tuple[str, list[str]]]:

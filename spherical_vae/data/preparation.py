@@ -6,20 +6,17 @@ a rename, complete, and is never written again.
 """
 
 import contextlib
-import fcntl
-import functools
 import hashlib
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from spherical_vae.data.archives import cache_root
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.data.file_digests import file_digest, stamp
+from spherical_vae.data.file_digests import code_digest, file_digest, stamp
+from spherical_vae.data.locks import folder_lock, temporary_beside
 from spherical_vae.data.store import (
     FORMAT,
     DamagedStoreError,
@@ -56,7 +53,7 @@ def prepared(config_data: Any, sources: Sequence[Path], load: Callable[[Path], C
         with contextlib.suppress(DamagedStoreError):
             return open_corpus(folder)
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / "locks", folder):
+        with folder_lock(folder):
             return _open_or_prepare(folder, facts, sources, before, load)
     except OSError as error:
         where = error.filename or root
@@ -94,16 +91,13 @@ def _open_or_prepare(
     load: Callable[[Path], Corpus],
 ) -> Corpus:
     """Does it while the lock is held."""
-    for left in folder.parent.glob(f".{folder.name}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
     if folder.exists():
         try:
             return open_corpus(folder)
         except DamagedStoreError as damage:
             print(f"{folder} is damaged ({damage}): preparing it again", file=sys.stderr)
             _remove(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
+    with temporary_beside(folder) as temporary:
         corpus = load(temporary)
         for path, was in zip(sources, before, strict=True):
             if stamp(path) != was:
@@ -114,32 +108,13 @@ def _open_or_prepare(
         except OSError:
             # Without locks another process may have been first.
             read_manifest(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return open_corpus(folder)
 
 
 def _remove(folder: Path) -> None:
     """Takes a folder away at once; who has mapped its files keeps them."""
-    grave = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    folder.rename(grave / "damaged")
-    shutil.rmtree(grave, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(locks: Path, folder: Path) -> Iterator[None]:
-    """Holds the lock of a folder; the kernel drops it with the process, however it ends."""
-    locks.mkdir(exist_ok=True)
-    # A few locks for all folders there will ever be: a lock file cannot be removed safely.
-    with (locks / folder.name[-2:]).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting: another process is preparing a corpus", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # no locks on this file system: work may be done twice, the rename decides
-        yield
+    with temporary_beside(folder) as grave:
+        folder.rename(grave / "damaged")
 
 
 def _facts(config_data: Any, sources: Sequence[Path], memory: Path) -> dict[str, Any]:
@@ -152,7 +127,7 @@ def _facts(config_data: Any, sources: Sequence[Path], memory: Path) -> dict[str,
         "format": FORMAT,
         "settings": settings,
         "sources": [[str(path), _digest_if_readable(path, memory)] for path in sources],
-        "code": _code_digest(),
+        "code": code_digest(),
         # What is white space and a lower-case letter is a table of Python's.
         "python": list(sys.version_info[:2]),
     }
@@ -163,17 +138,6 @@ def _digest_if_readable(path: Path, memory: Path) -> str | None:
         return file_digest(path, memory)
     except OSError as error:
         return error.strerror  # the loader will meet it, and say so
-
-
-@functools.cache
-def _code_digest() -> str:
-    """Returns a digest of the modules that read corpora, so that no copy outlives its rules."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder)}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _digest_of(facts: dict[str, Any]) -> str:

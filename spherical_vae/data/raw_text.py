@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spherical_vae.data.bags import Bags
+from spherical_vae.data.bags import Bags, BagsWriter, Block
 from spherical_vae.data.sources import printable
 from spherical_vae.errors import UserError
 
@@ -52,20 +52,14 @@ def count_words(
     documents: Iterable[Sequence[str]], ids: dict[str, int], labels: Sequence[int] | None
 ) -> Bags:
     """Returns bags of words; `ids` grows by the words it does not know yet."""
-    entries, counts, lengths = [], [], []
-    for document in documents:
-        row = np.array([ids.setdefault(word, len(ids)) for word in document], np.int64)
-        distinct, occurrences = np.unique(row, return_counts=True)
-        entries.append(distinct)
-        counts.append(occurrences)
-        lengths.append(len(distinct))
-    empty = [np.zeros(0, np.int64)]
-    return Bags(
-        np.concatenate(entries or empty).astype(np.int64),
-        np.concatenate(counts or empty).astype(np.int64),
-        np.array(lengths, np.int64),
-        None if labels is None else np.array(labels, np.int64),
-    )
+    with BagsWriter(None, "") as writer:
+        for i, document in enumerate(documents):
+            row = np.array([ids.setdefault(word, len(ids)) for word in document], np.int32)
+            distinct, occurrences = np.unique(row, return_counts=True)
+            label = None if labels is None else np.array([labels[i]], np.int32)
+            length = np.array([len(distinct)], np.int64)
+            writer.append(Block(distinct, occurrences.astype(np.int32), length, label))
+        return writer.finish()
 
 
 def unpack_xz(path: Path) -> bytes:
