@@ -33,8 +33,14 @@ def test_words_meet_a_published_vector():
     assert (int(first[0]), int(second[0])) == (0xC4923A9C, 0x483DF7A0)
 
 
-def test_normal_numbers():
-    values = np.asarray(threefry.normal(jax.random.key(0), (COUNT // 5, 5))).ravel()
+@pytest.mark.parametrize("columns", [5, 25])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_normal_numbers(columns, dtype):
+    with jax.enable_x64(True):
+        shape = (COUNT // columns, columns)
+        drawn = threefry.normal_of_variance_half(jax.random.key(0), shape, dtype)
+    assert drawn.dtype == dtype
+    values = np.asarray(drawn).ravel() * 2**0.5
     # False alarms: 1e-5 each.
     assert stats.kstest(values, "norm").pvalue > 1e-5
     assert abs(stats.kurtosis(values)) < 4.5 * (24 / COUNT) ** 0.5
@@ -42,8 +48,11 @@ def test_normal_numbers():
     assert stats.kstest(1.03 * values, "norm").pvalue < 1e-5
 
 
-def test_the_two_words_of_a_block_are_independent():
-    values = np.asarray(threefry.normal(jax.random.key(1), (COUNT, 2)))
+def test_the_two_numbers_of_a_block_are_independent():
+    row = threefry.row_numbers((COUNT,))
+    words = jax.random.key_data(jax.random.key(1))
+    parts = threefry.unit_intervals(words, row, jnp.zeros_like(row), jnp.float32)
+    values = np.stack(parts, -1) - 0.5
     # Correlations of values and of squares, at 4.5 standard errors: false alarms at 7e-6 each.
     bound = 4.5 / COUNT**0.5
     assert abs(np.corrcoef(values.T)[0, 1]) < bound
@@ -62,10 +71,12 @@ def test_uniform_numbers_stay_inside(dtype):
             assert stats.kstest(values, "uniform").pvalue > 1e-5
 
 
-def test_a_row_does_not_hang_on_the_number_of_rows():
+@pytest.mark.parametrize("columns", [7, 40])
+def test_a_row_does_not_hang_on_the_number_of_rows(columns):
     key = jax.random.key(4)
-    np.testing.assert_array_equal(threefry.normal(key, (3, 7)), threefry.normal(key, (100, 7))[:3])
-    direction = jnp.eye(9)[0]
+    few, many = (threefry.normal_of_variance_half(key, (n, columns)) for n in (3, 100))
+    np.testing.assert_array_equal(few, many[:3])
+    direction = jnp.eye(columns)[0]
     for method in von_mises_fisher.METHODS:
         few, many = (von_mises_fisher.sample(key, direction, 20.0, (n,), method) for n in (3, 300))
         np.testing.assert_allclose(few, many[:3], rtol=1e-6, atol=1e-6)
@@ -74,10 +85,11 @@ def test_a_row_does_not_hang_on_the_number_of_rows():
 def test_keys_of_other_kinds_and_raw_words():
     raw = jax.random.key_data(jax.random.key(5))
     np.testing.assert_array_equal(
-        threefry.normal(raw, (4, 3)), threefry.normal(jax.random.key(5), (4, 3))
+        threefry.normal_of_variance_half(raw, (4, 3)),
+        threefry.normal_of_variance_half(jax.random.key(5), (4, 3)),
     )
-    other = threefry.normal(jax.random.key(5, impl="rbg"), (COUNT // 4, 4))
-    assert stats.kstest(np.asarray(other).ravel(), "norm").pvalue > 1e-5
+    other = threefry.normal_of_variance_half(jax.random.key(5, impl="rbg"), (COUNT // 4, 4))
+    assert stats.kstest(np.asarray(other).ravel() * 2**0.5, "norm").pvalue > 1e-5
 
 
 def test_too_many_rows_are_refused():

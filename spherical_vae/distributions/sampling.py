@@ -12,6 +12,7 @@ mean_direction and dmean_direction. Both carry the law to the law of the changed
 E[df(z)] is the derivative of E[f(z)], whatever was accepted or rejected on the way.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,14 +24,14 @@ from spherical_vae.distributions.flow_table import DEVIANCE_RANGE, flow_table
 from spherical_vae.distributions.transport_table import table_range, transport_table
 from spherical_vae.special.chebyshev import evaluate_table
 from spherical_vae.special.concentration import mode
-from spherical_vae.threefry import key_words, normal, row_numbers, unit_intervals
+from spherical_vae.threefry import key_words, normal_of_variance_half, row_numbers, unit_intervals
 
 # From here on |v|^2 - (v . mu)^2 is safe: it loses more than one digit with probability < 1e-8.
 _ONE_PASS_DIMENSION = 20
 
 
 class SplitNormal(NamedTuple):
-    """A normal vector seen from the mean direction: v = along mu + perpendicular part."""
+    """A normal vector, variance 1/2 a component, seen from mu: v = along mu + perpendicular."""
 
     along: Array  # v . mu
     length: Array  # of the perpendicular part, > 0
@@ -96,7 +97,7 @@ def transport_tan_half(dimension: int, tangent: SplitNormal, concentration: Arra
         return jnp.sqrt(gap / jnp.maximum(2.0 - gap, eps))
     w0, w0_gap = mode(dimension, concentration)
     limit = table_range(dtype.name)
-    t = jnp.clip(tangent.along, -limit, limit)
+    t = jnp.clip(math.sqrt(2.0) * tangent.along, -limit, limit)
     y = evaluate_table(transport_table(dimension, dtype.name), 0.5 + t * (0.5 / limit), w0)
     scale = jax.lax.rsqrt((dimension - 1) * (1.0 + w0 * w0))
     at_mode = jnp.sqrt(w0_gap) / (1.0 + w0)
@@ -182,7 +183,7 @@ def sample_with_tan_half(
     dimension = mean_direction.shape[-1]
     shape = (*sample_shape, *mean_direction.shape)
     mean_direction = jnp.broadcast_to(mean_direction, shape)
-    v = normal(key, shape, mean_direction.dtype)
+    v = normal_of_variance_half(key, shape, mean_direction.dtype)
     tangent = _split_normal(v, mean_direction)
     if method == "transport" and transport_is_exact(dimension):
         tan_half = transport_tan_half(dimension, tangent, concentration)

@@ -36,8 +36,9 @@ def exact_cdf(dimension: int, concentration: float, log_tan_half: np.ndarray) ->
 def draw_log_tan_half(method, dimension, concentration, count, seed):
     """Draws from the scalar law with the sampler's own scalar parts: O(count) at any dimension."""
     key_along, key_length, key_rejection = jax.random.split(jax.random.key(seed), 3)
-    along = jax.random.normal(key_along, (count,))
-    length = jnp.sqrt(2.0 * jax.random.gamma(key_length, (dimension - 1) / 2, (count,)))
+    # A normal vector of variance 1/2: half the chi-squared law is the gamma law.
+    along = jax.random.normal(key_along, (count,)) * 0.5**0.5
+    length = jnp.sqrt(jax.random.gamma(key_length, (dimension - 1) / 2, (count,)))
     tangent = sampling.SplitNormal(along, length, along[:, None])
     kappa = jnp.float32(concentration)
     if method == "transport" and sampling.transport_is_exact(dimension):
