@@ -105,7 +105,7 @@ def _train_and_measure(
     print(f"{config.name}: measuring test", file=sys.stderr)
     # The draws of `python -m spherical_vae.evaluate --seed=0`, so that both say the same.
     key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
-    nats = Evaluator(trained.model, config, corpus).nats(
+    nats = Evaluator(trained.model, config, corpus, trained.mesh).nats(
         trained.params, "test", key, importance_weighted=True
     )
     return Row(LABELS[config.latent.kind], trained.tokens_seen, nats), trained

@@ -90,6 +90,10 @@ def base_config() -> ConfigDict:
     config.train.early_stopping = 0  # evaluations in a row without improvement; 0: off
     config.train.protocol = "honest"  # honest | paper (mean of three draws, Guu's KL)
 
+    # How a step is laid out over the devices; no result depends on it but by rounding.
+    config.mesh = ConfigDict()
+    config.mesh.model = 1  # devices that share one copy of what is as large as the vocabulary
+
     config.evaluation = ConfigDict()
     config.evaluation.batch_size = 64
     config.evaluation.importance_samples = 100

@@ -186,6 +186,7 @@ RULES: dict[str, Rule] = {
     "train.checkpoint_every": _COUNT,
     "train.early_stopping": _COUNT,
     "train.protocol": _OneOf(("honest", "paper")),
+    "mesh.model": _SIZE,
     "evaluation.batch_size": _SIZE,
     "evaluation.importance_samples": _SIZE,
     "evaluation.chunk": _SIZE,

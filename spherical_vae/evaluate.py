@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     for line in trained.corpus.report:
         print(line, file=sys.stderr)
     print(f"evaluating step {trained.step} of {WORKDIR.value}", file=sys.stderr)
-    evaluator = Evaluator(trained.model, trained.config, trained.corpus)
+    evaluator = Evaluator(trained.model, trained.config, trained.corpus, trained.mesh)
     result, _ = evaluator.report(
         trained.params,
         SPLIT.value,

@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
@@ -16,6 +17,7 @@ from spherical_vae.data.corpus import Batch, Corpus, Split
 from spherical_vae.latents import Posterior, latent_dimension
 from spherical_vae.metrics import ExampleNats
 from spherical_vae.objectives import elbo_terms, importance_weighted_nats
+from spherical_vae.sharding import refuse_uneven, replicated, shard_rows
 from spherical_vae.vae import VAE, call
 
 # Rows of the table of log q(z_i|x_j) that are formed at once.
@@ -43,14 +45,24 @@ def corpus_boundaries(corpus: Corpus, buckets: int) -> tuple[int, ...]:
 class Evaluator:
     """The compiled measures of one model, for any parameters and split."""
 
-    def __init__(self, model: VAE, config: ConfigDict, corpus: Corpus) -> None:
+    def __init__(
+        self, model: VAE, config: ConfigDict, corpus: Corpus, mesh: Mesh | None = None
+    ) -> None:
         """Prepares the measures.
 
         Args:
           model: the VAE.
           config: whole and validated.
           corpus: gives padded lengths and splits.
+          mesh: over which the parameters lie, and the rows of each batch are split; None for
+            one device.
+
+        Raises:
+          UserError: the batch does not divide over the mesh.
         """
+        if mesh is not None:
+            refuse_uneven("config.evaluation.batch_size", config.evaluation.batch_size, mesh)
+        self._mesh = mesh
         self._corpus = corpus
         self._settings = config.evaluation
         self._paper_batch = config.train.batch_size
@@ -79,9 +91,10 @@ class Evaluator:
         def encode(params: dict, batch: Batch) -> Posterior:
             return call(model, params, VAE.encode, batch, concentration)
 
-        self._elbo = {name: jax.jit(partial(elbo, name)) for name in ("honest", "paper")}
-        self._bound = jax.jit(bound)
-        self._encode = jax.jit(encode)
+        jit = jax.jit if mesh is None else partial(jax.jit, out_shardings=replicated(mesh))
+        self._elbo = {name: jit(partial(elbo, name)) for name in ("honest", "paper")}
+        self._bound = jit(bound)
+        self._encode = jit(encode)
 
     def nats(
         self,
@@ -110,14 +123,15 @@ class Evaluator:
         for i, (rows, batch) in enumerate(self._batches(examples)):
             real = batch.index >= 0
             batch_key = jax.random.fold_in(key, i)
-            terms = self._elbo[protocol](params, batch, batch_key)
+            terms = self._elbo[protocol](params, self._placed(batch), batch_key)
             columns["reconstruction"][rows] = np.asarray(terms.reconstruction_nats)[real]
             columns["kl"][rows] = np.asarray(terms.kl_nats)[real]
             columns["tokens"][rows] = batch.counts.sum(axis=1)[real]
             if importance_weighted:
                 # A stream of its own: 0 and 1 are what `split` gives the ELBO.
                 bound_key = jax.random.fold_in(batch_key, 2)
-                columns["iw"][rows] = np.asarray(self._bound(params, batch, bound_key))[real]
+                bound = self._bound(params, self._placed(batch), bound_key)
+                columns["iw"][rows] = np.asarray(bound)[real]
         tokens = columns["tokens"].astype(np.int64)
         slots = columns["tokens"]
         if protocol == "paper" and self._corpus.kind == "sequences":
@@ -136,7 +150,7 @@ class Evaluator:
         parts, order = [], []
         for rows, batch in self._batches(examples):
             real = batch.index >= 0
-            encoded = jax.tree.map(np.asarray, self._encode(params, batch))
+            encoded = jax.tree.map(np.asarray, self._encode(params, self._placed(batch)))
             parts.append(jax.tree.map(lambda leaf, real=real: leaf[real], encoded))
             order.append(rows)
         back = np.argsort(np.concatenate(order))
@@ -182,6 +196,9 @@ class Evaluator:
         if notes:
             result["note"] = " ".join(notes)
         return result, nats
+
+    def _placed(self, batch: Batch) -> Batch:
+        return batch if self._mesh is None else shard_rows(batch, self._mesh)
 
     def _batches(self, examples: Split) -> Iterator[tuple[np.ndarray, Batch]]:
         for batch in evaluation_batches(examples, self._settings.batch_size, self._boundaries):

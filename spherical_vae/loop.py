@@ -27,12 +27,18 @@ from spherical_vae.host_state import HostState
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.optim import Plateau, build_optimizer
 from spherical_vae.run_directory import RunDirectory
-from spherical_vae.sharding import data_mesh, replicated, shard_batch
+from spherical_vae.sharding import data_mesh, place, replicated, shard_batch, state_shardings
 from spherical_vae.termination import Termination
 from spherical_vae.timetable import Timetable
-from spherical_vae.train_step import TrainState, empty_sums, init_state, make_train_step
+from spherical_vae.train_step import (
+    TrainState,
+    abstract_state,
+    empty_sums,
+    init_state,
+    make_train_step,
+)
 from spherical_vae.trained import TrainedModel
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
 
 
 class Interrupted(Exception):
@@ -152,17 +158,19 @@ class Trainer:
           run: open and locked.
 
         Raises:
-          UserError: a batch that does not divide over the devices, a damaged checkpoint.
+          UserError: a batch or a vocabulary that does not divide over the devices.
         """
         self._config = config
         self._corpus = corpus
         self._timetable = Timetable.of(config.train, len(corpus.splits["train"]))
-        self._mesh = data_mesh(config.train.batch_size)
+        self._mesh = data_mesh(config.train.batch_size, config.mesh.model)
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
+        abstract = abstract_state(self._model, self._optimizer)
+        self._shardings = state_shardings(abstract, self._mesh, VOCABULARY_AXES)
         step = make_train_step(self._model, self._optimizer, config.train)
-        self._call = jax.jit(make_call(step), donate_argnums=0)
-        self._evaluator = Evaluator(self._model, config, corpus)
+        self._call = jax.jit(make_call(step), donate_argnums=0, out_shardings=self._shardings)
+        self._evaluator = Evaluator(self._model, config, corpus, self._mesh)
         self._run = run
         self._store = CheckpointStore(run.checkpoints_path)
         self._state: Any = None
@@ -206,7 +214,7 @@ class Trainer:
         """Writes the totals since the last line and starts new ones."""
         self._refuse_bad_steps()
         self._books.log_train(step, jax.device_get(self._state.sums), seconds)
-        fresh = jax.device_put(empty_sums(), replicated(self._mesh))
+        fresh = place(empty_sums(), replicated(self._mesh))
         self._state = self._state._replace(sums=fresh)
 
     def evaluate(self, step: int) -> None:
@@ -234,7 +242,7 @@ class Trainer:
         refuse_other_corpus(self._store, self._corpus, self._run)
         counts = self._corpus.vocabulary.train_counts
         params = init_params(self._model, self._config.seed, counts)
-        state = jax.device_put(init_state(params, self._optimizer), replicated(self._mesh))
+        state = place(init_state(params, self._optimizer), self._shardings)
         found = self._store.restore_latest(state)
         if found is None:
             return state, HostState(Plateau(), 0, False, self._corpus.fingerprint())
@@ -264,7 +272,14 @@ class Trainer:
         last = int(state.step)
         params = state.params if best == last else self._store.restore(best, state).params
         return TrainedModel(
-            self._config, self._corpus, self._model, params, best, last, host.tokens_seen
+            self._config,
+            self._corpus,
+            self._model,
+            params,
+            best,
+            last,
+            host.tokens_seen,
+            self._mesh,
         )
 
 

@@ -18,9 +18,9 @@ from spherical_vae.errors import UserError
 from spherical_vae.metrics_log import MetricsLog
 
 _FORMAT = 1
-# What changes no result: where things are kept, and how steps share calls. A run may go on with
-# other values, and its configuration keeps those that it was begun with.
-_NO_MATTER = frozenset({"data.cache_dir", "train.steps_per_call"})
+# What changes no result: where things are kept, how steps share calls and devices. A run may go on
+# with other values, and its configuration keeps those that it was begun with.
+_NO_MATTER = frozenset({"data.cache_dir", "mesh.model", "train.steps_per_call"})
 
 
 class RunDirectory:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from spherical_vae.data.corpus import Batch
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.objectives import elbo_terms
-from spherical_vae.vae import VAE
+from spherical_vae.vae import VAE, init_params
 
 
 class Sums(NamedTuple):
@@ -84,6 +84,11 @@ def empty_sums() -> Sums:
 def init_state(params: dict, optimizer: optax.GradientTransformation) -> TrainState:
     """Returns the state before the first step."""
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), empty_sums())
+
+
+def abstract_state(model: VAE, optimizer: optax.GradientTransformation) -> TrainState:
+    """Returns shapes and types of the state, without making it."""
+    return jax.eval_shape(lambda: init_state(init_params(model, 0), optimizer))
 
 
 def make_train_step(

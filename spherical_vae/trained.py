@@ -1,8 +1,10 @@
 """A model with its weights, and all that goes with it; how to open one from a working directory."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from spherical_vae.checkpoint import CheckpointStore
@@ -12,8 +14,9 @@ from spherical_vae.errors import UserError
 from spherical_vae.host_state import HostState
 from spherical_vae.optim import build_optimizer
 from spherical_vae.run_directory import RunDirectory, load_config
-from spherical_vae.train_step import init_state
-from spherical_vae.vae import VAE, build_vae, init_params
+from spherical_vae.sharding import evaluation_mesh, replicated
+from spherical_vae.train_step import abstract_state
+from spherical_vae.vae import VAE, build_vae
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class TrainedModel:
       step: that step.
       last_step: steps taken up to the latest checkpoint.
       tokens_seen: in training up to the latest checkpoint.
+      mesh: over which the parameters lie.
     """
 
     config: ConfigDict
@@ -37,6 +41,7 @@ class TrainedModel:
     step: int
     last_step: int
     tokens_seen: int
+    mesh: Mesh
 
 
 def load_trained(workdir: str) -> TrainedModel:
@@ -55,8 +60,12 @@ def load_trained(workdir: str) -> TrainedModel:
     host.refuse_other_corpus(corpus, workdir)
     model = build_vae(config, len(corpus.vocabulary))
     optimizer = build_optimizer(config.optimizer)
-    abstract = jax.eval_shape(lambda: init_state(init_params(model, 0), optimizer))
+    mesh = evaluation_mesh(config.evaluation.batch_size)
+    everywhere = partial(jax.ShapeDtypeStruct, sharding=replicated(mesh))
+    abstract = jax.tree.map(
+        lambda leaf: everywhere(leaf.shape, leaf.dtype), abstract_state(model, optimizer)
+    )
     step = host.plateau.best_step if host.plateau.best_step >= 0 else latest
     params = store.restore(step, abstract).params
     store.close()
-    return TrainedModel(config, corpus, model, params, step, latest, host.tokens_seen)
+    return TrainedModel(config, corpus, model, params, step, latest, host.tokens_seen, mesh)

@@ -23,6 +23,14 @@ from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents import Posterior, build_latent, decoder_scale
 from spherical_vae.layers import State
 
+# Arrays with an axis over the vocabulary: which axis that is, by the end of their path.
+VOCABULARY_AXES = {
+    "word_embeddings": 0,
+    "encoder.layer_0.kernel": 0,  # of bags of words; the layers of the LSTM are called otherwise
+    "decoder.words.kernel": 1,
+    "decoder.words.bias": 0,
+}
+
 
 class VAE(nn.Module):
     """A text VAE whose parts are chosen by the configuration.

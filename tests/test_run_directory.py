@@ -88,6 +88,7 @@ def test_a_run_goes_on_with_other_values_of_what_changes_no_result(workdir):
     config = base_config()
     config.data.cache_dir = "elsewhere"
     config.train.steps_per_call = 7
+    config.mesh.model = 2
     open_run(workdir, config).close()
     assert load_config(workdir) == base_config()
 

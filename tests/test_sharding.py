@@ -1,5 +1,8 @@
 """Eight devices train as one does; processes of their own, as devices are counted at the start."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from small_run import (
@@ -22,6 +25,7 @@ SETTINGS = {
     "optimizer.learning_rate": 1.0,
     "train.steps": STEPS,
     "train.checkpoint_every": 0,
+    "data.vocabulary_size": 14,
 }
 # Sums over a batch are taken in another order; 20 steps in float32 let that grow from 1e-7.
 TOLERANCE = 5e-6
@@ -48,11 +52,12 @@ def one_device(corpus, tmp_path_factory):
     return train(corpus, tmp_path_factory.mktemp("one") / "run", QUICK_TO_COMPILE)
 
 
-def test_eight_devices_train_as_one(corpus, one_device, tmp_path):
+@pytest.mark.parametrize("model", [1, 2])
+def test_eight_devices_train_as_one(corpus, one_device, tmp_path, model):
     # 20 steps pass the last batch of an epoch, which has fewer examples than rows.
     assert STEPS > STEPS_PER_EPOCH
     params, records = one_device
-    sharded, sharded_records = train(corpus, tmp_path / "run", EIGHT_DEVICES)
+    sharded, sharded_records = train(corpus, tmp_path / "run", EIGHT_DEVICES, {"mesh.model": model})
     assert params.keys() == sharded.keys()
     for name, values in params.items():
         np.testing.assert_allclose(sharded[name], values, rtol=0, atol=TOLERANCE, err_msg=name)
@@ -70,10 +75,38 @@ def test_dropout_and_draws_matter_more_than_the_tolerance(corpus, one_device, tm
     assert largest > 1000 * TOLERANCE
 
 
-def test_a_batch_that_does_not_divide_is_refused(corpus, tmp_path):
-    command = training_command(corpus, tmp_path / "run", SETTINGS, {"train.batch_size": 12})
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"train.batch_size": 12},
+            "config.train.batch_size: 12 does not divide over 8 devices; use a multiple of 8",
+        ),
+        (
+            {"train.batch_size": 14, "mesh.model": 2},
+            "config.train.batch_size: 14 does not divide over 4 groups of 2 devices; use a "
+            "multiple of 4",
+        ),
+        (
+            {"evaluation.batch_size": 12},
+            "config.evaluation.batch_size: 12 does not divide over 8 devices; use a multiple of 8",
+        ),
+        ({"mesh.model": 3}, "config.mesh.model: 3 does not divide the 8 devices here"),
+        (
+            {"mesh.model": 4},
+            "config.mesh.model: 4 does not divide the 14 words of the vocabulary, special ones "
+            "included; see config.data.vocabulary_size",
+        ),
+    ],
+)
+def test_what_does_not_divide_is_refused(corpus, tmp_path, settings, told):
+    command = training_command(corpus, tmp_path / "run", SETTINGS, settings)
     refused = run(command, environment(flags=EIGHT_DEVICES), expect=2)
-    line = refused.stderr.splitlines()[-1]
-    assert line.startswith("error: config.train.batch_size: 12 does not divide over 8 devices")
-    assert "multiple of 8" in line
+    # Before it come the lines of the corpus and no others: nothing was compiled.
+    assert refused.stderr.splitlines()[-1] == f"error: {told}"
     assert "Traceback" not in refused.stderr
+
+
+def test_the_vocabulary_lies_in_parts():
+    script = Path(__file__).with_name("documents_on_eight_devices.py")
+    run([sys.executable, "-W", "error", script], environment(flags=EIGHT_DEVICES))
