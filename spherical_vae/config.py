@@ -51,6 +51,9 @@ def base_config() -> ConfigDict:
     config.latent.concentration = 30.0  # vmf, the same for every example
     config.latent.min_concentration = 1.0  # learned_vmf, above 0; it starts at `concentration`
     config.latent.max_concentration = 1000.0  # learned_vmf
+    config.latent.range = "smooth"  # learned_vmf: smooth | clipped (no gradient at the ends)
+    # learned_vmf: exact | kl_only (draws pass no gradient to it, the authors' rejection sampler).
+    config.latent.concentration_gradient = "exact"
     config.latent.sampler = "transport"  # transport | wood
     config.latent.unit_variance = True  # the decoder sees sqrt(d) z, whose prior variance is 1
 

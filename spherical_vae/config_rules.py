@@ -156,6 +156,8 @@ RULES: dict[str, Rule] = {
     # The learned concentration moves on a logarithmic scale.
     "latent.min_concentration": _POSITIVE,
     "latent.max_concentration": _POSITIVE,
+    "latent.range": _OneOf(("smooth", "clipped")),
+    "latent.concentration_gradient": _OneOf(("exact", "kl_only")),
     "latent.sampler": _OneOf(("transport", "wood")),
     "latent.unit_variance": ANY,
     "decoder.kind": _OneOf(("lstm", "bag_of_words")),

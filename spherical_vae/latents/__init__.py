@@ -63,5 +63,7 @@ def build_latent(settings: ConfigDict) -> nn.Module:
                 settings.sampler,
                 settings.min_concentration,
                 settings.max_concentration,
+                settings.range,
+                settings.concentration_gradient,
             )
     raise ValueError(f"no latent of kind {settings.kind!r}")

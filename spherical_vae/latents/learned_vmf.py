@@ -12,21 +12,30 @@ from spherical_vae.layers import dense
 class LearnedVonMisesFisherHead(nn.Module):
     """Affine maps to a direction and to a concentration.
 
-    log concentration runs over the range as a sigmoid does over (0, 1), so neither end can be
-    passed and a step has the same relative effect everywhere. Training starts at the concentration
-    of the call. The paper clips instead, which stops the gradient at the ends of the range.
+    In a smooth range, log concentration runs over it as a sigmoid does over (0, 1): neither end can
+    be passed, and a step has the same relative effect everywhere. The paper clips instead
+    (`clipped`), which stops the gradient at the ends. Training starts at the concentration of the
+    call.
+
+    The gradient in the concentration is exact by default. "kl_only" is what one gets where the
+    rejection sampler of the cosine runs outside the graph: the reconstruction says nothing to the
+    concentration, and the KL alone can only lower it.
 
     Attributes:
       dimension: D, at least 2.
       sampler: "transport" or "wood"; both carry exact gradients in the concentration.
       min_concentration: lower end of the range, above 0.
       max_concentration: upper end.
+      range: "smooth" or "clipped".
+      concentration_gradient: "exact" or "kl_only".
     """
 
     dimension: int
     sampler: str
     min_concentration: float
     max_concentration: float
+    range: str = "smooth"
+    concentration_gradient: str = "exact"
 
     @nn.compact
     def __call__(
@@ -41,6 +50,12 @@ class LearnedVonMisesFisherHead(nn.Module):
         mean = mean_direction(dense(self.dimension, name="mean")(hidden))
         offset = nn.Dense(1, kernel_init=nn.initializers.zeros_init(), name="concentration")
         low, high = jnp.log(self.min_concentration), jnp.log(self.max_concentration)
-        start = jax.scipy.special.logit((jnp.log(concentration) - low) / (high - low))
-        position = jax.nn.sigmoid(start + offset(hidden)[:, 0])  # [B], in (0, 1)
-        return VonMisesFisherPosterior(mean, jnp.exp(low + (high - low) * position), self.sampler)
+        if self.range == "clipped":
+            logarithm = jnp.clip(jnp.log(concentration) + offset(hidden)[:, 0], low, high)
+        else:
+            start = jax.scipy.special.logit((jnp.log(concentration) - low) / (high - low))
+            position = jax.nn.sigmoid(start + offset(hidden)[:, 0])  # [B], in (0, 1)
+            logarithm = low + (high - low) * position
+        return VonMisesFisherPosterior(
+            mean, jnp.exp(logarithm), self.sampler, self.concentration_gradient
+        )

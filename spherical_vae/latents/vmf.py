@@ -6,6 +6,7 @@ so the KL is a constant that training cannot collapse.
 
 import math
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
@@ -24,11 +25,13 @@ class VonMisesFisherPosterior:
       mean: `[B, D]` unit vectors.
       concentration: `[B]`, at least 0.
       sampler: "transport" or "wood".
+      concentration_gradient: "exact", or "kl_only": draws pass no gradient to the concentration.
     """
 
     mean: Float[Array, "B D"]
     concentration: Float[Array, " B"]
     sampler: str = struct.field(pytree_node=False, default="transport")
+    concentration_gradient: str = struct.field(pytree_node=False, default="exact")
 
     @property
     def prior_scale(self) -> float:
@@ -51,9 +54,12 @@ class VonMisesFisherPosterior:
         return special.kl_to_uniform(self.mean.shape[-1] + 2, self.concentration)
 
     def sample(self, key: Key[Array, ""], samples: int) -> Float[Array, "S B D"]:
-        """Draws unit vectors; pathwise gradients in mean and concentration."""
+        """Draws unit vectors; pathwise gradients in mean, and in concentration if "exact"."""
+        concentration = self.concentration
+        if self.concentration_gradient == "kl_only":
+            concentration = jax.lax.stop_gradient(concentration)
         return von_mises_fisher.sample(
-            key, self.mean, self.concentration, sample_shape=(samples,), method=self.sampler
+            key, self.mean, concentration, sample_shape=(samples,), method=self.sampler
         )
 
     def log_prob(self, z: Float[Array, "*S #B D"]) -> Float[Array, "*S B"]:
