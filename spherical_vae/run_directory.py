@@ -18,9 +18,9 @@ from spherical_vae.errors import UserError
 from spherical_vae.metrics_log import MetricsLog
 
 _FORMAT = 1
-# What changes no result: where things are kept, how steps share calls and devices. A run may go on
-# with other values, and its configuration keeps those that it was begun with.
-_NO_MATTER = frozenset({"data.cache_dir", "mesh.model", "train.steps_per_call"})
+# What changes no result: where things are, how steps share calls and devices. A run may go on with
+# other values, and its configuration keeps those that it was begun with.
+NO_MATTER = frozenset({"data.cache_dir", "data.manual_dir", "mesh.model", "train.steps_per_call"})
 
 
 class RunDirectory:
@@ -161,7 +161,7 @@ def _refuse_differences(path: Path, stored: ConfigDict, given: ConfigDict) -> No
     differences = [
         f"config.{key}: {_show(old, key)} in {path}, {_show(new, key)} given"
         for key in old | new
-        if key not in _NO_MATTER and not (key in old and key in new and _same(old[key], new[key]))
+        if key not in NO_MATTER and not (key in old and key in new and _same(old[key], new[key]))
     ]
     if differences:
         raise UserError("; ".join([*differences, "use another --workdir"]))

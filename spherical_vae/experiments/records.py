@@ -1,0 +1,91 @@
+"""What an experiment found, as `results/NAME.json`: everything that is shown is drawn from it."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spherical_vae.atomic_file import write_atomically
+from spherical_vae.errors import UserError
+from spherical_vae.experiments import catalogue
+from spherical_vae.experiments.runs import Laboratory, circumstances
+
+Record = Mapping[str, Any]
+
+
+def make_record(name: str, laboratory: Laboratory) -> Record:
+    """Runs an experiment, trains what is missing, and returns its record.
+
+    Raises:
+      Interrupted: a signal came; what was trained is kept, and the same command goes on.
+    """
+    begun = time.monotonic()
+    found = catalogue.load(name).collect(laboratory)
+    record = {
+        "experiment": name,
+        "scale": laboratory.scale,
+        "seeds": list(range(laboratory.seeds)),
+        "command": f"python -m spherical_vae.experiments {name} --scale={laboratory.scale} "
+        f"--seeds={laboratory.seeds} --manual_dir=FOLDER",
+        "seconds_of_this_start": round(time.monotonic() - begun, 1),
+        **circumstances(),
+        **found,
+    }
+    # As it will be read: JSON has one kind of sequence, and texts as keys.
+    as_read: Record = json.loads(json.dumps(record, allow_nan=False))
+    return as_read
+
+
+def write(record: Record, results: Path) -> list[Path]:
+    """Writes NAME.json, its tables as Markdown, and its figure as PNG and SVG.
+
+    Records of another scale have it in their name, so that none replaces another.
+    """
+    name = file_name(record)
+    tables = results / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    paths = [results / f"{name}.json", tables / f"{name}.md"]
+    write_atomically(paths[0], json.dumps(record, indent=1, allow_nan=False) + "\n")
+    experiment = catalogue.load(record["experiment"])
+    text = "\n\n".join(table.markdown() for table in experiment.tables(record))
+    write_atomically(paths[1], text + "\n")
+    return paths + draw(record, results)
+
+
+def draw(record: Record, results: Path) -> list[Path]:
+    """Writes the figure of a record, if it has one."""
+    draw_figure = catalogue.load(record["experiment"]).draw
+    if draw_figure is None:
+        return []
+    from spherical_vae.experiments.plots import save
+
+    return save(draw_figure(record), results / "figures", file_name(record))
+
+
+def file_name(record: Record) -> str:
+    """Returns the name of the record's files, without their endings."""
+    scale = record["scale"]
+    name: str = record["experiment"]
+    return f"{name}-cpu" if scale == "cpu" else name
+
+
+def read_all(results: Path) -> list[Record]:
+    """Returns all records of a folder, in the order of the paper, full scale first.
+
+    Raises:
+      UserError: a file is no record.
+    """
+    records = []
+    for name in catalogue.NAMES:
+        for path in (results / f"{name}.json", results / f"{name}-cpu.json"):
+            if not path.exists():
+                continue
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                if record["experiment"] != name:
+                    raise ValueError(f"it is a record of {record['experiment']}")
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}: no record of an experiment ({error})") from error
+            records.append(record)
+    return records

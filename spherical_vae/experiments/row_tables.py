@@ -1,0 +1,210 @@
+"""The tables that all experiments with trained models share: bounds, printed values, runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, mean, values
+from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number
+
+Row = Mapping[str, Any]
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure of test.
+
+    Attributes:
+      title: with its unit.
+      protocol: it follows.
+      key: of the evaluation.
+      digits: after the point.
+      compared: whether the lowest value of a group is set in bold.
+    """
+
+    title: str
+    protocol: str
+    key: str
+    digits: int = 1
+    compared: bool = False
+
+
+DOCUMENT_COLUMNS = (
+    Column("ELBO PPL, corpus", HONEST, "perplexity", compared=True),
+    Column("IW PPL, corpus", HONEST, "iw_perplexity", compared=True),
+    Column("ELBO PPL, per document", HONEST, "document_perplexity", compared=True),
+    Column("IW PPL, per document", HONEST, "iw_document_perplexity", compared=True),
+    Column("KL", HONEST, "kl_nats"),
+    Column("active units", HONEST, "active_units"),
+    Column("MI", HONEST, "mutual_information_nats", 2),
+)
+SENTENCE_COLUMNS = (
+    Column("ELBO nats", HONEST, "nll_nats", 2, compared=True),
+    Column("ELBO PPL", HONEST, "perplexity", compared=True),
+    Column("IW nats", HONEST, "iw_nll_nats", 2, compared=True),
+    Column("IW PPL", HONEST, "iw_perplexity", compared=True),
+    Column("KL", HONEST, "kl_nats", 2),
+    Column("active units", HONEST, "active_units"),
+    Column("MI", HONEST, "mutual_information_nats", 2),
+    Column("averaged latent: ELBO nats", AVERAGED, "nll_nats", 2),
+    Column("its KL", AVERAGED, "kl_nats", 2),
+    Column("its PPL", AVERAGED, "perplexity"),
+)
+
+
+def bounds_table(
+    rows: Sequence[Row], columns: Sequence[Column], group: Callable[[Row], Any]
+) -> Table:
+    """Returns the honest figures of test, means over seeds.
+
+    Args:
+      rows: of `settings.rows`.
+      columns: what to show.
+      group: rows of one group are compared with each other, their lowest values in bold.
+    """
+    body = []
+    for row in rows:
+        rivals = [other for other in rows if group(other) == group(row)]
+        cells = [row["name"]]
+        for column in columns:
+            if not row["runs"]:
+                cells.append(NOT_RUN)
+                continue
+            bold = column.compared and wins(row, rivals, column)
+            found = values(row, column.protocol, column.key)
+            cells.append(mean_and_range(found, column.digits, bold) if found else NOTHING)
+        body.append([*cells, seeds(row)])
+    return Table(
+        ["row", *(column.title for column in columns), "seeds"], body, bounds_caption(rows)
+    )
+
+
+def bounds_caption(rows: Sequence[Row]) -> str:
+    """Returns what is to be known of the honest figures: draws, ceiling, averaging, bold."""
+    tests = [run["test"][HONEST] for row in rows for run in row["runs"]]
+    said = ["Test, protocol *honest*: mean over seeds (lowest to highest)"]
+    draws = sorted({t["importance_samples"] for t in tests})
+    if draws:
+        said.append(f"IW: importance-weighted bound, {' or '.join(map(str, draws))} draws")
+        ceilings = sorted({round(t["mutual_information_ceiling_nats"], 2) for t in tests})
+        said.append(
+            "MI: mutual information of text and code, nats, ceiling "
+            f"{' or '.join(f'{c:.2f}' for c in ceilings)}"
+        )
+    said.append("KL in nats an example; bold: the lowest of its group")
+    return "; ".join(said) + "."
+
+
+def wins(row: Row, rivals: Sequence[Row], column: Column) -> bool:
+    """Returns whether a row has the lowest mean among rows of which two at least were run."""
+    means = {r["name"]: mean(r, column.protocol, column.key) for r in rivals}
+    present = {name: value for name, value in means.items() if value is not None}
+    return len(present) > 1 and min(present, key=lambda name: present[name]) == row["name"]
+
+
+def verdicts(rows: Sequence[Row], column: Column, group: Callable[[Row], Any]) -> list[str]:
+    """Returns a line for each group in which a Gaussian and a vMF were run: who is ahead."""
+    lines = []
+    for key in dict.fromkeys(group(row) for row in rows):
+        here = [row for row in rows if group(row) == key]
+        found = {
+            kind: [mean(row, column.protocol, column.key) for row in here if kind in row["name"]]
+            for kind in ("Gaussian", "vMF")
+        }
+        low = {k: min((v for v in vs if v is not None), default=None) for k, vs in found.items()}
+        gaussian, vmf = low["Gaussian"], low["vMF"]
+        if gaussian is None or vmf is None:
+            continue
+        ahead = "**the Gaussian is ahead**" if gaussian < vmf else "vMF is ahead"
+        lines.append(
+            f"{_group_name(key)}: {ahead} ({column.title}: Gaussian "
+            f"{number(gaussian, column.digits)}, vMF {number(vmf, column.digits)})."
+        )
+    return lines
+
+
+def trials_table(rows: Sequence[Row]) -> Table:
+    """Returns what was tried on dev for each row, the chosen one in bold."""
+    body = []
+    for row in rows:
+        for trial in row["trials"]:
+            chosen = trial["alternative"] == row["chosen"]
+            body.append(
+                [
+                    row["name"],
+                    _alternative(trial["alternative"]),
+                    number(trial["dev_perplexity"], bold=chosen),
+                    number(trial["dev_kl_nats"]),
+                ]
+            )
+    return Table(
+        ["row", "tried", "dev ELBO PPL", "dev KL"],
+        body,
+        "Trials on dev, seed 0; bold: chosen, and run with every seed.",
+    )
+
+
+def runs_table(rows: Sequence[Row]) -> Table:
+    """Returns when, where and for how long each row was trained, and by which command."""
+    body = []
+    for row in rows:
+        runs = row["runs"]
+        if not runs:
+            body.append([row["name"], row["missing"] or NOT_RUN, *[NOTHING] * 5])
+            continue
+        body.append(
+            [
+                row["name"],
+                ", ".join(str(run["seed"]) for run in runs),
+                ", ".join(f"{run['train_seconds']:.0f}" for run in runs),
+                ", ".join(str(run["best_step"]) for run in runs),
+                _all(run["device"] for run in runs),
+                _all(run["date"] for run in runs),
+                f"`{_command(runs[0])}`",
+            ]
+        )
+    return Table(
+        ["row", "seeds", "training, s", "best step on dev", "device", "date", "command"],
+        body,
+        "How the rows were trained (SEED as listed; FOLDER holds the corpora's archives). Seconds "
+        "are wall time: training, dev and compilation, all starts together where a run was "
+        "interrupted, and also where the machine was busy with other work.",
+    )
+
+
+def seeds(row: Row) -> str:
+    """Returns how many seeds a row has."""
+    return str(len(row["runs"])) if row["runs"] else NOTHING
+
+
+def printed_cell(value: float | None) -> str:
+    """Returns a value that the paper prints, or a dash."""
+    return NOTHING if value is None else f"{value:g}"
+
+
+def paper_values(row: Row, key: str, digits: int = 1) -> str:
+    """Returns a measure by the paper's protocol, or that the row was not run."""
+    if not row["runs"]:
+        return NOT_RUN
+    found = values(row, PAPER, key)
+    return mean_and_range(found, digits) if found else NOTHING
+
+
+def _group_name(key: Any) -> str:
+    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _alternative(changed: Mapping[str, Any]) -> str:
+    if not changed:
+        return "as configured"
+    return ", ".join(f"`{key}={value}`" for key, value in changed.items())
+
+
+def _command(run: Mapping[str, Any]) -> str:
+    command: str = run["command"]
+    return command.replace(f"--config.seed={run['seed']}", "--config.seed=SEED")
+
+
+def _all(found: Any) -> str:
+    return ", ".join(dict.fromkeys(found))

@@ -1,0 +1,130 @@
+"""The rows of a table: a model, what is tried for it on dev, and what its seeds give on test."""
+
+import statistics
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
+from spherical_vae.experiments.scales import SMOKE_TRIALS
+
+HONEST, PAPER, AVERAGED = "honest", "paper", "averaged"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row.
+
+    Attributes:
+      name: unique in the experiment; `--only=TEXT` picks rows by it.
+      config: `NAME` or `NAME:VARIANT` of a file in `configs/`.
+      overrides: what is changed in it.
+      alternatives: tried with seed 0; the one with the lowest perplexity on dev is run with every
+        seed. One alone is not tried.
+      trial: changed in trials only, to make them short.
+      protocols: that test is measured by.
+      facts: what a renderer needs to know of the row.
+    """
+
+    name: str
+    config: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Mapping[str, Any], ...] = ({},)
+    trial: Mapping[str, Any] = field(default_factory=dict)
+    protocols: tuple[str, ...] = (HONEST, PAPER)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def trials(self, scale: str) -> list[Run]:
+        """Returns the runs that decide between the alternatives; none where there is one alone."""
+        kept = self.alternatives[: SMOKE_TRIALS if scale == "smoke" else None]
+        if len(kept) == 1:
+            return []
+        return [Run(self.config, {**self.overrides, **a, **self.trial}) for a in kept]
+
+    def run(self, alternative: Mapping[str, Any], seed: int) -> Run:
+        """Returns the run of one seed."""
+        return Run(self.config, {**self.overrides, **alternative}, seed)
+
+
+def choose(laboratory: Laboratory, setting: Setting) -> tuple[Mapping[str, Any], list[dict]]:
+    """Tries the alternatives of a setting on dev.
+
+    Returns:
+      The best one, and the records of the trials.
+
+    Raises:
+      Unavailable: a trial is missing and may not be run.
+    """
+    trials = []
+    for run, alternative in zip(
+        setting.trials(laboratory.scale), setting.alternatives, strict=False
+    ):
+        record = laboratory.train(run)
+        trials.append({"alternative": dict(alternative), **_in_brief(record)})
+    if not trials:
+        return setting.alternatives[0], []
+    # A dev value that is not finite is written as null: it is worse than every other.
+    best = min(trials, key=lambda trial: trial["dev_perplexity"] or float("inf"))
+    return best["alternative"], trials
+
+
+def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, Any]]:
+    """Trains and measures the rows: all trials first, then seed by seed, so that stopping anywhere
+    leaves whole columns.
+
+    Returns:
+      A record for each setting, in their order; `missing` says why one has no runs, or not all.
+    """
+    wanted = [setting for setting in settings if laboratory.wants(setting.name)]
+    records: dict[str, dict[str, Any]] = {
+        setting.name: {
+            "name": setting.name,
+            "config": setting.config,
+            "facts": dict(setting.facts),
+            "alternatives": [dict(alternative) for alternative in setting.alternatives],
+            "trials": [],
+            "chosen": None,
+            "runs": [],
+            "missing": None,
+        }
+        for setting in wanted
+    }
+    for setting in wanted:
+        record = records[setting.name]
+        try:
+            record["chosen"], record["trials"] = choose(laboratory, setting)
+        except Unavailable as reason:
+            record["missing"] = str(reason)
+            print(f"{setting.name}: {reason}", file=sys.stderr)
+    for seed in range(laboratory.seeds):
+        for setting in wanted:
+            record = records[setting.name]
+            if record["chosen"] is None:
+                continue
+            run = setting.run(record["chosen"], seed)
+            try:
+                trained = laboratory.train(run)
+                test = {name: laboratory.measure(run, name) for name in setting.protocols}
+            except Unavailable as reason:
+                record["missing"] = f"seed {seed}: {reason}"
+                print(f"{setting.name}, seed {seed}: {reason}", file=sys.stderr)
+            else:
+                record["runs"].append({**trained, "test": test})
+    return list(records.values())
+
+
+def values(row: Mapping[str, Any], protocol: str, key: str) -> list[float]:
+    """Returns one measure of test for every seed of a row; empty where it has none."""
+    found = [run["test"][protocol].get(key) for run in row["runs"] if protocol in run["test"]]
+    return [] if None in found else found
+
+
+def mean(row: Mapping[str, Any], protocol: str, key: str) -> float | None:
+    """Returns the mean over seeds, or None where there is nothing."""
+    found = values(row, protocol, key)
+    return statistics.fmean(found) if found else None
+
+
+def _in_brief(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in ("command", "dev_perplexity", "dev_kl_nats", "best_step")}

@@ -1,0 +1,40 @@
+"""`python -m spherical_vae.experiments` as a process: refusals, listing, and all of it in small."""
+
+import json
+
+import pytest
+from small_run import QUICK_TO_COMPILE, command, environment, one_error_line, run
+
+from spherical_vae.experiments import catalogue
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["tabel4"], "did you mean 'table4'"),
+        ([], "the first argument must be one of table2"),
+        (["--scale=smoke"], "the first argument must be one of table2"),
+        (["table4", "--scale=huge"], "scale"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(arguments, part, tmp_path):
+    done = run(command("experiments", *arguments), environment(), expect=2, cwd=tmp_path)
+    assert part in one_error_line(done)
+
+
+def test_list_names_them_all():
+    listed = catalogue.listing("full", None)
+    assert [line.split("|")[1].strip() for line in listed.splitlines()[2:]] == list(catalogue.NAMES)
+
+
+@pytest.mark.slow
+def test_all_experiments_at_smoke_scale(tmp_path):
+    variables = environment(cache=tmp_path / "compiled", flags=QUICK_TO_COMPILE)
+    arguments = ["all", "--scale=smoke", f"--workdir={tmp_path / 'runs'}"]
+    run(command("experiments", *arguments), variables)
+    for name in catalogue.NAMES:
+        path = tmp_path / "runs" / "smoke" / f"{name}.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert record["scale"] == "smoke"
+        for row in record.get("rows", []):
+            assert row["missing"] is None

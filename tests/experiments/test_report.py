@@ -1,0 +1,117 @@
+"""RESULTS.md says what the committed records say, number by number, and nothing else."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from spherical_vae.errors import UserError
+from spherical_vae.experiments import catalogue, table2, table4
+from spherical_vae.experiments.records import read_all
+from spherical_vae.experiments.report import html_page, markdown_page
+
+ROOT = Path(__file__).parent.parent.parent
+RESULTS = ROOT / "results"
+PRINTED = (table2.PAPER, table4.PAPER)
+# With a digit after the point: counts and names of settings are no results.
+DECIMAL = re.compile(r"(?<![\w.=-])\d+\.\d+(?![\w.])")
+
+
+def numbers_in(value):
+    """Yields every number of nested JSON or of printed values."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from numbers_in(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield float(value)
+
+
+def means_in(rows):
+    """Yields the mean over the runs of every measure that all runs of a row have."""
+    for row in rows:
+        measures = [dict(leaves_of(run)) for run in row["runs"]]
+        for key in set.intersection(*map(set, measures)) if measures else ():
+            yield sum(measure[key] for measure in measures) / len(measures)
+
+
+def leaves_of(value, prefix=""):
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield from leaves_of(item, f"{prefix}{key}.")
+        elif isinstance(item, int | float):
+            yield f"{prefix}{key}", float(item)
+
+
+def unexplained(text, known):
+    """Returns the decimals of a text to which none of the known numbers can be rounded."""
+    without_code = re.sub(r"`[^`]*`", "", text)
+    missing = []
+    for shown in DECIMAL.findall(without_code):
+        digits = len(shown.split(".")[1])
+        if not any(f"{scale * value:.{digits}f}" == shown for value in known for scale in (1, 100)):
+            missing.append(shown)
+    return missing
+
+
+def sections():
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    return text.split("\n## ")[1:]
+
+
+def test_results_is_what_the_records_give():
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert text == markdown_page(read_all(RESULTS))
+
+
+def test_every_number_is_in_the_record_of_its_section():
+    records = read_all(RESULTS)
+    assert len(records) == len(sections())
+    for record, section in zip(records, sections(), strict=True):
+        # The line on command and versions has dots that are no decimals.
+        body = section.split("\n\n", 2)[2]
+        known = {*numbers_in(record), *numbers_in(PRINTED), *means_in(record.get("rows", []))}
+        assert unexplained(body, known) == []
+
+
+def test_a_number_that_no_record_has_would_be_found():
+    assert unexplained("perplexity 768.93 (12.0)", {768.9312, 12.01}) == []
+    assert unexplained("perplexity 768.94", {768.9312}) == ["768.94"]
+
+
+def test_committed_records_are_of_real_runs_and_name_no_machine():
+    names = {f"{name}{scale}.json" for name in catalogue.NAMES for scale in ("", "-cpu")}
+    for path in RESULTS.glob("*.json"):
+        assert path.name in names
+        text = path.read_text(encoding="utf-8")
+        assert len(text) < 200_000
+        assert json.loads(text)["scale"] in ("cpu", "full")
+
+
+def test_the_page_shows_the_same_cells():
+    records = read_all(RESULTS)
+    page = html_page(records)
+    for record in records:
+        for table in catalogue.load(record["experiment"]).tables(record):
+            assert page.count("<tr>") >= len(table.rows)
+            assert all(len(row) == len(table.head) for row in table.rows)
+    assert page.count("<table>") == sum(
+        len(catalogue.load(r["experiment"]).tables(r)) for r in records
+    )
+
+
+def test_a_smaller_scale_is_never_beside_the_papers_values():
+    for record in read_all(RESULTS):
+        if "rows" not in record:
+            continue
+        smaller = markdown_page([{**record, "scale": "cpu"}])
+        assert "not to be set beside" in smaller
+        assert "| paper |" not in smaller
+
+
+def test_a_file_that_is_no_record_is_refused(tmp_path):
+    (tmp_path / "table4.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"table4\.json: no record"):
+        read_all(tmp_path)

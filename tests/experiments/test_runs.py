@@ -1,0 +1,72 @@
+"""Runs are made once: found again by their configuration, refused where that is another one."""
+
+import json
+
+import pytest
+
+from spherical_vae.errors import UserError
+from spherical_vae.experiments import runs
+from spherical_vae.experiments.runs import Laboratory, Run, Unavailable, address
+from spherical_vae.run_directory import open_run
+
+DOCUMENTS = {"latent.dimension": 25}
+
+
+def test_address_follows_what_is_set_and_nothing_else(tmp_path, monkeypatch):
+    here = Laboratory(tmp_path, "full", 1)
+    there = Laboratory(tmp_path, "full", 1, manual_dir="elsewhere")
+    run = Run("news20", DOCUMENTS)
+    assert address(here.config(run)) == address(there.config(run))
+    others = [
+        Run("news20", DOCUMENTS, seed=1),
+        Run("news20", {"latent.dimension": 26}),
+        Run("news20:gaussian", DOCUMENTS),
+    ]
+    assert len({address(here.config(other)) for other in [run, *others]}) == 4
+
+    # A key that the base gains later, and that no run sets, changes nothing.
+    config = here.config(run)
+    before, base = address(config), runs.base_config()
+    base.new_key = 1
+    monkeypatch.setattr(runs, "base_config", lambda: base)
+    with config.unlocked():
+        config.new_key = 1
+    assert address(config) == before
+    with config.unlocked():
+        config.new_key = 2
+    assert address(config) != before
+
+
+def test_a_wrong_override_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(UserError, match=r"latent\.dimension"):
+        Laboratory(tmp_path, "full", 1).config(Run("news20", {"latent.dimension": 0}))
+
+
+def test_a_missing_corpus_is_named_without_folders_of_this_machine(tmp_path, capsys):
+    laboratory = Laboratory(tmp_path / "runs", "full", 1, manual_dir=str(tmp_path))
+    with pytest.raises(Unavailable, match=r"^the files of rcv1 are not here$"):
+        laboratory.train(Run("rcv1"))
+    assert "rcv1.zip" in capsys.readouterr().err
+
+
+def test_what_was_found_is_kept_and_another_run_is_not_taken_for_this_one(tmp_path):
+    laboratory = Laboratory(tmp_path, "smoke", 1, training=False)
+    run = Run("news20", DOCUMENTS)
+    with pytest.raises(Unavailable, match="not run"):
+        laboratory.train(run)
+
+    config = laboratory.config(run)
+    directory = laboratory.directory(config)
+    open_run(directory, config).close()
+    found = {"nats": [1.5, float("inf")]}
+    assert laboratory.kept(run, "found", lambda: found) == {"nats": [1.5, None]}
+    assert laboratory.kept(run, "found", lambda: pytest.fail("found out twice")) == {
+        "nats": [1.5, None]
+    }
+
+    path = directory / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["config"]["dropout_rate"] = 0.9
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match="another configuration"):
+        laboratory.kept(run, "found", lambda: found)

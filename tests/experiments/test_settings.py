@@ -1,0 +1,109 @@
+"""Rows of tables: chosen on dev, trained seed by seed, and marked where they are missing."""
+
+from pathlib import Path
+
+import pytest
+
+from spherical_vae.experiments.row_tables import Column, bounds_table, printed_cell, wins
+from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
+from spherical_vae.experiments.settings import Setting, rows, values
+
+KAPPAS = ({"latent.concentration": 10.0}, {"latent.concentration": 20.0})
+COLUMN = Column("PPL", "honest", "perplexity", compared=True)
+
+
+class RecordedLaboratory(Laboratory):
+    """Answers from a function instead of training, and remembers what it was asked for."""
+
+    def __init__(self, dev=lambda run: 100.0, missing=lambda run: False):
+        super().__init__(Path("nowhere"), "full", seeds=2)
+        self.asked = []
+        self._dev, self._missing = dev, missing
+
+    def train(self, run):
+        if self._missing(run):
+            raise Unavailable("not run")
+        self.asked.append(run)
+        return {
+            "command": run.command,
+            "seed": run.seed,
+            "dev_perplexity": self._dev(run),
+            "dev_kl_nats": 1.0,
+            "best_step": 1,
+        }
+
+    def measure(self, run, protocol="honest", split="test"):
+        return {
+            "protocol": protocol,
+            "perplexity": 50.0 + run.seed,
+            "importance_samples": 7,
+            "mutual_information_ceiling_nats": 4.0,
+        }
+
+
+def two_rows():
+    trial = {"train.epochs": 3}
+    return [
+        Setting("vMF", "news20", {"latent.dimension": 25}, KAPPAS, trial),
+        Setting("Gaussian", "news20:gaussian"),
+    ]
+
+
+def test_the_best_on_dev_is_run_with_every_seed():
+    laboratory = RecordedLaboratory(lambda run: run.overrides.get("latent.concentration", 0.0))
+    found, _ = rows(laboratory, two_rows())
+    assert found["chosen"] == KAPPAS[0]
+    assert [trial["dev_perplexity"] for trial in found["trials"]] == [10.0, 20.0]
+    assert values(found, "honest", "perplexity") == [50.0, 51.0]
+    # Trials are short, and the runs are not.
+    assert [run.overrides.get("train.epochs") for run in laboratory.asked] == [3, 3, *[None] * 4]
+
+
+def test_a_trial_that_diverged_is_not_chosen():
+    laboratory = RecordedLaboratory(
+        lambda run: None if run.overrides.get("latent.concentration") == 10.0 else 300.0
+    )
+    assert rows(laboratory, two_rows())[0]["chosen"] == KAPPAS[1]
+
+
+def test_seeds_are_run_row_by_row_so_that_stopping_leaves_whole_columns():
+    laboratory = RecordedLaboratory()
+    rows(laboratory, two_rows())
+    assert [run.seed for run in laboratory.asked] == [0, 0, 0, 0, 1, 1]
+
+
+def test_what_is_missing_is_said_and_costs_the_other_rows_nothing():
+    laboratory = RecordedLaboratory(missing=lambda run: run.seed == 1 or "gaussian" in run.config)
+    vmf, gaussian = rows(laboratory, two_rows())
+    assert [run["seed"] for run in vmf["runs"]] == [0]
+    assert vmf["missing"] == "seed 1: not run"
+    assert gaussian["runs"] == []
+    table = bounds_table([vmf, gaussian], [COLUMN], lambda row: 0).markdown()
+    assert "| Gaussian | not run | - |" in table
+    assert "| vMF | 50.0 (one seed) | 1 |" in table  # not bold: it has no rival
+
+
+def test_the_winner_is_the_lowest_mean_whoever_it_is():
+    def row(name, *perplexities):
+        runs = [{"test": {"honest": {"perplexity": value}}} for value in perplexities]
+        return {"name": name, "runs": runs}
+
+    vmf, gaussian = row("vMF", 800.0, 802.0), row("Gaussian", 790.0, 813.0)
+    assert wins(vmf, [vmf, gaussian], COLUMN)
+    assert not wins(gaussian, [vmf, gaussian], COLUMN)
+    better = row("Gaussian", 790.0, 791.0)
+    assert wins(better, [vmf, better], COLUMN)
+
+
+def test_the_command_of_a_run_names_everything_that_is_set():
+    run = Run("ptb:inputless", {"condition_on_bag": True, "latent.dimension": 50}, seed=2)
+    assert run.command == (
+        "python -m spherical_vae.train --config=configs/ptb.py:inputless --workdir=DIR "
+        "--config.data.manual_dir=FOLDER --config.seed=2 --config.condition_on_bag=true "
+        "--config.latent.dimension=50"
+    )
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, "-"), (793.0, "793"), (4.4, "4.4")])
+def test_printed_values_are_shown_as_printed(value, shown):
+    assert printed_cell(value) == shown
