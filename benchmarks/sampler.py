@@ -233,10 +233,11 @@ def plot(path: Path, records: list[dict]) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
     forward = [r for r in records if not r["grad"] and r["parameters"] == "shared"]
     for panel, variable, other in ((panels[0], "d", "n"), (panels[1], "n", "d")):
-        fixed = max(r[other] for r in forward)
+        values = sorted({r[other] for r in forward})
+        fixed = values[-1] if other == "n" else values[len(values) // 2]
         for method in dict.fromkeys(r["method"] for r in forward):
             points = sorted(
                 (r[variable], r["over_floor"])
@@ -246,8 +247,7 @@ def plot(path: Path, records: list[dict]) -> None:
             panel.plot(*zip(*points, strict=True), marker="o", label=method)
         panel.set(xscale="log", yscale="log", xlabel=variable, title=f"{other} = {fixed}")
     panels[0].set_ylabel("time over jax.random.normal")
-    panels[1].legend()
-    figure.tight_layout()
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside right center")
     figure.savefig(path)
 
 

@@ -1,8 +1,9 @@
 """Finding the published archive of a corpus: given, in a folder, or fetched; its digest checked."""
 
 import hashlib
+import http.client
 import os
-import urllib.error
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from spherical_vae.errors import UserError
 
 # The largest archive fetched here has a few megabytes; a server that sends more sends another file.
 MAX_DOWNLOAD_BYTES = 2**27
+# Of silence, and in all: a server that drips is not waited for.
 TIMEOUT_SECONDS = 20
+DOWNLOAD_SECONDS = 600
+_BLOCK_BYTES = 2**16
 
 
 def cache_root(config: Any) -> Path | None:
@@ -99,22 +103,41 @@ def fetch(url: str, expected: str, folder: Path) -> Path:
     """Downloads a file into `folder`, once, and checks its git blob id.
 
     Raises:
-      OSError: no network, no such file, or a folder that cannot be written.
+      OSError: no network, no such file, a transfer that broke off, or a folder that cannot be
+        written.
       UserError: what came is another file; it is not kept.
     """
     target = folder / url.rsplit("/", 1)[1]
     if target.is_file():
         verify(target, expected)
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-        content = answer.read(MAX_DOWNLOAD_BYTES + 1)
+    content = _download(url)
     if blob_id(content) != expected:
         raise UserError(
             f"{url} is not the published file: its git blob id is {blob_id(content)}, "
             f"expected {expected}"
         )
+    folder.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(target)
     return target
+
+
+def _download(url: str) -> bytes:
+    parts, size, end = [], 0, time.monotonic() + DOWNLOAD_SECONDS
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+            promised = answer.headers.get("Content-Length", "")
+            while block := answer.read(_BLOCK_BYTES):
+                parts.append(block)
+                size += len(block)
+                if size > MAX_DOWNLOAD_BYTES:
+                    raise UserError(f"{url} sends more than {MAX_DOWNLOAD_BYTES:,} bytes: refused")
+                if time.monotonic() > end:
+                    raise OSError(f"{url} took more than {DOWNLOAD_SECONDS} seconds")
+    except http.client.HTTPException as error:
+        raise OSError(f"{url} does not speak HTTP: {type(error).__name__}") from None
+    if promised.isdecimal() and size < int(promised):
+        raise OSError(f"{url} sent {size:,} of {int(promised):,} bytes")
+    return b"".join(parts)

@@ -17,9 +17,10 @@ __all__ = [
 ]
 
 
-# Examples that are read between two times that mapped pages are given back. One example brings up
-# to 64 KiB around it into resident memory; these, at most some 64 MiB.
-_RELEASE_EVERY = 1024
+# One example may bring 2 MiB around it into resident memory, a large page of the system's cache; so
+# pages of files larger than that are given back whenever so many examples were read.
+_STAY_BYTES = 2**26
+_EXAMPLES_AT_ONCE = 16
 
 
 def batches_per_epoch(examples: int, batch_size: int) -> int:
@@ -152,16 +153,11 @@ def _gather_all(
     split: Split, plan: np.ndarray, turns: np.ndarray, boundaries: Sequence[int], share: slice
 ) -> Iterator[Batch]:
     """Yields one process's share of the batches of a plan, in turn."""
-    touched = 0
     for turn in turns:
         rows = plan[turn]
         # Of the whole batch: a compiled step over all processes has one shape.
         lengths = split.lengths[rows]
         yield gather_batch(split, rows[share], [_width(lengths[rows >= 0], boundaries)])
-        touched += len(rows)
-        if touched >= _RELEASE_EVERY:
-            split.release_pages()
-            touched = 0
 
 
 def _width(lengths: np.ndarray, boundaries: Sequence[int]) -> int:
@@ -182,11 +178,18 @@ def gather_batch(split: Split, index: np.ndarray, boundaries: Sequence[int]) -> 
     width = _width(lengths, boundaries)
     column = np.arange(width)
     filled = column < lengths[:, None]
-    positions = (begin[:, None] + column)[filled]
     ids = np.zeros((len(index), width), np.int32)
     counts = np.zeros((len(index), width), np.int32)
-    ids[filled] = split.ids[positions]
-    counts[filled] = 1 if split.counts is None else split.counts[positions]
+    stays = sum(map(len, split.mappings)) <= _STAY_BYTES
+    rows_at_once = len(index) if stays else _EXAMPLES_AT_ONCE
+    for first in range(0, len(index), rows_at_once):
+        rows = slice(first, first + rows_at_once)
+        inside = filled[rows]
+        positions = (begin[rows, None] + column)[inside]
+        ids[rows][inside] = split.ids[positions]
+        counts[rows][inside] = 1 if split.counts is None else split.counts[positions]
+        if not stays:
+            split.release_pages()
     labels = np.zeros(len(index), np.int32)
     if split.labels is not None:
         labels[real] = split.labels[index[real]]

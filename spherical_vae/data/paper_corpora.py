@@ -168,8 +168,10 @@ def _locate(facts: Facts, config: Any) -> tuple[Path, str]:
     root = archives.cache_root(config)
     if place is None and facts.url and root is not None:
         # A second run finds the archive of the first without any network.
-        with contextlib.suppress(OSError):
+        try:
             place = archives.fetch(facts.url, facts.blob_id, root / "downloads")
+        except OSError as error:
+            print(f"not fetched from {facts.url}: {printable(str(error))}", file=sys.stderr)
     if place is None:
         place = archives.find_file(config, facts.archive, facts.hint)
     if place.is_file():

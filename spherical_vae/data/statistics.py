@@ -64,7 +64,8 @@ def split_statistics(split: Split, label_classes: int) -> SplitStatistics:
     """
     words, unknown = words_of_examples(split), None
     if split.counts is None:
-        unknown = sum(int(np.count_nonzero(ids == UNKNOWN_ID)) for ids in _blocks(split.ids))
+        blocks = _blocks(split, split.ids)
+        unknown = sum(int(np.count_nonzero(ids == UNKNOWN_ID)) for ids in blocks)
     labels = None
     if split.labels is not None:
         labels = np.bincount(split.labels, minlength=label_classes).tolist()
@@ -87,7 +88,7 @@ def words_of_examples(split: Split) -> Int64[np.ndarray, " examples"]:
         return split.lengths - 1
     # Differences of running sums at the offsets, so that counts need not be held as int64.
     sums, before, done = np.zeros(len(split.offsets), np.int64), 0, 0
-    for counts in _blocks(split.counts):
+    for counts in _blocks(split, split.counts):
         running = before + np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         here = np.searchsorted(split.offsets, [done, done + len(counts)], "left")
         inside = slice(here[0], here[1] + 1)
@@ -117,9 +118,10 @@ def _round_up(width: float) -> int:
     return next(step * power for step in (1, 2, 5, 10) if step * power >= width)
 
 
-def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(split: Split, array: np.ndarray) -> Iterator[np.ndarray]:
     for begin in range(0, len(array), _BLOCK):
         yield array[begin : begin + _BLOCK]
+        split.release_pages()
 
 
 def as_json(corpus: Corpus) -> dict[str, Any]:

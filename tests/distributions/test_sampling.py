@@ -13,44 +13,74 @@ DRAWS = 100_000
 METHODS = ("transport", "wood")
 
 
-def draw_at_axis(dimension, concentration, method, count=DRAWS):
-    direction = -jnp.eye(dimension)[1]
-    return direction, von_mises_fisher.sample(
-        jax.random.key(3), direction, concentration, (count,), method
-    )
+def axis(dimension):
+    return -jnp.eye(dimension)[1]
 
 
-def check_vectors(dimension, concentration, method, count):
+def random_direction(dimension):
+    direction = np.random.default_rng(dimension).normal(size=dimension)
+    return jnp.asarray(direction / np.linalg.norm(direction), jnp.float32)
+
+
+def check_vectors(direction, concentration, method, count, chunk=25_000):
     # Each comparison at 5 standard errors: false alarms at 6e-7.
-    direction, z = draw_at_axis(dimension, concentration, method, count)
-    z = np.asarray(z, np.float64)
-    direction = np.asarray(direction, np.float64)
-    assert abs(np.linalg.norm(z, axis=-1) - 1).max() <= 1e-6
-    gap = 0.5 * ((z - direction) ** 2).sum(-1)
+    dimension = len(direction)
+    exact_direction = np.asarray(direction, np.float64)
+    # An orthonormal basis of the hyperplane that is orthogonal to the mean direction.
+    hyperplane = np.linalg.qr(exact_direction[:, None], mode="complete")[0][:, 1:]
+    gaps, tangent_sum, tangent_products = [], 0.0, 0.0
+    for part in range(count // chunk):
+        key = jax.random.fold_in(jax.random.key(3), part)
+        z = von_mises_fisher.sample(key, direction, concentration, (chunk,), method)
+        z = np.asarray(z, np.float64)
+        assert abs(np.linalg.norm(z, axis=-1) - 1).max() <= 1e-6
+        gaps.append(0.5 * ((z - exact_direction) ** 2).sum(-1))
+        tangent = z @ hyperplane
+        length = np.linalg.norm(tangent, axis=-1)
+        tangent = tangent[length > 0] / length[length > 0, None]
+        tangent_sum += tangent.sum(0)
+        tangent_products += tangent.T @ tangent
+    gap = np.concatenate(gaps)
     expected = float(special.bessel_ratio_complement(dimension, concentration))
     assert abs(gap.mean() - expected) <= 5 * gap.std() / count**0.5 + 3e-7 * expected
     # The tangent part is uniform: mean 0 and covariance 1 / (d - 1) in the hyperplane.
-    tangent = z - (z @ direction)[:, None] * direction
-    length = np.linalg.norm(tangent, axis=-1)
-    tangent = tangent[length > 0] / length[length > 0, None]
-    tangent = np.delete(tangent, 1, axis=1)
-    assert abs(tangent.mean(0)).max() <= 5.5 / ((dimension - 1) * count) ** 0.5
-    covariance = tangent.T @ tangent / count * (dimension - 1) - np.eye(dimension - 1)
+    assert abs(tangent_sum / count).max() <= 5.5 / ((dimension - 1) * count) ** 0.5
+    covariance = tangent_products / count * (dimension - 1) - np.eye(dimension - 1)
     assert abs(covariance).max() <= 6 * (2.0 / count) ** 0.5
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dimension", [2, 3, 25])
 def test_vectors(dimension, method):
-    check_vectors(dimension, 35.0, method, DRAWS // 4)
+    check_vectors(axis(dimension), 35.0, method, DRAWS // 4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dimension", [2, 3, 4, 5, 8, 25, 50, 100])
-def test_vectors_everywhere(dimension, method):
+@pytest.mark.parametrize("direction", [axis, random_direction])
+@pytest.mark.parametrize("dimension", [2, 3, 4, 5, 8, 25, 50, 100, 1000])
+def test_vectors_everywhere(dimension, direction, method):
+    # A tenth of the draws at d = 1000, whose covariance has a million elements.
+    count = 1_000_000 if dimension < 1000 else 100_000
     for concentration in (0.0, 1e-3, 1.0, 35.0, 80.0, 500.0, 5000.0, 1e5):
-        check_vectors(dimension, concentration, method, 4 * DRAWS)
+        check_vectors(direction(dimension), concentration, method, count)
+
+
+def test_the_vector_test_has_power(monkeypatch):
+    # Planted: a tangent part that prefers one axis, and norms that are off by 2e-6.
+    sample = von_mises_fisher.sample
+
+    def tilted(key, direction, concentration, shape, method):
+        z = sample(key, direction, concentration, shape, method) * jnp.linspace(1.0, 1.1, 25)
+        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+    def stretched(*arguments):
+        return sample(*arguments) * (1 + 2e-6)
+
+    for planted in (tilted, stretched):
+        monkeypatch.setattr(von_mises_fisher, "sample", planted)
+        with pytest.raises(AssertionError):
+            check_vectors(axis(25), 35.0, "transport", DRAWS // 4)
 
 
 def test_pathwise_gradient_of_the_mean_direction():

@@ -1,0 +1,155 @@
+"""Fetching an archive, from a server on this machine: only the whole, published file is kept."""
+
+import http.server
+import threading
+
+import pytest
+from ml_collections import ConfigDict
+
+from spherical_vae.config import base_config
+from spherical_vae.data import archives, load_corpus, paper_facts
+from spherical_vae.data.archives import blob_id, fetch
+
+CONTENT = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Returns a function that answers requests as told and gives the URL, and counts requests."""
+    monkeypatch.setenv("no_proxy", "*")
+    servers = []
+
+    def start(content, status=200, length=None):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.requests.append(self.path)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content) if length is None else length))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.requests = []
+        server.url = f"http://127.0.0.1:{server.server_port}/data/corpus.zip"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_fetched_once_and_checked_each_time(serve, tmp_path, refusal):
+    server = serve(CONTENT)
+    folder = tmp_path / "not" / "there"
+    path = fetch(server.url, blob_id(CONTENT), folder)
+    assert path == folder / "corpus.zip"
+    assert path.read_bytes() == CONTENT
+    assert fetch(server.url, blob_id(CONTENT), folder) == path
+    assert server.requests == ["/data/corpus.zip"]
+    path.write_bytes(CONTENT[:-1])
+    message = refusal(fetch, server.url, blob_id(CONTENT), folder)
+    assert blob_id(CONTENT) in message
+    assert blob_id(CONTENT[:-1]) in message
+
+
+@pytest.mark.parametrize(
+    ("content", "length"),
+    [
+        pytest.param(CONTENT[:-1] + b"x", None, id="changed"),
+        pytest.param(CONTENT + b"x", None, id="longer"),
+        pytest.param(b"", None, id="empty"),
+        pytest.param(CONTENT, 100, id="cut by the server"),
+    ],
+)
+def test_another_file_is_refused_and_not_kept(serve, tmp_path, refusal, content, length):
+    message = refusal(fetch, serve(content, length=length).url, blob_id(CONTENT), tmp_path)
+    assert "corpus.zip is not the published file" in message
+    assert blob_id(CONTENT) in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_without_end_is_refused(serve, tmp_path, refusal, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_DOWNLOAD_BYTES", 1000)
+    message = refusal(fetch, serve(CONTENT).url, blob_id(CONTENT), tmp_path)
+    assert "more than 1,000 bytes" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_connection_that_ends_early_is_an_os_error(serve, tmp_path):
+    """Like a network that is not there; who asked for a corpus is told what to bring."""
+    server = serve(CONTENT, length=len(CONTENT) + 1)
+    with pytest.raises(OSError, match="10,240 of 10,241 bytes"):
+        fetch(server.url, blob_id(CONTENT), tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match="404"):
+        fetch(serve(b"", status=404).url, blob_id(CONTENT), tmp_path)
+
+
+def test_what_is_no_http_is_an_os_error(serve, tmp_path, monkeypatch):
+    server = serve(CONTENT)
+    monkeypatch.setattr(server.RequestHandlerClass, "send_response_only", lambda *a: None)
+    with pytest.raises(OSError, match=r"corpus\.zip"):
+        fetch(server.url, blob_id(CONTENT), tmp_path)
+
+
+def test_a_server_that_drips_is_given_up(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "DOWNLOAD_SECONDS", 0)
+    with pytest.raises(OSError, match="took more than 0 seconds"):
+        fetch(serve(CONTENT).url, blob_id(CONTENT), tmp_path)
+
+
+@pytest.fixture
+def small_ptb(monkeypatch, write_files):
+    """Returns an archive, and the facts of Penn Treebank as if it were the published one."""
+    from dataclasses import replace
+
+    from spherical_vae.data import builders
+
+    texts = {"train.txt": "a b\nb <unk>\n", "valid.txt": "a\n", "test.txt": "b\n"}
+    archive = write_files({f"ptb/{k}": v for k, v in texts.items()}, archive=True)
+
+    def publish(url):
+        facts = replace(
+            paper_facts.PTB,
+            blob_id=blob_id(archive.read_bytes()),
+            url=url,
+            examples={"train": 2, "valid": 1, "test": 1},
+            vocabulary=4,
+        )
+        monkeypatch.setattr(paper_facts, "PTB", facts)
+        monkeypatch.setattr(builders.Ptb, "facts", facts)
+
+    return archive, publish
+
+
+def ptb_config(cache) -> ConfigDict:
+    config = base_config().data
+    config.update(name="ptb", cache_dir=str(cache))
+    return config
+
+
+def test_a_corpus_from_its_url(serve, small_ptb, tmp_path, check_corpus):
+    archive, publish = small_ptb
+    server = serve(archive.read_bytes())
+    publish(server.url)
+    corpus = load_corpus(ptb_config(tmp_path))
+    check_corpus(corpus)
+    assert corpus.vocabulary.words == ("<unk>", "</s>", "b", "a")
+    assert any("verified" in line for line in corpus.report)
+    load_corpus(ptb_config(tmp_path))
+    assert len(server.requests) == 1
+
+
+def test_a_failed_download_says_why_and_what_to_bring(serve, small_ptb, tmp_path, refusal, capsys):
+    _, publish = small_ptb
+    publish(serve(b"", status=503).url)
+    message = refusal(load_corpus, ptb_config(tmp_path))
+    assert "ptb.zip is not here" in message
+    assert "--config.data.manual_dir=FOLDER" in message
+    assert "HTTP Error 503" in capsys.readouterr().err
