@@ -1,7 +1,6 @@
 """`python -m spherical_vae.evaluate`: the bounds of a trained model on a split, as JSON or text."""
 
 import json
-import math
 import sys
 
 from absl import flags
@@ -18,16 +17,27 @@ PROTOCOL = flags.DEFINE_enum(
 )
 JSON = flags.DEFINE_bool("json", False, "print one JSON object")
 SEED = flags.DEFINE_integer("seed", 0, "of the draws", lower_bound=0, upper_bound=2**32 - 1)
+REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name; default: all of them")
 
 
 def main(argv: list[str]) -> None:
-    """Evaluates the best checkpoint of a run."""
+    """Evaluates the best checkpoint of a run, or of all replicas of a sweep."""
     del argv
+    from spherical_vae.run_directory import load_replicas
+
+    if REPLICA.value is None and load_replicas(WORKDIR.value) is not None:
+        _evaluate_sweep()
+    else:
+        _evaluate_run()
+
+
+def _evaluate_run() -> None:
     from spherical_vae.evaluation import Evaluator
     from spherical_vae.keys import Purpose, root_key
+    from spherical_vae.sweep_results import finite
     from spherical_vae.trained import load_trained
 
-    trained = load_trained(WORKDIR.value)
+    trained = load_trained(WORKDIR.value, REPLICA.value)
     with trained.config.unlocked():
         if SAMPLES.value is not None:
             trained.config.evaluation.importance_samples = SAMPLES.value
@@ -43,15 +53,24 @@ def main(argv: list[str]) -> None:
     )
     result |= {"step": trained.step, "seed": SEED.value}
     if JSON.value:
-        # Strict JSON has no infinity, which a diverged model may reach.
-        finite = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in result.items()
-        }
-        print(json.dumps(finite, allow_nan=False))
+        print(json.dumps(finite(result), allow_nan=False))
     else:
         for name, value in result.items():
             print(f"{name:34s} {value:.4f}" if isinstance(value, float) else f"{name:34s} {value}")
+
+
+def _evaluate_sweep() -> None:
+    from spherical_vae.sweep_evaluation import measure
+    from spherical_vae.trained import load_sweep
+
+    results = measure(
+        load_sweep(WORKDIR.value),
+        SPLIT.value,
+        seed=SEED.value,
+        protocol=PROTOCOL.value,
+        importance_samples=SAMPLES.value,
+    )
+    print(json.dumps(results.to_json(), allow_nan=False) if JSON.value else results.table())
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def corpus_boundaries(corpus: Corpus, buckets: int) -> tuple[int, ...]:
 
 
 class Evaluator:
-    """The compiled measures of one model, for any parameters and split."""
+    """The compiled measures of one model, for any parameters, concentration and split."""
 
     def __init__(
         self, model: VAE, config: ConfigDict, corpus: Corpus, mesh: Mesh | None = None
@@ -52,7 +52,7 @@ class Evaluator:
 
         Args:
           model: the VAE.
-          config: whole and validated.
+          config: whole and validated; its concentration is only the default of the methods'.
           corpus: gives padded lengths and splits.
           mesh: over which the parameters lie, and the rows of each batch are split; None for
             one device.
@@ -68,16 +68,19 @@ class Evaluator:
         self._paper_batch = config.train.batch_size
         self._conditioned_on_bag = config.condition_on_bag
         self._boundaries = corpus_boundaries(corpus, config.data.buckets)
-        concentration = jnp.float32(config.latent.concentration)
+        self._concentration = config.latent.concentration
         # One draw of a latent without coordinates is all of them.
         samples = config.evaluation.importance_samples if latent_dimension(config.latent) else 1
 
-        def elbo(protocol: str, params: dict, batch: Batch, key: Array) -> tuple[Array, Array]:
+        # The concentration is an argument, so that the replicas of a sweep share an executable.
+        def elbo(
+            protocol: str, params: dict, batch: Batch, key: Array, concentration: Array
+        ) -> tuple[Array, Array]:
             return elbo_terms(
                 model, params, batch, key, concentration=concentration, protocol=protocol
             )
 
-        def bound(params: dict, batch: Batch, key: Array) -> Array:
+        def bound(params: dict, batch: Batch, key: Array, concentration: Array) -> Array:
             return importance_weighted_nats(
                 model,
                 params,
@@ -88,7 +91,7 @@ class Evaluator:
                 chunk=config.evaluation.chunk,
             )
 
-        def encode(params: dict, batch: Batch) -> Posterior:
+        def encode(params: dict, batch: Batch, concentration: Array) -> Posterior:
             return call(model, params, VAE.encode, batch, concentration)
 
         jit = jax.jit if mesh is None else partial(jax.jit, out_shardings=replicated(mesh))
@@ -102,6 +105,7 @@ class Evaluator:
         split: str,
         key: Key[Array, ""],
         *,
+        concentration: float | None = None,
         protocol: str = "honest",
         importance_weighted: bool = False,
     ) -> ExampleNats:
@@ -111,6 +115,7 @@ class Evaluator:
           params: of the model.
           split: name of the split.
           key: for z; batch i uses `fold_in(key, i)`.
+          concentration: of the fixed vMF; None for the configured one.
           protocol: "honest" or "paper".
           importance_weighted: whether to add the importance-weighted bound; honest only.
 
@@ -119,18 +124,19 @@ class Evaluator:
         """
         examples = self._corpus.splits[split]
         size = len(examples)
+        kappa = self._traced(concentration)
         columns = {name: np.zeros(size) for name in ("reconstruction", "kl", "iw", "tokens")}
         for i, (rows, batch) in enumerate(self._batches(examples)):
             real = batch.index >= 0
             batch_key = jax.random.fold_in(key, i)
-            terms = self._elbo[protocol](params, self._placed(batch), batch_key)
+            terms = self._elbo[protocol](params, self._placed(batch), batch_key, kappa)
             columns["reconstruction"][rows] = np.asarray(terms.reconstruction_nats)[real]
             columns["kl"][rows] = np.asarray(terms.kl_nats)[real]
             columns["tokens"][rows] = batch.counts.sum(axis=1)[real]
             if importance_weighted:
                 # A stream of its own: 0 and 1 are what `split` gives the ELBO.
                 bound_key = jax.random.fold_in(batch_key, 2)
-                bound = self._bound(params, self._placed(batch), bound_key)
+                bound = self._bound(params, self._placed(batch), bound_key, kappa)
                 columns["iw"][rows] = np.asarray(bound)[real]
         tokens = columns["tokens"].astype(np.int64)
         slots = columns["tokens"]
@@ -144,30 +150,60 @@ class Evaluator:
             slots,
         )
 
-    def posterior(self, params: dict, split: str) -> Posterior:
-        """Returns q(z|x) of all examples of a split as one posterior, in the order of the split."""
+    def posterior(
+        self, params: dict, split: str, *, concentration: float | None = None
+    ) -> Posterior:
+        """Returns q(z|x) of all examples of a split as one posterior, in the order of the split.
+
+        Args:
+          params: of the model.
+          split: name of the split.
+          concentration: as for `nats`.
+        """
         examples = self._corpus.splits[split]
+        kappa = self._traced(concentration)
         parts, order = [], []
         for rows, batch in self._batches(examples):
-            real = batch.index >= 0
-            encoded = jax.tree.map(np.asarray, self._encode(params, self._placed(batch)))
-            parts.append(jax.tree.map(lambda leaf, real=real: leaf[real], encoded))
+            encoded = self._encode(params, self._placed(batch), kappa)
+            leaves, structure = jax.tree.flatten(encoded)
+            parts.append([np.asarray(leaf)[batch.index >= 0] for leaf in leaves])
             order.append(rows)
         back = np.argsort(np.concatenate(order))
-        return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[back]), *parts)
+        columns = zip(*parts, strict=True)
+        return structure.unflatten([jnp.asarray(np.concatenate(c)[back]) for c in columns])
 
     def report(
-        self, params: dict, split: str, key: Key[Array, ""], *, protocol: str = "honest"
+        self,
+        params: dict,
+        split: str,
+        key: Key[Array, ""],
+        *,
+        concentration: float | None = None,
+        protocol: str = "honest",
     ) -> tuple[dict[str, object], ExampleNats]:
         """Measures all there is to say about a split.
+
+        Args:
+          params: of the model.
+          split: name of the split.
+          key: for the draws.
+          concentration: as for `nats`.
+          protocol: "honest" or "paper".
 
         Returns:
           What `python -m spherical_vae.evaluate --json` prints, and the nats of each example.
         """
         honest = protocol == "honest"
         key_nats, key_information = jax.random.split(key)
-        nats = self.nats(params, split, key_nats, protocol=protocol, importance_weighted=honest)
-        posterior = self.posterior(params, split)
+        nats = self.nats(
+            params,
+            split,
+            key_nats,
+            concentration=concentration,
+            protocol=protocol,
+            importance_weighted=honest,
+        )
+        posterior = self.posterior(params, split, concentration=concentration)
         active, ratio = metrics.latent_use(np.asarray(posterior.expectation), posterior.prior_scale)
         information = mutual_information_nats(posterior, key_information)
         ceiling = math.log(len(nats.tokens))
@@ -199,6 +235,11 @@ class Evaluator:
 
     def _placed(self, batch: Batch) -> Batch:
         return batch if self._mesh is None else shard_rows(batch, self._mesh)
+
+    def _traced(self, concentration: float | None) -> Float[np.ndarray, ""]:
+        return np.asarray(
+            self._concentration if concentration is None else concentration, np.float32
+        )
 
     def _batches(self, examples: Split) -> Iterator[tuple[np.ndarray, Batch]]:
         for batch in evaluation_batches(examples, self._settings.batch_size, self._boundaries):
@@ -235,14 +276,14 @@ def mutual_information_nats(posterior: Posterior, key: Key[Array, ""]) -> float:
       Nats. Source: Hoffman and Johnson (2016).
     """
     z = posterior.sample(key, 1)[0]  # [N, D]
-    size = z.shape[0]
-
-    @jax.jit
-    def log_aggregate(posterior: Posterior, rows: Array) -> Array:
-        pairs = posterior.log_prob(rows[:, None, :])  # [R, N]
-        return jax.nn.logsumexp(pairs, axis=1) - math.log(size)
-
-    blocks = [z[first : first + PAIR_ROWS] for first in range(0, size, PAIR_ROWS)]
-    aggregate = np.concatenate([np.asarray(log_aggregate(posterior, rows)) for rows in blocks])
+    blocks = [z[first : first + PAIR_ROWS] for first in range(0, z.shape[0], PAIR_ROWS)]
+    aggregate = np.concatenate([np.asarray(_log_aggregate(posterior, rows)) for rows in blocks])
     own = np.asarray(posterior.log_prob(z[None])[0])
     return float((own.astype(np.float64) - aggregate).mean())
+
+
+@jax.jit
+def _log_aggregate(posterior: Posterior, rows: Float[Array, "N D"]) -> Float[Array, " N"]:
+    """Returns the log density of the mixture of all posteriors at some rows of z."""
+    pairs = posterior.log_prob(rows[:, None, :])  # [N, all examples]
+    return jax.nn.logsumexp(pairs, axis=1) - math.log(pairs.shape[1])

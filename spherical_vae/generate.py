@@ -8,6 +8,7 @@ from spherical_vae.command_line import run
 from spherical_vae.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to write from", required=True)
+REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name")
 MODE = flags.DEFINE_enum(
     "mode", "prior", ["prior", "reconstruct", "interpolate"], "where the codes come from"
 )
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> None:
     from spherical_vae.keys import Purpose, root_key
     from spherical_vae.trained import load_trained
 
-    trained = load_trained(WORKDIR.value)
+    trained = load_trained(WORKDIR.value, REPLICA.value)
     classes = trained.config.data.label_classes if trained.config.label_embedding_size else 0
     label = _label(classes)
     common = (

@@ -51,3 +51,12 @@ class HostState:
                 f"{workdir}: the run was trained on another version of corpus {corpus.name!r}; "
                 "restore the files it was trained on, or train in another --workdir"
             )
+
+
+def host_states(values: dict) -> list[HostState]:
+    """Returns what a checkpoint's host state holds: one of a single run, one a replica of a sweep.
+
+    Args:
+      values: `to_json()` of a single run, or `{"replicas": [...]}` of them.
+    """
+    return [HostState.from_json(one) for one in values.get("replicas", [values])]

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -23,7 +24,7 @@ from spherical_vae.data.corpus import Batch, Corpus
 from spherical_vae.data.prefetch import prefetched
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
-from spherical_vae.host_state import HostState
+from spherical_vae.host_state import HostState, host_states
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.optim import Plateau, build_optimizer
 from spherical_vae.run_directory import RunDirectory
@@ -128,6 +129,22 @@ def walk(
                 break
 
 
+def walk_from(
+    session: Session,
+    config: ConfigDict,
+    corpus: Corpus,
+    timetable: Timetable,
+    mesh: Mesh,
+    step: int,
+    name: str,
+) -> None:
+    """Trains from `step` to the end on the batches of a corpus; see `walk`."""
+    batches = batches_from(corpus, config, timetable, step)
+    found = chunks(batches, step, config.train.steps_per_call, timetable.is_pause)
+    with prefetched(found, partial(shard_batch, mesh=mesh)) as feed:
+        walk(session, timetable, feed, step, name)
+
+
 def batches_from(
     corpus: Corpus, config: ConfigDict, timetable: Timetable, step: int
 ) -> Iterator[Batch]:
@@ -190,9 +207,7 @@ class Trainer:
             log.truncate_after(step)
             self._books = Bookkeeper(config, self._corpus, timetable, host, log)
             if not host.finished:
-                put = partial(shard_batch, mesh=self._mesh)
-                with prefetched(self._chunks(step), put) as feed:
-                    walk(self, timetable, feed, step, config.name)
+                walk_from(self, config, self._corpus, timetable, self._mesh, step, config.name)
         return self._result()
 
     @property
@@ -232,11 +247,6 @@ class Trainer:
         """Saves state and host state."""
         self._refuse_bad_steps()
         self._store.save(step, self._state, self._books.host.to_json())
-
-    def _chunks(self, step: int) -> Iterator[Chunk]:
-        timetable, longest = self._timetable, self._config.train.steps_per_call
-        batches = batches_from(self._corpus, self._config, timetable, step)
-        return chunks(batches, step, longest, timetable.is_pause)
 
     def _restore(self) -> tuple[TrainState, HostState]:
         refuse_other_corpus(self._store, self._corpus, self._run)
@@ -290,5 +300,6 @@ def refuse_other_corpus(store: CheckpointStore, corpus: Corpus, run: RunDirector
     """
     for step in reversed(store.steps()):
         with contextlib.suppress(DamagedCheckpointError):
-            HostState.from_json(store.restore_host(step)).refuse_other_corpus(corpus, run.path)
+            hosts = host_states(store.restore_host(step))
+            hosts[0].refuse_other_corpus(corpus, run.path)
             return

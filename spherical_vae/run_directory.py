@@ -6,6 +6,7 @@ What is in the metrics and the checkpoints is the business of `metrics_log.py` a
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -54,6 +55,20 @@ class RunDirectory:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
 
+    @property
+    def evaluation_path(self) -> Path:
+        """What a replica of a sweep gave on the split it was measured on, `evaluation.json`."""
+        return self.path / "evaluation.json"
+
+    @property
+    def results_path(self) -> Path:
+        """The results of all replicas of a sweep, `results.json`."""
+        return self.path / "results.json"
+
+    def replica(self, name: str) -> "RunDirectory":
+        """Returns where the metrics and results of one replica of a sweep lie."""
+        return RunDirectory(self.path / "replicas" / name)
+
     def metrics_log(self, tensorboard: bool = True) -> MetricsLog:
         """Returns the run's log, mirrored to TensorBoard unless told not to."""
         return MetricsLog(self.metrics_path, self.tensorboard_path if tensorboard else None)
@@ -76,19 +91,24 @@ class RunDirectory:
         self.close()
 
 
-def open_run(workdir: str | os.PathLike[str], config: ConfigDict) -> RunDirectory:
+def open_run(
+    workdir: str | os.PathLike[str],
+    config: ConfigDict,
+    replicas: Mapping[str, Mapping[str, Any]] | None = None,
+) -> RunDirectory:
     """Makes or reopens a working directory for training, and locks it.
 
     Args:
       workdir: the directory; made with its parents where it is not there.
       config: the configuration to train with; written at the first use, compared at every later.
+      replicas: of a sweep, settings by name, which are kept and compared as well.
 
     Returns:
       The locked run directory: a context manager.
 
     Raises:
-      UserError: it cannot be written, another process trains in it, or it holds a run with another
-        configuration.
+      UserError: it cannot be written, another process trains in it, or it holds a run or sweep with
+        another configuration.
     """
     path = Path(workdir)
     lock = _lock(path)
@@ -96,8 +116,9 @@ def open_run(workdir: str | os.PathLike[str], config: ConfigDict) -> RunDirector
         run = RunDirectory(path, lock)
         if run.config_path.exists():
             _refuse_differences(path, load_config(path), config)
+            _refuse_other_replicas(path, load_replicas(path), replicas)
         else:
-            write_atomically(run.config_path, _to_json(config))
+            write_atomically(run.config_path, _to_json(config, replicas))
     except OSError as error:
         lock.close()
         raise UserError(_cannot_write(path, error)) from error
@@ -113,6 +134,24 @@ def load_config(workdir: str | os.PathLike[str]) -> ConfigDict:
     Raises:
       UserError: there is no run, or its `config.json` cannot be understood.
     """
+    return _load(workdir)[0]
+
+
+def load_replicas(workdir: str | os.PathLike[str]) -> dict[str, dict[str, Any]] | None:
+    """Returns the settings of the replicas of the sweep in `workdir` by name, in their order.
+
+    Returns:
+      None where there is a single run.
+
+    Raises:
+      UserError: as `load_config`.
+    """
+    return _load(workdir)[1]
+
+
+def _load(
+    workdir: str | os.PathLike[str],
+) -> tuple[ConfigDict, dict[str, dict[str, Any]] | None]:
     path = RunDirectory(workdir).config_path
     try:
         text = path.read_text(encoding="utf-8")
@@ -127,7 +166,8 @@ def load_config(workdir: str | os.PathLike[str]) -> ConfigDict:
         content = json.loads(text)
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}, expected {_FORMAT}")
-        return ConfigDict(_decode(content["config"]))
+        replicas = content.get("replicas")
+        return ConfigDict(_decode(content["config"])), None if replicas is None else dict(replicas)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(_broken(path, f"{type(error).__name__}: {error}")) from error
 
@@ -167,6 +207,22 @@ def _refuse_differences(path: Path, stored: ConfigDict, given: ConfigDict) -> No
         raise UserError("; ".join([*differences, "use another --workdir"]))
 
 
+def _refuse_other_replicas(
+    path: Path,
+    stored: Mapping[str, Mapping[str, Any]] | None,
+    given: Mapping[str, Mapping[str, Any]] | None,
+) -> None:
+    # Their order is that of the arrays in the checkpoints.
+    if (stored and list(stored)) != (given and list(given)):
+        raise UserError(
+            f"--sweep: {_listed(stored)} in {path}, {_listed(given)} given; use another --workdir"
+        )
+
+
+def _listed(replicas: Mapping[str, Mapping[str, Any]] | None) -> str:
+    return "a single run" if replicas is None else f"replicas {' '.join(replicas)}"
+
+
 def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
@@ -175,8 +231,10 @@ def _show(leaves: dict[str, Any], key: str) -> str:
     return repr(leaves[key]) if key in leaves else "absent"
 
 
-def _to_json(config: ConfigDict) -> str:
+def _to_json(config: ConfigDict, replicas: Mapping[str, Mapping[str, Any]] | None) -> str:
     content = {"format": _FORMAT, "config": _encode(config.to_dict())}
+    if replicas is not None:
+        content["replicas"] = replicas
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 

@@ -1,6 +1,7 @@
 """`python -m spherical_vae.train`: trains the configured model, and its baselines if it names any.
 
-Without `--config` it does the main job: small models on the King James verses, compared.
+Without `--config` it does the main job: small models on the King James verses, compared. With
+`--sweep` it trains several settings of one model at once.
 """
 
 import sys
@@ -10,26 +11,37 @@ from absl import flags
 from spherical_vae.command_line import define_config_flag, run
 from spherical_vae.data import load_corpus
 from spherical_vae.run_directory import open_run
+from spherical_vae.sweep_settings import build_replicas, parse_sweep, settings_by_name
 
 CONFIG = define_config_flag()
-WORKDIR = flags.DEFINE_string("workdir", None, "where the run lives; default runs/NAME")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "where the run lives; default runs/NAME, of a sweep runs/NAME-sweep"
+)
+SWEEP = flags.DEFINE_string(
+    "sweep", None, "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'"
+)
 
 
 def main(argv: list[str]) -> None:
     """Trains, or goes on training, and prints what came out."""
     del argv
     config = CONFIG.value
-    workdir = WORKDIR.value or f"runs/{config.name}"
+    replicas = None if SWEEP.value is None else build_replicas(config, parse_sweep(SWEEP.value))
+    workdir = WORKDIR.value or f"runs/{config.name}{'-sweep' if replicas else ''}"
     corpus = load_corpus(config.data)
-    with open_run(workdir, config) as directory:
+    settings = None if replicas is None else settings_by_name(replicas)
+    with open_run(workdir, config, settings) as directory:
         for line in corpus.report:
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
         from spherical_vae.comparison import compare
         from spherical_vae.loop import Interrupted, Trainer
+        from spherical_vae.sweep import train_and_measure
 
         try:
-            if config.baselines:
+            if replicas is not None:
+                print(train_and_measure(config, replicas, corpus, directory).table())
+            elif config.baselines:
                 print(compare(config, corpus, directory))
             else:
                 trained = Trainer(config, corpus, directory).train()

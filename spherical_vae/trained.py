@@ -1,7 +1,10 @@
-"""A model with its weights, and all that goes with it; how to open one from a working directory."""
+"""Models with their weights, and all that goes with them; how to open a working directory."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -11,11 +14,13 @@ from spherical_vae.checkpoint import CheckpointStore
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
-from spherical_vae.host_state import HostState
+from spherical_vae.host_state import HostState, host_states
 from spherical_vae.optim import build_optimizer
-from spherical_vae.run_directory import RunDirectory, load_config
+from spherical_vae.replicas import SweepState, abstract_sweep_state, take
+from spherical_vae.run_directory import RunDirectory, load_config, load_replicas
 from spherical_vae.sharding import evaluation_mesh, replicated
-from spherical_vae.train_step import abstract_state
+from spherical_vae.sweep_settings import Replica, build_replicas
+from spherical_vae.train_step import TrainState, abstract_state
 from spherical_vae.vae import VAE, build_vae
 
 
@@ -44,28 +49,119 @@ class TrainedModel:
     mesh: Mesh
 
 
-def load_trained(workdir: str) -> TrainedModel:
+@dataclass(frozen=True)
+class TrainedReplica:
+    """One replica of a sweep.
+
+    Attributes:
+      replica: its name and settings.
+      model: None where its training is over and dev was never finite.
+      diverged_step: where its loss or gradient was not finite for the first time, or None.
+    """
+
+    replica: Replica
+    model: TrainedModel | None
+    diverged_step: int | None
+
+
+def load_trained(workdir: str | os.PathLike[str], replica: str | None = None) -> TrainedModel:
     """Opens the run in a working directory; writes nothing there.
 
+    Args:
+      workdir: of a run or a sweep.
+      replica: name of one of the replicas of a sweep; None for a run.
+
     Raises:
-      UserError: there is no run or no checkpoint, or the corpus is missing or has changed.
+      UserError: there is no run, no checkpoint or no such replica, or the corpus is missing or has
+        changed.
     """
+    names = load_replicas(workdir)
+    if names is not None:
+        if replica not in names:
+            given = "is missing" if replica is None else f"{replica!r} given"
+            raise UserError(
+                f"--replica: {given}, allowed for the sweep in {workdir}: {' '.join(names)}"
+            )
+        found = load_sweep(workdir)[list(names).index(replica)].model
+        if found is None:
+            raise UserError(f"--replica={replica}: never finite on dev, so no step is best")
+        return found
+    if replica is not None:
+        raise UserError(f"--replica={replica}: {workdir} holds a single run, without replicas")
+    config, corpus, model, mesh, store, (host,), abstract = _open(workdir)
+    latest = store.steps()[-1]
+    step = host.plateau.best_step if host.plateau.best_step >= 0 else latest
+    params = store.restore(step, abstract).params
+    store.close()
+    return TrainedModel(config, corpus, model, params, step, latest, host.tokens_seen, mesh)
+
+
+def load_sweep(workdir: str | os.PathLike[str]) -> list[TrainedReplica]:
+    """Opens all replicas of the sweep in a working directory; writes nothing there.
+
+    Raises:
+      UserError: there is no sweep or no checkpoint, or the corpus is missing or has changed.
+    """
+    settings = load_replicas(workdir)
+    if settings is None:
+        raise UserError(f"{workdir}: holds a single run, no sweep")
+    config, corpus, model, mesh, store, hosts, abstract = _open(workdir)
+    state = store.restore(store.steps()[-1], abstract_sweep_state(abstract, len(hosts)))
+    store.close()
+    replicas = build_replicas(config, list(settings.values()))
+    return trained_replicas(replicas, corpus, model, mesh, state, hosts)
+
+
+def trained_replicas(
+    replicas: Sequence[Replica],
+    corpus: Corpus,
+    model: VAE,
+    mesh: Mesh,
+    state: SweepState,
+    hosts: Sequence[HostState],
+) -> list[TrainedReplica]:
+    """Returns the replicas of a sweep from its state on the device and that of the host."""
+    found = []
+    for number, (replica, host) in enumerate(zip(replicas, hosts, strict=True)):
+        bad = int(state.replicas.sums.first_bad_step[number])
+        last, best = int(state.replicas.step[number]), host.plateau.best_step
+        trained = None
+        if best >= 0 or not host.finished:
+            params = take(state.best if best >= 0 else state.replicas.params, number)
+            step = best if best >= 0 else last
+            trained = TrainedModel(
+                replica.config, corpus, model, params, step, last, host.tokens_seen, mesh
+            )
+        found.append(TrainedReplica(replica, trained, bad + 1 if bad >= 0 else None))
+    return found
+
+
+class _Opened(NamedTuple):
+    """What goes with the checkpoints of a run or sweep; `abstract` is one state, with its place."""
+
+    config: ConfigDict
+    corpus: Corpus
+    model: VAE
+    mesh: Mesh
+    store: CheckpointStore
+    hosts: list[HostState]
+    abstract: TrainState
+
+
+def _open(workdir: str | os.PathLike[str]) -> _Opened:
     config = load_config(workdir)
     store = CheckpointStore(RunDirectory(workdir).checkpoints_path, read_only=True)
     latest = store.latest_step()
     if latest is None:
         raise UserError(f"{workdir}: the run has no checkpoint yet; train it first")
-    host = HostState.from_json(store.restore_host(latest))
+    hosts = host_states(store.restore_host(latest))
     corpus = load_corpus(config.data)
-    host.refuse_other_corpus(corpus, workdir)
+    hosts[0].refuse_other_corpus(corpus, workdir)
     model = build_vae(config, len(corpus.vocabulary))
-    optimizer = build_optimizer(config.optimizer)
     mesh = evaluation_mesh(config.evaluation.batch_size)
     everywhere = partial(jax.ShapeDtypeStruct, sharding=replicated(mesh))
     abstract = jax.tree.map(
-        lambda leaf: everywhere(leaf.shape, leaf.dtype), abstract_state(model, optimizer)
+        lambda leaf: everywhere(leaf.shape, leaf.dtype),
+        abstract_state(model, build_optimizer(config.optimizer)),
     )
-    step = host.plateau.best_step if host.plateau.best_step >= 0 else latest
-    params = store.restore(step, abstract).params
-    store.close()
-    return TrainedModel(config, corpus, model, params, step, latest, host.tokens_seen, mesh)
+    return _Opened(config, corpus, model, mesh, store, hosts, abstract)

@@ -1,0 +1,222 @@
+"""A sweep in one process: each replica as its single run, stopping, resuming, and what it leaves.
+
+That it also survives SIGKILL, as a command, is tested in `test_sweep_command.py`.
+"""
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from small_models import quick_to_compile, small_config, small_corpus
+from small_run import checkpoint_contents, metrics_without_times
+
+from spherical_vae import evaluation, trained
+from spherical_vae.errors import UserError
+from spherical_vae.keys import Purpose, root_key
+from spherical_vae.loop import Interrupted, Trainer
+from spherical_vae.run_directory import open_run
+from spherical_vae.sweep_evaluation import measure
+from spherical_vae.sweep_settings import build_replicas, settings_by_name
+from spherical_vae.sweep_trainer import SweepTrainer
+from spherical_vae.trained import load_sweep, load_trained
+
+CONFIG = small_config(
+    train__steps=24,
+    train__evaluate_every=6,
+    train__log_every=4,
+    train__checkpoint_every=5,
+    optimizer__name="sgd",
+    optimizer__schedule="plateau",
+    dropout_rate=0.3,
+    data__buckets=1,
+)
+# The first goes on to the end, the second learns nothing and stops, the third diverges.
+KEYS = ("seed", "latent.concentration", "optimizer.learning_rate", "train.early_stopping")
+VALUES = [(0, 15.0, 0.5, 0), (3, 6.0, 1e-30, 1), (3, 6.0, 1e30, 0)]
+GOES_ON, STOPS, DIVERGES = range(3)
+STOPS_AT = 12
+CORPUS = small_corpus(examples=46)
+REPLICAS = build_replicas(CONFIG, [dict(zip(KEYS, values, strict=True)) for values in VALUES])
+
+
+@dataclasses.dataclass
+class Sweep:
+    """A trained sweep: where, by what, its states after each call, and what came out."""
+
+    workdir: object
+    trainer: SweepTrainer
+    history: list
+    replicas: list
+
+
+def train(workdir, like=None, signal_after=None, vectorised=None):
+    """Trains the sweep; with the programs of another one, and stopping, where asked for."""
+    history = []
+    with open_run(workdir, CONFIG, settings_by_name(REPLICAS)) as run:
+        trainer = SweepTrainer(CONFIG, REPLICAS, CORPUS, run, vectorised=vectorised)
+        if like is not None:
+            trainer._evaluator = like._evaluator
+        compiled = trainer._call if like is None else like.compiled
+
+        def call(*args):
+            states = compiled(*args)
+            history.append(jax.tree.map(np.array, states))
+            if len(history) == signal_after:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return states
+
+        trainer._call, trainer.compiled = call, compiled
+        return Sweep(workdir, trainer, history, trainer.train())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_to_compile():
+    with quick_to_compile():
+        yield
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    traces, terms = [], evaluation.elbo_terms
+
+    def counted(*args, **options):
+        traces.append(1)
+        return terms(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "elbo_terms", counted)
+        found = train(tmp_path_factory.mktemp("sweep") / "run")
+    assert len(traces) == 1, "one evaluation serves all concentrations"
+    assert found.trainer.compiled._cache_size() == 1
+    return found
+
+
+def assert_same(found, wanted):
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def metrics_of(sweep, number):
+    return metrics_without_times(sweep.workdir / "replicas" / REPLICAS[number].name)
+
+
+@pytest.mark.slow
+def test_a_replica_is_its_single_run(sweep, tmp_path):
+    replica = REPLICAS[GOES_ON]
+    with open_run(tmp_path, replica.config) as run:
+        trainer = Trainer(replica.config, CORPUS, run)
+        alone = trainer.train()
+    state = jax.tree.map(lambda leaf: leaf[GOES_ON], sweep.trainer._state.replicas)
+    assert_same(state, trainer._state)
+    found = sweep.replicas[GOES_ON].model
+    assert_same(found.params, alone.params)
+    assert (found.step, found.last_step) == (alone.step, alone.last_step)
+    assert found.step < found.last_step  # else the best parameters would be any parameters
+    assert found.tokens_seen == alone.tokens_seen
+    assert metrics_of(sweep, GOES_ON) == metrics_without_times(tmp_path)
+
+
+def test_a_replica_that_stopped_changes_no_more_while_others_go_on(sweep):
+    def states(number):
+        return [jax.tree.map(lambda leaf: leaf[number], state) for state in sweep.history]
+
+    stopped = states(STOPS)
+    assert [int(state.step) for state in stopped] == [*range(1, STOPS_AT), *[STOPS_AT] * 13]
+    for later in stopped[STOPS_AT:]:
+        assert_same(later.params, stopped[STOPS_AT - 1].params)
+    assert [int(state.step) for state in states(GOES_ON)] == list(range(1, 25))
+    assert metrics_of(sweep, STOPS)[-1]["step"] == STOPS_AT
+    assert sweep.replicas[STOPS].model.step == STOPS_AT - 6
+    assert sweep.replicas[STOPS].model.last_step == STOPS_AT
+
+
+def test_a_replica_that_diverges_stops_alone(sweep):
+    assert [replica.diverged_step for replica in sweep.replicas] == [None, None, 2]
+    assert sweep.replicas[DIVERGES].model is None
+    assert not (sweep.workdir / "replicas" / REPLICAS[DIVERGES].name / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("calls", [3, 11])
+def test_resumed_it_ends_as_if_it_had_never_stopped(sweep, tmp_path, calls):
+    with pytest.raises(Interrupted):
+        train(tmp_path, like=sweep.trainer, signal_after=calls)
+    train(tmp_path, like=sweep.trainer)
+    assert checkpoint_contents(tmp_path) == checkpoint_contents(sweep.workdir)
+    for number in (GOES_ON, STOPS):
+        folder = tmp_path / "replicas" / REPLICAS[number].name
+        assert metrics_without_times(folder) == metrics_of(sweep, number)
+
+
+def test_replicas_are_found_again(sweep, monkeypatch):
+    monkeypatch.setattr(trained, "load_corpus", lambda settings: CORPUS)
+    for found, wanted in zip(load_sweep(sweep.workdir), sweep.replicas, strict=True):
+        assert found.replica.settings == wanted.replica.settings
+        assert found.diverged_step == wanted.diverged_step
+        if wanted.model is not None:
+            assert_same(found.model.params, wanted.model.params)
+            assert found.model.step == wanted.model.step
+            again = load_trained(sweep.workdir, wanted.replica.name)
+            assert again.config == wanted.replica.config
+            assert_same(again.params, wanted.model.params)
+
+
+@pytest.mark.parametrize("replica", [None, "seed=0"])
+def test_a_replica_must_be_named_and_there(sweep, replica):
+    with pytest.raises(UserError, match=f"allowed for the sweep in .*: {REPLICAS[0].name} "):
+        load_trained(sweep.workdir, replica)
+
+
+@pytest.mark.slow
+def test_at_once_as_on_accelerators_the_same_comes_out(sweep, tmp_path):
+    at_once = train(tmp_path / "run", vectorised=True)
+    for number in (GOES_ON, STOPS):
+        found, wanted = (metrics_of(one, number) for one in (at_once, sweep))
+        for record, expected in zip(found, wanted, strict=True):
+            assert record.keys() == expected.keys()
+            for key, value in expected.items():
+                close = pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
+                assert record[key] == close, key
+    assert [replica.diverged_step for replica in at_once.replicas] == [None, None, 2]
+    last = at_once.history[-1]
+    assert list(last.step[[GOES_ON, STOPS]]) == [24, STOPS_AT]
+
+
+@pytest.mark.slow
+def test_each_replica_is_measured_as_a_single_run_and_once(sweep):
+    with open_run(sweep.workdir, CONFIG, settings_by_name(REPLICAS)) as run:
+        results = measure(sweep.replicas, "test", keep_in=run)
+        # No replica is measured again: these parameters would give other figures.
+        other = [
+            dataclasses.replace(one, model=one.model and dataclasses.replace(one.model, params={}))
+            for one in sweep.replicas
+        ]
+        assert measure(other, "test", keep_in=run) == results
+    model = sweep.replicas[STOPS].model
+    wanted, _ = evaluation.Evaluator(model.model, model.config, CORPUS).report(
+        model.params, "test", root_key(0, Purpose.EVALUATE)
+    )
+    found = results.replicas[STOPS].result
+    assert found.keys() == wanted.keys() | {"step", "seed"}
+    for key, value in wanted.items():
+        expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+        assert found[key] == expected, key
+    assert results.replicas[GOES_ON].result["kl_nats"] != found["kl_nats"]
+    assert results.replicas[DIVERGES].result is None
+    assert results.replicas[DIVERGES].diverged_step == 2
+
+
+def test_another_sweep_or_a_single_run_is_refused(sweep):
+    others = {"another order": REPLICAS[::-1], "fewer": REPLICAS[:2]}
+    for replicas in others.values():
+        with pytest.raises(UserError, match=r"--sweep: replicas .* given; use another --workdir"):
+            open_run(sweep.workdir, CONFIG, settings_by_name(replicas))
+    with pytest.raises(UserError, match="a single run given; use another --workdir"):
+        open_run(sweep.workdir, CONFIG)
+
+
+def test_a_sweep_of_which_nothing_is_finite_is_told(sweep):
+    with pytest.raises(UserError, match="every replica diverged"):
+        measure(sweep.replicas[DIVERGES:], "test")
