@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 from spherical_vae import metrics
 from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Batch, Corpus, Split
+from spherical_vae.errors import UserError
 from spherical_vae.latents import Posterior, latent_dimension
 from spherical_vae.metrics import ExampleNats
-from spherical_vae.objectives import elbo_terms, importance_weighted_nats
+from spherical_vae.objectives import PROTOCOLS, elbo_terms, importance_weighted_nats
 from spherical_vae.sharding import refuse_uneven, replicated, shard_rows
 from spherical_vae.vae import VAE, call
 
@@ -28,6 +29,11 @@ PAPER_NOTE = (
     "draws (sentences) or the log-likelihood is (documents), the KL is Guu et al.'s, and "
     "sentences are charged per padded slot of length-sorted batches, in units of the mean length "
     "without the end mark. For sentences this is no bound on log p(x)."
+)
+
+AVERAGED_NOTE = (
+    "protocol 'averaged': the code is the mean of three draws and is charged with what that mean "
+    "carries; a bound on log p(x) under the prior that such means have."
 )
 
 BAG_NOTE = (
@@ -95,7 +101,8 @@ class Evaluator:
             return call(model, params, VAE.encode, batch, concentration)
 
         jit = jax.jit if mesh is None else partial(jax.jit, out_shardings=replicated(mesh))
-        self._elbo = {name: jit(partial(elbo, name)) for name in ("honest", "paper")}
+        self._elbo = {name: jit(partial(elbo, name)) for name in PROTOCOLS}
+        self._latent, self._decoder = config.latent.kind, config.decoder.kind
         self._bound = jit(bound)
         self._encode = jit(encode)
 
@@ -116,12 +123,20 @@ class Evaluator:
           split: name of the split.
           key: for z; batch i uses `fold_in(key, i)`.
           concentration: of the fixed vMF; None for the configured one.
-          protocol: "honest" or "paper".
+          protocol: "honest", "paper" or "averaged".
           importance_weighted: whether to add the importance-weighted bound; honest only.
 
         Returns:
           Nats of each example in the order of the split.
+
+        Raises:
+          UserError: protocol "averaged" with another latent or decoder than it is meant for.
         """
+        if protocol == "averaged" and (self._latent, self._decoder) != ("vmf", "lstm"):
+            raise UserError(
+                "protocol averaged: needs latent.kind vmf, the same concentration for all, and "
+                f"decoder.kind lstm; this run has {self._latent} and {self._decoder}"
+            )
         examples = self._corpus.splits[split]
         size = len(examples)
         kappa = self._traced(concentration)
@@ -214,7 +229,7 @@ class Evaluator:
             "split": split,
             **(
                 metrics.summarise(nats)
-                if honest or not sentences
+                if protocol != "paper" or not sentences
                 else metrics.summarise_paper(nats)
             ),
             "importance_samples": self._settings.importance_samples if honest else None,
@@ -226,7 +241,7 @@ class Evaluator:
         }
         if not sentences:
             result |= metrics.summarise_documents(nats)
-        notes = [PAPER_NOTE] if not honest else []
+        notes = {"honest": [], "paper": [PAPER_NOTE], "averaged": [AVERAGED_NOTE]}[protocol]
         if self._conditioned_on_bag:
             notes.append(BAG_NOTE)
         if notes:
