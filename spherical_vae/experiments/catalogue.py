@@ -6,7 +6,18 @@ from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.scales import SEEDS
 from spherical_vae.experiments.tables import Table
 
-NAMES = ("table2", "table4", "fig1", "fig3", "learned_kappa")
+NAMES = (
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "fig1",
+    "fig3",
+    "fig4",
+    "fig6",
+    "learned_kappa",
+)
 
 
 def load(name: str) -> Experiment:

@@ -165,6 +165,10 @@ EXPERIMENT = Experiment(
     collect,
     tables,
     settings=settings,
+    costs={
+        "cpu": "a minute or two a run on 2 idle cores",
+        "full": "a minute or two a run on 2 idle cores",
+    },
     draw=draw,
     remarks=remarks,
     notes=(

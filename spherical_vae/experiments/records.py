@@ -1,6 +1,7 @@
 """What an experiment found, as `results/NAME.json`: everything that is shown is drawn from it."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,10 +47,13 @@ def write(record: Record, results: Path) -> list[Path]:
     tables = results / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     paths = [results / f"{name}.json", tables / f"{name}.md"]
-    write_atomically(paths[0], json.dumps(record, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(record, indent=1, allow_nan=False)
+    # Points and pairs on one line each.
+    text = re.sub(r"\[\s+([-\d.e,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+    write_atomically(paths[0], text + "\n")
     experiment = catalogue.load(record["experiment"])
-    text = "\n\n".join(table.markdown() for table in experiment.tables(record))
-    write_atomically(paths[1], text + "\n")
+    shown = "\n\n".join(table.markdown() for table in experiment.tables(record))
+    write_atomically(paths[1], shown + "\n")
     return paths + draw(record, results)
 
 

@@ -82,7 +82,7 @@ def bounds_table(
 
 def bounds_caption(rows: Sequence[Row]) -> str:
     """Returns what is to be known of the honest figures: draws, ceiling, averaging, bold."""
-    tests = [run["test"][HONEST] for row in rows for run in row["runs"]]
+    tests = [run["measured"][HONEST] for row in rows for run in row["runs"]]
     said = ["Test, protocol *honest*: mean over seeds (lowest to highest)"]
     draws = sorted({t["importance_samples"] for t in tests})
     if draws:
@@ -157,7 +157,7 @@ def runs_table(rows: Sequence[Row]) -> Table:
             [
                 row["name"],
                 ", ".join(str(run["seed"]) for run in runs),
-                ", ".join(f"{run['train_seconds']:.0f}" for run in runs),
+                ", ".join(number(run["train_seconds"], 0) for run in runs),
                 ", ".join(str(run["best_step"]) for run in runs),
                 _all(run["device"] for run in runs),
                 _all(run["date"] for run in runs),
@@ -169,7 +169,8 @@ def runs_table(rows: Sequence[Row]) -> Table:
         body,
         "How the rows were trained (SEED as listed; FOLDER holds the corpora's archives). Seconds "
         "are wall time: training, dev and compilation, all starts together where a run was "
-        "interrupted, and also where the machine was busy with other work.",
+        "interrupted, and also where the machine was busy with other work; a dash where they were "
+        "not all measured.",
     )
 
 

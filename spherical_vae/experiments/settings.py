@@ -23,7 +23,8 @@ class Setting:
       alternatives: tried with seed 0; the one with the lowest perplexity on dev is run with every
         seed. One alone is not tried.
       trial: changed in trials only, to make them short.
-      protocols: that test is measured by.
+      protocols: that it is measured by.
+      split: that is measured in the end.
       facts: what a renderer needs to know of the row.
     """
 
@@ -33,6 +34,7 @@ class Setting:
     alternatives: tuple[Mapping[str, Any], ...] = ({},)
     trial: Mapping[str, Any] = field(default_factory=dict)
     protocols: tuple[str, ...] = (HONEST, PAPER)
+    split: str = "test"
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def trials(self, scale: str) -> list[Run]:
@@ -105,19 +107,23 @@ def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, 
             run = setting.run(record["chosen"], seed)
             try:
                 trained = laboratory.train(run)
-                test = {name: laboratory.measure(run, name) for name in setting.protocols}
+                measured = {
+                    name: laboratory.measure(run, name, setting.split) for name in setting.protocols
+                }
             except Unavailable as reason:
                 record["missing"] = f"seed {seed}: {reason}"
                 print(f"{setting.name}, seed {seed}: {reason}", file=sys.stderr)
             else:
-                record["runs"].append({**trained, "test": test})
+                record["runs"].append({**trained, "measured": measured})
     return list(records.values())
 
 
 def values(row: Mapping[str, Any], protocol: str, key: str) -> list[float]:
     """Returns one measure of test for every seed of a row; empty where it has none."""
-    found = [run["test"][protocol].get(key) for run in row["runs"] if protocol in run["test"]]
-    return [] if None in found else found
+    found = [
+        run["measured"][protocol].get(key) for run in row["runs"] if protocol in run["measured"]
+    ]
+    return [] if None in found else [float(value) for value in found]
 
 
 def mean(row: Mapping[str, Any], protocol: str, key: str) -> float | None:

@@ -85,7 +85,7 @@ def test_what_is_missing_is_said_and_costs_the_other_rows_nothing():
 
 def test_the_winner_is_the_lowest_mean_whoever_it_is():
     def row(name, *perplexities):
-        runs = [{"test": {"honest": {"perplexity": value}}} for value in perplexities]
+        runs = [{"measured": {"honest": {"perplexity": value}}} for value in perplexities]
         return {"name": name, "runs": runs}
 
     vmf, gaussian = row("vMF", 800.0, 802.0), row("Gaussian", 790.0, 813.0)

@@ -1,0 +1,93 @@
+"""Figure 6: perplexity of vMF over the concentration, in four settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from spherical_vae.experiments import language_models as models
+from spherical_vae.experiments.experiment import Experiment
+from spherical_vae.experiments.row_tables import SENTENCE_COLUMNS, bounds_table, runs_table
+from spherical_vae.experiments.runs import Laboratory
+from spherical_vae.experiments.settings import HONEST, Setting, mean, rows
+from spherical_vae.experiments.tables import Table
+
+# The paper prints a heat map and no numbers.
+DIMENSION = 50
+CONCENTRATIONS = {
+    "smoke": (20.0, 80.0),
+    "cpu": (20.0, 80.0, 150.0),
+    "full": (20.0, 50.0, 80.0, 110.0, 150.0, 200.0),
+}
+
+
+def settings(scale: str) -> list[Setting]:
+    """Returns a row for each concentration in each of the four settings."""
+    return [
+        models.setting(
+            scale,
+            "ptb",
+            mode,
+            "vMF",
+            bag=bag,
+            changed={"latent.dimension": DIMENSION, "latent.concentration": kappa},
+            label=f"{'with bag of words, ' if bag else ''}kappa={kappa:g}",
+            tuned=False,
+        )
+        for bag in (False, True)
+        for mode in models.MODES
+        for kappa in CONCENTRATIONS[scale]
+    ]
+
+
+def collect(laboratory: Laboratory) -> dict[str, Any]:
+    """Trains and measures all rows."""
+    return {"rows": rows(laboratory, settings(laboratory.scale))}
+
+
+def tables(record: Mapping[str, Any]) -> list[Table]:
+    """Returns the map as numbers, honest."""
+    found = record["rows"]
+    return [bounds_table(found, SENTENCE_COLUMNS, _line), runs_table(found)]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    bag = ", with bag of words" if "bag" in row["facts"]["label"] else ""
+    return f"{row['facts']['mode']}{bag}"
+
+
+def draw(record: Mapping[str, Any]) -> Any:
+    """Draws the map; each line has a colour scale of its own, for they differ tenfold."""
+    from spherical_vae.experiments.plots import new_figure
+
+    lines = list(dict.fromkeys(_line(row) for row in record["rows"]))
+    kappas = CONCENTRATIONS[record["scale"]]
+    values = np.full((len(lines), len(kappas)), np.nan)
+    for row in record["rows"]:
+        kappa = float(row["name"].split("kappa=")[1])
+        found = mean(row, HONEST, "perplexity")
+        values[lines.index(_line(row)), kappas.index(kappa)] = np.nan if found is None else found
+    lowest = np.fmin.reduce(values, axis=1, keepdims=True)
+    figure, (axes,) = new_figure(1, width=8.0, height=3.0)
+    axes.grid(visible=False)
+    picture = axes.imshow(values / lowest, cmap="cividis_r", aspect="auto")
+    figure.colorbar(picture, ax=axes, label="over the lowest of the line")
+    for (i, j), value in np.ndenumerate(values):
+        text = "not run" if np.isnan(value) else f"{value:.0f}"
+        patch = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+        axes.annotate(text, (j, i), ha="center", va="center", bbox=patch)
+    axes.set_xticks(range(len(kappas)), [f"{kappa:g}" for kappa in kappas])
+    axes.set_yticks(range(len(lines)), lines)
+    axes.set(xlabel="concentration κ")
+    return figure
+
+
+EXPERIMENT = Experiment(
+    "Perplexity over the concentration (PTB, vMF, d = 50)",
+    collect,
+    tables,
+    settings=settings,
+    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    draw=draw,
+    notes=("Lines with the bag of words condition on the text: no bounds on log p(x).",),
+)

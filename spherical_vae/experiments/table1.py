@@ -1,0 +1,78 @@
+"""Table 1: how the KL of an inputless Gaussian NVRNN depends on layers and annealing (PTB dev)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spherical_vae.experiments import language_models as models
+from spherical_vae.experiments.experiment import Experiment
+from spherical_vae.experiments.row_tables import Row
+from spherical_vae.experiments.runs import Laboratory
+from spherical_vae.experiments.sentence_tables import Printed, sentence_tables
+from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.tables import Table
+
+# NLL and KL on dev; no perplexity is printed.
+PAPER: dict[tuple[str, str], Printed] = {
+    ("Gaussian", "3 layers, no annealing"): (135, 0.00, None),
+    ("Gaussian", "1 layer, no annealing"): (129, 3.37, None),
+    ("Gaussian", "3 layers, sigmoid annealing"): (132, 1.05, None),
+    ("Gaussian", "1 layer, sigmoid annealing"): (125, 6.52, None),
+    ("vMF", "1 layer"): (117, 18.6, None),
+}
+_SCHEDULES = {"no annealing": "constant", "sigmoid annealing": "sigmoid"}
+
+
+def settings(scale: str) -> list[Setting]:
+    """Returns four Gaussian rows and the vMF row, measured on dev; nothing is tuned."""
+    found = [
+        _row(
+            scale,
+            "Gaussian",
+            f"{layers} layer{'s' * (layers > 1)}, {annealing}",
+            {
+                "encoder.layers": layers,
+                "decoder.layers": layers,
+                "kl_weight.schedule": schedule,
+            },
+        )
+        for annealing, schedule in _SCHEDULES.items()
+        for layers in (3, 1)
+    ]
+    return [*found, _row(scale, "vMF", "1 layer", {})]
+
+
+def _row(scale: str, model: str, label: str, changed: dict[str, Any]) -> Setting:
+    return models.setting(
+        scale,
+        "ptb",
+        models.INPUTLESS,
+        model,
+        changed=changed,
+        label=label,
+        tuned=False,
+        split="valid",
+    )
+
+
+def collect(laboratory: Laboratory) -> dict[str, Any]:
+    """Trains and measures all rows."""
+    return {"rows": rows(laboratory, settings(laboratory.scale))}
+
+
+def tables(record: Mapping[str, Any]) -> list[Table]:
+    """Returns the paper's values beside ours, and ours by every protocol."""
+    return sentence_tables(record, PAPER, _key, lambda row: "all")
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["facts"]["model"], row["facts"]["label"]
+
+
+EXPERIMENT = Experiment(
+    "Collapse of the Gaussian: layers and annealing (PTB dev, inputless)",
+    collect,
+    tables,
+    settings=settings,
+    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    notes=("Measured on dev, as in the paper, where the best checkpoint was chosen too.",),
+)

@@ -1,0 +1,69 @@
+"""Table 3: RNNLM, Gaussian and vMF on PTB and Yelp, standard and inputless."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spherical_vae.experiments import language_models as models
+from spherical_vae.experiments.experiment import Experiment
+from spherical_vae.experiments.row_tables import Row
+from spherical_vae.experiments.runs import Laboratory
+from spherical_vae.experiments.sentence_tables import Printed, sentence_tables, who_is_ahead
+from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.tables import Table
+
+# NLL, KL, PPL. The paper also quotes Bowman et al. (2016) for PTB: RNNLM 100 / 116 and 135 / >600,
+# Gaussian 101 (2) / 119 and 125 (15) / 380.
+PAPER: dict[tuple[str, str, str], Printed] = {
+    ("PTB", "standard", "RNNLM"): (100, None, 114),
+    ("PTB", "inputless", "RNNLM"): (134, None, 596),
+    ("Yelp", "standard", "RNNLM"): (199, None, 55),
+    ("Yelp", "inputless", "RNNLM"): (300, None, 432),
+    ("PTB", "standard", "Gaussian"): (99, 4.4, 109),
+    ("PTB", "inputless", "Gaussian"): (125, 6.3, 379),
+    ("Yelp", "standard", "Gaussian"): (199, 0.5, 55),
+    ("Yelp", "inputless", "Gaussian"): (274, 13.4, 256),
+    ("PTB", "standard", "vMF"): (96, 5.7, 98),
+    ("PTB", "inputless", "vMF"): (117, 18.6, 262),
+    ("Yelp", "standard", "vMF"): (198, 6.4, 54),
+    ("Yelp", "inputless", "vMF"): (242, 48.5, 134),
+}
+
+
+def settings(scale: str) -> list[Setting]:
+    """Returns six rows for each corpus, the stand-in for Yelp last."""
+    return [
+        models.setting(scale, corpus, mode, model)
+        for corpus in models.CORPORA
+        for mode in models.MODES
+        for model in models.MODELS
+    ]
+
+
+def collect(laboratory: Laboratory) -> dict[str, Any]:
+    """Trains and measures all rows."""
+    return {"rows": rows(laboratory, settings(laboratory.scale))}
+
+
+def tables(record: Mapping[str, Any]) -> list[Table]:
+    """Returns the paper's values beside ours, and ours by every protocol."""
+    return sentence_tables(record, PAPER, _key, _group)
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    facts = row["facts"]
+    return facts["corpus"], facts["mode"], facts["model"]
+
+
+def _group(row: Row) -> tuple[str, str]:
+    return _key(row)[:2]
+
+
+EXPERIMENT = Experiment(
+    "Language models: RNNLM, Gaussian, vMF",
+    collect,
+    tables,
+    settings=settings,
+    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    remarks=lambda record: who_is_ahead(record, _group),
+    notes=(models.BUDGET_NOTE,),
+)

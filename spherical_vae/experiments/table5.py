@@ -1,0 +1,58 @@
+"""Table 5: the same models on PTB when the decoder is told the bag of words of its sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spherical_vae.experiments import language_models as models
+from spherical_vae.experiments.experiment import Experiment
+from spherical_vae.experiments.row_tables import Row
+from spherical_vae.experiments.runs import Laboratory
+from spherical_vae.experiments.sentence_tables import Printed, sentence_tables
+from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.tables import Table
+
+# NLL, KL, PPL.
+PAPER: dict[tuple[str, str], Printed] = {
+    ("standard", "RNNLM"): (79, None, 43),
+    ("standard", "Gaussian"): (79, 0.0, 43),
+    ("standard", "vMF"): (73, 0.2, 33),
+    ("inputless", "RNNLM"): (106, None, 152),
+    ("inputless", "Gaussian"): (106, 0.4, 153),
+    ("inputless", "vMF"): (93, 11.4, 82),
+}
+
+
+def settings(scale: str) -> list[Setting]:
+    """Returns the six rows."""
+    return [
+        models.setting(scale, "ptb", mode, model, bag=True, label="with bag of words")
+        for mode in models.MODES
+        for model in models.MODELS
+    ]
+
+
+def collect(laboratory: Laboratory) -> dict[str, Any]:
+    """Trains and measures all rows."""
+    return {"rows": rows(laboratory, settings(laboratory.scale))}
+
+
+def tables(record: Mapping[str, Any]) -> list[Table]:
+    """Returns the paper's values beside ours, and ours by every protocol."""
+    return sentence_tables(record, PAPER, _key, lambda row: row["facts"]["mode"])
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["facts"]["mode"], row["facts"]["model"]
+
+
+EXPERIMENT = Experiment(
+    "Language models whose decoder is told the bag of words (PTB)",
+    collect,
+    tables,
+    settings=settings,
+    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    notes=(
+        "The decoder conditions on the text that it is to write: these are no bounds on log p(x).",
+        models.BUDGET_NOTE,
+    ),
+)
