@@ -79,7 +79,10 @@ def draw(record: Mapping[str, Any]) -> Any:
         axes.scatter(*points.T, s=5, color=colour, depthshade=False)
         axes.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), zlim=(-limit, limit))
         axes.set_box_aspect((1, 1, 1))
-        axes.locator_params(nbins=4)
+        # Ticks away from the corners, where labels of two axes would meet; the vMF in front.
+        for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            axis.set_ticks([-limit / 2, 0, limit / 2])
+        axes.view_init(elev=20, azim=20)
     return figure
 
 
