@@ -18,6 +18,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import PyTree
 
+from spherical_vae import hosts
 from spherical_vae.atomic_file import sync_directory, write_atomically
 from spherical_vae.errors import UserError
 
@@ -48,8 +49,11 @@ class CheckpointStore:
     A checkpoint is written beside the others, made durable, sealed with the checksums of its files,
     and only then are those removed that are neither the latest nor the best. A save that is cut
     short leaves what was there before. The checksums are needed: an altered byte of an array can
-    pass through Orbax unnoticed. It is for one process, whose devices may be many: with several,
-    sealing and removing would have to be the business of one, between barriers.
+    pass through Orbax unnoticed.
+
+    Several processes write and read their parts of the arrays together: all must call the same
+    methods in the same order, and the directory must be one that all of them see. Checksums, seals
+    and leftovers are the business of the first, while the others wait.
 
     Args:
       directory: where they lie, one folder a step.
@@ -76,13 +80,12 @@ class CheckpointStore:
         )
         try:
             if not read_only:
-                self._directory.mkdir(parents=True, exist_ok=True)
-                self._remove_leftovers()
+                hosts.from_first(self._prepare)
             self._manager = ocp.CheckpointManager(
                 self._directory, options=options, item_names=("state", "host")
             )
         except OSError as error:
-            raise UserError(f"{directory}: cannot hold checkpoints ({error.strerror})") from error
+            raise UserError(_cannot_hold(self._directory, error)) from error
 
     def save(self, step: int, state: PyTree[Any], host_state: dict[str, Any]) -> None:
         """Writes a checkpoint and returns once it is durable.
@@ -111,7 +114,7 @@ class CheckpointStore:
                 step,
                 args=args.Composite(state=args.StandardSave(filled), host=args.JsonSave(host)),
             )
-            self._seal(step)
+            hosts.from_first(lambda: self._seal(step))
         # TensorStore reports a full disk as a ValueError.
         except (OSError, ValueError) as error:
             self._give_up(step)
@@ -125,10 +128,14 @@ class CheckpointStore:
             if old not in (step, host_state.get("best_step")):
                 self._manager.delete(old)
                 self._verified.discard(old)
-        shutil.rmtree(self._directory / _TRASH, ignore_errors=True)
+        if hosts.is_first():
+            shutil.rmtree(self._directory / _TRASH, ignore_errors=True)
 
     def steps(self) -> list[int]:
         """Returns the steps of the finished checkpoints, in order."""
+        return list(hosts.from_first(self._steps))
+
+    def _steps(self) -> list[int]:
         seals = self._directory.glob(f"*/{_SEAL}")
         return sorted(int(seal.parent.name) for seal in seals if seal.parent.name.isdecimal())
 
@@ -193,7 +200,8 @@ class CheckpointStore:
             except DamagedCheckpointError as error:
                 if step == steps[0]:
                     raise
-                print(f"warning: {error.damage}; going on from the one before", file=sys.stderr)
+                if hosts.is_first():
+                    print(f"warning: {error.damage}; going on from the one before", file=sys.stderr)
                 self._set_aside(step)
         return None
 
@@ -227,6 +235,12 @@ class CheckpointStore:
         """Compares the files of a checkpoint with its seal, once for each store."""
         if step in self._verified:
             return
+        damage = hosts.from_first(lambda: self._damage(step))
+        if damage is not None:
+            raise DamagedCheckpointError(damage)
+        self._verified.add(step)
+
+    def _damage(self, step: int) -> str | None:
         folder = self._directory / str(step)
         name = _SEAL
         try:
@@ -236,25 +250,36 @@ class CheckpointStore:
                     raise ValueError("altered")
         except (OSError, ValueError, AttributeError) as error:
             reason = "missing" if isinstance(error, FileNotFoundError) else "altered or cut"
-            raise DamagedCheckpointError(
-                f"{folder}: this checkpoint is damaged ({name} is {reason})"
-            ) from error
-        self._verified.add(step)
+            return f"{folder}: this checkpoint is damaged ({name} is {reason})"
+        return None
 
     def _set_aside(self, step: int) -> None:
         if self._read_only:
             return
+        hosts.from_first(lambda: self._move_aside(step))
+        self._manager.reload()
+
+    def _move_aside(self, step: int) -> None:
         target = self._directory / _DAMAGED / str(step)
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(exist_ok=True)
         (self._directory / str(step)).rename(target)
-        self._manager.reload()
 
     def _give_up(self, step: int) -> None:
+        # Another process may still be writing; the next start removes what it leaves.
+        if hosts.several():
+            return
         # The disk may be too full even for this; the next start tries again.
         with contextlib.suppress(OSError):
             self._remove_leftovers()
             self._manager.reload()
+
+    def _prepare(self) -> None:
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
+        except OSError as error:
+            raise UserError(_cannot_hold(self._directory, error)) from error
 
     def _remove_leftovers(self) -> None:
         """Removes what was being written or removed when a process died."""
@@ -276,6 +301,10 @@ def _silence_orbax() -> None:
 
 def _is_not_from_orbax(record: LogRecord) -> bool:
     return "orbax" not in Path(record.pathname).parts
+
+
+def _cannot_hold(directory: Path, error: OSError) -> str:
+    return f"{directory}: cannot hold checkpoints ({error.strerror})"
 
 
 def _sync_file(path: Path) -> None:

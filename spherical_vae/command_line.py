@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from spherical_vae import config_validation
+from spherical_vae import config_validation, hosts
 from spherical_vae.compilation_cache import keep_compiled_programs
 from spherical_vae.config import base_config
 from spherical_vae.errors import UserError
@@ -96,6 +96,7 @@ class ConfigFlag:
 
 
 _config_flag: ConfigFlag | None = None
+_host_flags: tuple[flags.FlagHolder, ...] = ()
 
 
 def define_config_flag(default: str | None = None) -> ConfigFlag:
@@ -110,6 +111,23 @@ def define_config_flag(default: str | None = None) -> ConfigFlag:
     global _config_flag
     _config_flag = ConfigFlag(default)
     return _config_flag
+
+
+def define_host_flags() -> None:
+    """Gives the command the flags by which several processes find each other; see `hosts.join`."""
+    global _host_flags
+    _host_flags = (
+        flags.DEFINE_string(
+            "coordinator", None, "HOST:PORT of process 0, where several processes train together"
+        ),
+        flags.DEFINE_integer(
+            "process_count",
+            None,
+            "processes in all; default: what SLURM or a TPU says, else 1",
+            lower_bound=1,
+        ),
+        flags.DEFINE_integer("process_index", None, "of this process", lower_bound=0),
+    )
 
 
 def load_config_file(selected: str) -> ConfigDict:
@@ -187,7 +205,11 @@ def run(main: Callable[[list[str]], Any]) -> NoReturn:
 
     def prepare_and_call(argv: list[str]) -> None:
         keep_compiled_programs(COMPILATION_CACHE.value)
+        if _host_flags:
+            hosts.join(*(flag.value for flag in _host_flags))
         main(argv)
+        # Who is done first would else take the others for lost.
+        hosts.wait_for_all()
 
     app.run(lambda argv: guarded(lambda: prepare_and_call(argv)), flags_parser=_parse_or_exit)
     sys.exit(0)
@@ -195,8 +217,9 @@ def run(main: Callable[[list[str]], Any]) -> NoReturn:
 
 def _parse_or_exit(argv: list[str]) -> list[str]:
     def parse_all() -> None:
-        # --help shows the flags of the main program, and this one is every program's.
-        flags.FLAGS.register_key_flag_for_module(argv[0], flags.FLAGS[COMPILATION_CACHE.name])
+        # --help shows the flags of the main program, and these are shared by programs.
+        for flag in (COMPILATION_CACHE, *_host_flags):
+            flags.FLAGS.register_key_flag_for_module(argv[0], flags.FLAGS[flag.name])
         try:
             parse(argv, _config_flag, flags.FLAGS)
         except SystemExit as stop:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from spherical_vae import hosts
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import BAG_NOTE, Evaluator
 from spherical_vae.keys import Purpose, root_key
@@ -102,7 +103,8 @@ def _train_and_measure(
     config: ConfigDict, corpus: Corpus, run: RunDirectory
 ) -> tuple[Row, TrainedModel]:
     trained = Trainer(config, corpus, run).train()
-    print(f"{config.name}: measuring test", file=sys.stderr)
+    if hosts.is_first():
+        print(f"{config.name}: measuring test", file=sys.stderr)
     # The draws of `python -m spherical_vae.evaluate --seed=0`, so that both say the same.
     key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
     nats = Evaluator(trained.model, config, corpus, trained.mesh).nats(

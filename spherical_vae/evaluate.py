@@ -5,8 +5,10 @@ import sys
 
 from absl import flags
 
-from spherical_vae.command_line import run
+from spherical_vae import hosts
+from spherical_vae.command_line import define_host_flags, run
 
+define_host_flags()
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to evaluate", required=True)
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "what to evaluate on")
 SAMPLES = flags.DEFINE_integer(
@@ -44,9 +46,10 @@ def _evaluate_run() -> None:
     with trained.config.unlocked():
         if SAMPLES.value is not None:
             trained.config.evaluation.importance_samples = SAMPLES.value
-    for line in trained.corpus.report:
-        print(line, file=sys.stderr)
-    print(f"evaluating step {trained.step} of {WORKDIR.value}", file=sys.stderr)
+    if hosts.is_first():
+        for line in trained.corpus.report:
+            print(line, file=sys.stderr)
+        print(f"evaluating step {trained.step} of {WORKDIR.value}", file=sys.stderr)
     evaluator = Evaluator(trained.model, trained.config, trained.corpus, trained.mesh)
     result, _ = evaluator.report(
         trained.params,
@@ -54,6 +57,8 @@ def _evaluate_run() -> None:
         root_key(SEED.value, Purpose.EVALUATE),
         protocol=PROTOCOL.value,
     )
+    if not hosts.is_first():
+        return
     result |= {"step": trained.step, "seed": SEED.value}
     if JSON.value:
         print(json.dumps(finite(result), allow_nan=False))

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from spherical_vae import hosts
 from spherical_vae.bookkeeping import Bookkeeper, shown
 from spherical_vae.checkpoint import CheckpointStore, DamagedCheckpointError
 from spherical_vae.chunks import Chunk, chunks, make_call, stack_hyperparameters
@@ -108,6 +109,7 @@ def walk(
         unit="step",
         file=sys.stderr,
         dynamic_ncols=True,
+        disable=not hosts.is_first(),
     )
     with Termination() as termination, bar:
         for chunk in feed:
@@ -121,10 +123,11 @@ def walk(
             if timetable.is_evaluation(step):
                 session.evaluate(step)
                 since = time.monotonic()
-            if timetable.is_checkpoint(step) or termination.signal or session.finished:
+            stop = asked_to_stop(termination, timetable, step)
+            if timetable.is_checkpoint(step) or stop or session.finished:
                 session.save(step)
-            if termination.signal:
-                raise Interrupted(termination.signal, step)
+            if stop:
+                raise Interrupted(stop, step)
             if session.finished:
                 break
 
@@ -145,6 +148,17 @@ def walk_from(
         walk(session, timetable, feed, step, name)
 
 
+def asked_to_stop(termination: Termination, timetable: Timetable, step: int) -> int:
+    """Returns the signal that asks for a stop after `step` steps, 0 for none.
+
+    Several processes agree on it, and only where the host has anything to do at all: elsewhere none
+    of them waits for the others.
+    """
+    if hosts.several() and not timetable.is_pause(step):
+        return 0
+    return hosts.largest(termination.signal or 0)
+
+
 def batches_from(
     corpus: Corpus, config: ConfigDict, timetable: Timetable, step: int
 ) -> Iterator[Batch]:
@@ -159,6 +173,8 @@ def batches_from(
             seed=config.data.seed,
             epoch=epoch,
             start=start,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
         )
         epoch, start = epoch + 1, 0
 
@@ -257,7 +273,8 @@ class Trainer:
         if found is None:
             return state, HostState(Plateau(), 0, False, self._corpus.fingerprint())
         step, state, values = found
-        tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
+        if hosts.is_first():
+            tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
         return state, HostState.from_json(values)
 
     def _refuse_bad_steps(self) -> None:

@@ -29,12 +29,12 @@ class MetricsLog:
     restored step are kept and the later ones are cut, so that nothing is lost or written twice.
 
     Args:
-      path: the JSON-lines file; made at the first record.
+      path: the JSON-lines file; made at the first record. None for a log that keeps nothing.
       tensorboard_directory: where scalars are mirrored, or None for no TensorBoard files.
     """
 
-    def __init__(self, path: Path, tensorboard_directory: Path | None = None):
-        self._path = Path(path)
+    def __init__(self, path: Path | None, tensorboard_directory: Path | None = None):
+        self._path = path
         self._tensorboard_directory = tensorboard_directory
         self._purge_step: int | None = None
         self._file: Any = None
@@ -48,6 +48,8 @@ class MetricsLog:
           split: train, valid, test or what else the figures are of.
           **values: names (units included) to numbers, texts, None, or lists and dicts of them.
         """
+        if self._path is None:
+            return
         record = {"step": int(step), "split": split}
         record |= {name: _plain(value) for name, value in values.items()}
         if self._file is None:
@@ -75,7 +77,7 @@ class MetricsLog:
         """
         self._close_file()
         self._purge_step = step + 1
-        if self._path.exists():
+        if self._path is not None and self._path.exists():
             kept = [line for record, line in self._read() if record["step"] <= step]
             write_atomically(self._path, "".join(f"{line}\n" for line in kept))
 
@@ -103,7 +105,7 @@ class MetricsLog:
             self._file = None
 
     def _read(self) -> list[tuple[dict[str, Any], str]]:
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return []
         lines = self._path.read_bytes().split(b"\n")
         # A whole file ends with a newline, so the last piece is empty or was torn by a crash.

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ml_collections import ConfigDict
 
+from spherical_vae import hosts
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.config_validation import flatten
 from spherical_vae.errors import UserError
@@ -70,7 +71,12 @@ class RunDirectory:
         return RunDirectory(self.path / "replicas" / name)
 
     def metrics_log(self, tensorboard: bool = True) -> MetricsLog:
-        """Returns the run's log, mirrored to TensorBoard unless told not to."""
+        """Returns the run's log, mirrored to TensorBoard unless told not to.
+
+        Of several processes, one that is not the first has a log that keeps nothing.
+        """
+        if not hosts.is_first():
+            return MetricsLog(None)
         return MetricsLog(self.metrics_path, self.tensorboard_path if tensorboard else None)
 
     def close(self) -> None:
@@ -98,6 +104,8 @@ def open_run(
 ) -> RunDirectory:
     """Makes or reopens a working directory for training, and locks it.
 
+    Of several processes the first does it, and all open it at the same time.
+
     Args:
       workdir: the directory; made with its parents where it is not there.
       config: the configuration to train with; written at the first use, compared at every later.
@@ -107,10 +115,19 @@ def open_run(
       The locked run directory: a context manager.
 
     Raises:
-      UserError: it cannot be written, another process trains in it, or it holds a run or sweep with
-        another configuration.
+      UserError: it cannot be written, another process trains in it, it holds a run or sweep with
+        another configuration, or the processes were given different ones.
     """
     path = Path(workdir)
+    hosts.refuse_differences("the configuration", _to_json(config, replicas))
+    opened: list[RunDirectory] = []
+    hosts.from_first(lambda: opened.append(_open(path, config, replicas)))
+    return opened[0] if opened else RunDirectory(path)
+
+
+def _open(
+    path: Path, config: ConfigDict, replicas: Mapping[str, Mapping[str, Any]] | None
+) -> RunDirectory:
     lock = _lock(path)
     try:
         run = RunDirectory(path, lock)

@@ -8,12 +8,15 @@ import sys
 
 from absl import flags
 
-from spherical_vae.command_line import define_config_flag, run
+from spherical_vae import hosts
+from spherical_vae.command_line import define_config_flag, define_host_flags, run
 from spherical_vae.data import load_corpus
+from spherical_vae.errors import UserError
 from spherical_vae.run_directory import open_run
 from spherical_vae.sweep_settings import build_replicas, parse_sweep, settings_by_name
 
 CONFIG = define_config_flag()
+define_host_flags()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "where the run lives; default runs/NAME, of a sweep runs/NAME-sweep"
 )
@@ -28,10 +31,15 @@ def main(argv: list[str]) -> None:
     config = CONFIG.value
     replicas = None if SWEEP.value is None else build_replicas(config, parse_sweep(SWEEP.value))
     workdir = WORKDIR.value or f"runs/{config.name}{'-sweep' if replicas else ''}"
+    if replicas is not None and hosts.several():
+        raise UserError("--sweep: one process trains the replicas of a sweep; start a single one")
+    if replicas is not None and config.mesh.model != 1:
+        raise UserError(f"config.mesh.model: {config.mesh.model} given, allowed: 1 with --sweep")
     corpus = load_corpus(config.data)
+    hosts.refuse_differences("the corpus", str(corpus.fingerprint()) if hosts.several() else "")
     settings = None if replicas is None else settings_by_name(replicas)
     with open_run(workdir, config, settings) as directory:
-        for line in corpus.report:
+        for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
         from spherical_vae.comparison import compare
@@ -40,16 +48,18 @@ def main(argv: list[str]) -> None:
 
         try:
             if replicas is not None:
-                print(train_and_measure(config, replicas, corpus, directory).table())
+                told = train_and_measure(config, replicas, corpus, directory).table()
             elif config.baselines:
-                print(compare(config, corpus, directory))
+                told = compare(config, corpus, directory)
             else:
                 trained = Trainer(config, corpus, directory).train()
-                print(
+                told = (
                     f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on dev: step "
                     f"{trained.step}. Next: python -m spherical_vae.evaluate "
                     f"--workdir={workdir}"
                 )
+            if hosts.is_first():
+                print(told)
         except Interrupted as stop:
             print(stop, file=sys.stderr)
             sys.exit(128 + stop.signal)
