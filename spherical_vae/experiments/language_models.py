@@ -98,7 +98,7 @@ def setting(
         overrides["train.epochs"] = _CPU_EPOCHS[mode == INPUTLESS and model != "RNNLM"]
     overrides |= changed or {}
     alternatives: tuple[Mapping[str, Any], ...] = ({},)
-    if tuned and scale != "cpu":
+    if tuned and scale == "full":
         alternatives = _ALTERNATIVES.get(model) or tuple(
             {"latent.concentration": round(factor * _LIKELY[config], 1)} for factor in _FACTORS
         )
