@@ -162,6 +162,7 @@ def test_one_killed_ends_the_other(corpus, together, tmp_path, killed):
     processes = start(arguments)
     wait_until(lambda: sealed(tmp_path / "run"), processes)
     processes[killed].kill()
+    finish([processes[killed]], expect=-signal.SIGKILL)
     _, told = processes[1 - killed].communicate(timeout=2 * hosts.HEARTBEAT_SECONDS + 30)
     assert processes[1 - killed].returncode not in (0, None)
     assert "another task died" in told
