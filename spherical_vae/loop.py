@@ -73,6 +73,10 @@ class Session(Protocol):
         """Takes the steps of a chunk, whose batches are on the devices, after `step` steps."""
         ...
 
+    def wait(self) -> None:
+        """Returns when the steps that were taken are done; they are queued ahead of the device."""
+        ...
+
     def log_train(self, step: int, seconds: float) -> None:
         """Writes the totals since the last call and starts new ones."""
         ...
@@ -117,6 +121,7 @@ def walk(
             step += chunk.steps
             bar.update(chunk.steps)
             if timetable.is_log(step):
+                session.wait()
                 session.log_train(step, time.monotonic() - since)
                 since = time.monotonic()
                 bar.set_postfix_str(f"dev {session.status}", refresh=False)
@@ -240,6 +245,10 @@ class Trainer:
         """Takes the steps of a chunk."""
         hypers = [self._books.hyperparameters(step + i) for i in range(chunk.steps)]
         self._state = self._call(self._state, chunk.batches, stack_hyperparameters(hypers))
+
+    def wait(self) -> None:
+        """Waits for the device."""
+        jax.block_until_ready(self._state.sums)
 
     def log_train(self, step: int, seconds: float) -> None:
         """Writes the totals since the last line and starts new ones."""

@@ -165,6 +165,10 @@ class SweepTrainer:
         states = self._call(self._state.replicas, chunk.batches, hypers, active)
         self._state = self._state._replace(replicas=states)
 
+    def wait(self) -> None:
+        """Waits for the device."""
+        jax.block_until_ready(self._state.replicas.sums)
+
     def log_train(self, step: int, seconds: float) -> None:
         """Writes each replica's totals since its last line, and stops those that diverged.
 

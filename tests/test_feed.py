@@ -14,9 +14,11 @@ from small_models import small_config, small_corpus
 
 from spherical_vae import loop
 from spherical_vae.checkpoint import CheckpointStore
+from spherical_vae.chunks import Chunk
 from spherical_vae.errors import UserError
 from spherical_vae.loop import Interrupted, Trainer
 from spherical_vae.run_directory import open_run
+from spherical_vae.timetable import Timetable
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +70,32 @@ def test_the_next_batch_is_copied_before_the_step_is_taken(tmp_path, monkeypatch
     with pytest.raises(Interrupted, match="after step 10; the state is saved"):
         train(tmp_path, wait_for_the_next)
     assert set(copied) == {"prefetch"}
+
+
+def test_the_seconds_of_a_record_are_those_of_the_device():
+    class Queueing:
+        """Takes steps at once and does them later, as a device does."""
+
+        finished, status = False, ""
+        queued, seconds = 0, []
+
+        def advance(self, step, chunk):
+            self.queued += 1
+
+        def wait(self):
+            time.sleep(0.05 * self.queued)
+            self.queued = 0
+
+        def log_train(self, step, seconds):
+            self.seconds.append(seconds)
+
+        evaluate = save = lambda self, step: None
+
+    session = Queueing()
+    timetable = Timetable(100, total_steps=6, log_every=3, evaluate_every=100, checkpoint_every=0)
+    loop.walk(session, timetable, (Chunk(1, None) for _ in range(6)), 0, "queueing")
+    assert len(session.seconds) == 2
+    assert min(session.seconds) >= 0.15
 
 
 def test_an_error_of_the_data_ends_training_and_leaves_the_checkpoint(tmp_path, monkeypatch):
