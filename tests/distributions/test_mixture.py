@@ -56,7 +56,7 @@ def mixture(data: jax.Array) -> None:
 
 # Near one point of each cluster, so that the labels do not switch.
 def start(data: jax.Array) -> object:
-    return init_to_value(values={"direction_normal": 2.0 * data[jnp.array([0, -1])]})
+    return init_to_value(values={"direction_normal": data[jnp.array([0, -1])]})
 
 
 def check(share: float, normals: np.ndarray, kappa: np.ndarray, directions: jax.Array) -> None:
@@ -92,8 +92,10 @@ def test_nuts_recovers_the_mixture():
     normal = draws["direction_normal"]
     unit = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
     check(float(draws["share"].mean()), unit.mean(0), np.median(draws["kappa"], 0), directions)
-    # A funnel would diverge in a good part of the 300 draws; a stray one happens.
-    assert int(mcmc.get_extra_fields()["diverging"].sum()) <= 3
+    # A funnel would diverge in some of the 300 draws (8, with the length of a normal vector).
+    assert int(mcmc.get_extra_fields()["diverging"].sum()) <= 1
+    log_length = np.log(np.linalg.norm(normal, axis=-1))
+    np.testing.assert_allclose(log_length.std(0), 0.1, rtol=0.25)
 
 
 def test_reparam_refuses_other_supports():
