@@ -1,62 +1,59 @@
 """The next batches are made and sent to the device by a thread while the present step runs."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 
 class _Stopped(Exception):
     """The consumer has gone."""
 
 
+class _End(NamedTuple):
+    """What follows the last item."""
+
+    error: BaseException | None
+
+
 class _Buffer:
-    """A bounded queue between one producer and one consumer, either of which may leave."""
+    """A bounded queue between one producer and one consumer, either of which may leave.
+
+    Of queues that are one operation each: a signal may come between any two lines of the consumer,
+    and must not leave a lock held that the producer, or the consumer on its way out, waits for.
+    """
 
     def __init__(self, depth: int) -> None:
-        self._depth = depth
-        self._items: deque[Any] = deque()
-        self._changed = threading.Condition()
+        self._results: SimpleQueue[Any] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()
         self._stopped = False
-        self._ended = False
-        self._error: BaseException | None = None
+        for _ in range(depth):
+            self._room.put(None)
 
     def wait_for_room(self) -> None:
         """Returns when an item may be added; raises `_Stopped` when nobody wants one."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._depth)
-            if self._stopped:
-                raise _Stopped
+        self._room.get()
+        if self._stopped:
+            raise _Stopped
 
     def add(self, item: Any) -> None:
-        with self._changed:
-            self._items.append(item)
-            self._changed.notify_all()
+        self._results.put(item)
 
     def end(self, error: BaseException | None) -> None:
         """Says that no item follows; the consumer meets the error after those that are there."""
-        with self._changed:
-            self._ended, self._error = True, error
-            self._changed.notify_all()
+        self._results.put(_End(error))
 
     def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._items.clear()
-            self._changed.notify_all()
+        self._stopped = True
+        self._room.put(None)
 
     def __iter__(self) -> Iterator[Any]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._items or self._ended)
-                if not self._items:
-                    if self._error is not None:
-                        raise self._error
-                    return
-                item = self._items.popleft()
-                self._changed.notify_all()
+        while not isinstance(item := self._results.get(), _End):
+            self._room.put(None)
             yield item
+        if item.error is not None:
+            raise item.error
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from numpyro.infer.reparam import Reparam
 
 from spherical_vae.special import log_sphere_area
 
-
 # Of log |x|: small against 1, and not so small that the shell is harder to follow than the sphere.
 _LENGTH_SPREAD = 0.1
 

@@ -140,8 +140,9 @@ def test_interrupt_while_the_loop_waits():
     process = subprocess.Popen(
         [sys.executable, "-c", WAIT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "0\n"
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=20)
+    with process:
+        assert process.stdout.readline() == "0\n"
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
     assert error.rstrip().endswith("KeyboardInterrupt")
     assert "Exception ignored" not in error

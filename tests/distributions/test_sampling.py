@@ -71,7 +71,7 @@ def test_the_vector_test_has_power(monkeypatch):
     sample = von_mises_fisher.sample
 
     def tilted(key, direction, concentration, shape, method):
-        z = sample(key, direction, concentration, shape, method) * jnp.linspace(1.0, 1.1, 25)
+        z = sample(key, direction, concentration, shape, method) * jnp.linspace(1.0, 1.1, 25)[None]
         return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
 
     def stretched(*arguments):

@@ -12,8 +12,8 @@ from spherical_vae.experiments import catalogue
     ("arguments", "part"),
     [
         (["tabel4"], "did you mean 'table4'"),
-        ([], "the first argument must be one of table2"),
-        (["--scale=smoke"], "the first argument must be one of table2"),
+        ([], "the first argument must be one of table1, table2"),
+        (["--scale=smoke"], "the first argument must be one of table1, table2"),
         (["table4", "--scale=huge"], "scale"),
     ],
 )
