@@ -123,9 +123,11 @@ def test_depth_is_checked():
         pass
 
 
+# A shell starts what runs in the background with interrupts ignored: hence the handler.
 WAIT = """
-import itertools, sys, time
+import itertools, signal, sys, time
 from spherical_vae.data.prefetch import prefetched
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def slow():
     for i in itertools.count():
         yield i
