@@ -326,6 +326,6 @@ def refuse_other_corpus(store: CheckpointStore, corpus: Corpus, run: RunDirector
     """
     for step in reversed(store.steps()):
         with contextlib.suppress(DamagedCheckpointError):
-            hosts = host_states(store.restore_host(step))
-            hosts[0].refuse_other_corpus(corpus, run.path)
+            states = host_states(store.restore_host(step))
+            states[0].refuse_other_corpus(corpus, run.path)
             return

@@ -6,8 +6,7 @@ from typing import Any
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import SENTENCE_COLUMNS, bounds_table, runs_table
-from spherical_vae.experiments.runs import Laboratory
-from spherical_vae.experiments.settings import HONEST, Setting, mean, rows
+from spherical_vae.experiments.settings import HONEST, Setting, collector, mean
 from spherical_vae.experiments.tables import Table
 
 # The paper prints bars; of its numbers only that kappa = 80 is the best of its vMF models.
@@ -45,11 +44,6 @@ def _row(scale: str, model: str, label: str, changed: dict[str, Any]) -> Setting
     )
 
 
-def collect(laboratory: Laboratory) -> dict[str, Any]:
-    """Trains and measures all rows."""
-    return {"rows": rows(laboratory, settings(laboratory.scale))}
-
-
 def tables(record: Mapping[str, Any]) -> list[Table]:
     """Returns the bars as numbers, honest."""
     found = record["rows"]
@@ -83,10 +77,10 @@ def draw(record: Mapping[str, Any]) -> Any:
 
 EXPERIMENT = Experiment(
     "KL and reconstruction over KL weight and concentration (PTB, inputless, d = 50)",
-    collect,
+    collector(settings),
     tables,
     settings=settings,
-    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    costs=models.COSTS,
     draw=draw,
     notes=("A Gaussian is trained with KL weight alpha and measured with weight 1.",),
 )

@@ -8,8 +8,7 @@ import numpy as np
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import SENTENCE_COLUMNS, bounds_table, runs_table
-from spherical_vae.experiments.runs import Laboratory
-from spherical_vae.experiments.settings import HONEST, Setting, mean, rows
+from spherical_vae.experiments.settings import HONEST, Setting, collector, mean
 from spherical_vae.experiments.tables import Table
 
 # The paper prints a heat map and no numbers.
@@ -38,11 +37,6 @@ def settings(scale: str) -> list[Setting]:
         for mode in models.MODES
         for kappa in CONCENTRATIONS[scale]
     ]
-
-
-def collect(laboratory: Laboratory) -> dict[str, Any]:
-    """Trains and measures all rows."""
-    return {"rows": rows(laboratory, settings(laboratory.scale))}
 
 
 def tables(record: Mapping[str, Any]) -> list[Table]:
@@ -84,10 +78,10 @@ def draw(record: Mapping[str, Any]) -> Any:
 
 EXPERIMENT = Experiment(
     "Perplexity over the concentration (PTB, vMF, d = 50)",
-    collect,
+    collector(settings),
     tables,
     settings=settings,
-    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    costs=models.COSTS,
     draw=draw,
     notes=("Lines with the bag of words condition on the text: no bounds on log p(x).",),
 )

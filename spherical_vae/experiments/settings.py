@@ -2,7 +2,7 @@
 
 import statistics
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,13 @@ def choose(laboratory: Laboratory, setting: Setting) -> tuple[Mapping[str, Any],
     # A dev value that is not finite is written as null: it is worse than every other.
     best = min(trials, key=lambda trial: trial["dev_perplexity"] or float("inf"))
     return best["alternative"], trials
+
+
+def collector(
+    settings: Callable[[str], Sequence[Setting]],
+) -> Callable[[Laboratory], dict[str, Any]]:
+    """Returns the `collect` of an experiment that is its rows: it trains and measures them all."""
+    return lambda laboratory: {"rows": rows(laboratory, settings(laboratory.scale))}
 
 
 def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, Any]]:

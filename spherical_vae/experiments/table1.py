@@ -6,9 +6,8 @@ from typing import Any
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
-from spherical_vae.experiments.runs import Laboratory
 from spherical_vae.experiments.sentence_tables import Printed, sentence_tables
-from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.settings import Setting, collector
 from spherical_vae.experiments.tables import Table
 
 # NLL and KL on dev; no perplexity is printed.
@@ -54,11 +53,6 @@ def _row(scale: str, model: str, label: str, changed: dict[str, Any]) -> Setting
     )
 
 
-def collect(laboratory: Laboratory) -> dict[str, Any]:
-    """Trains and measures all rows."""
-    return {"rows": rows(laboratory, settings(laboratory.scale))}
-
-
 def tables(record: Mapping[str, Any]) -> list[Table]:
     """Returns the paper's values beside ours, and ours by every protocol."""
     return sentence_tables(record, PAPER, _key, lambda row: "all")
@@ -70,9 +64,9 @@ def _key(row: Row) -> tuple[str, str]:
 
 EXPERIMENT = Experiment(
     "Collapse of the Gaussian: layers and annealing (PTB dev, inputless)",
-    collect,
+    collector(settings),
     tables,
     settings=settings,
-    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    costs=models.COSTS,
     notes=("Measured on dev, as in the paper, where the best checkpoint was chosen too.",),
 )

@@ -6,9 +6,8 @@ from typing import Any
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
-from spherical_vae.experiments.runs import Laboratory
 from spherical_vae.experiments.sentence_tables import Printed, sentence_tables, who_is_ahead
-from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.settings import Setting, collector
 from spherical_vae.experiments.tables import Table
 
 # NLL, KL, PPL. The paper also quotes Bowman et al. (2016) for PTB: RNNLM 100 / 116 and 135 / >600,
@@ -39,11 +38,6 @@ def settings(scale: str) -> list[Setting]:
     ]
 
 
-def collect(laboratory: Laboratory) -> dict[str, Any]:
-    """Trains and measures all rows."""
-    return {"rows": rows(laboratory, settings(laboratory.scale))}
-
-
 def tables(record: Mapping[str, Any]) -> list[Table]:
     """Returns the paper's values beside ours, and ours by every protocol."""
     return sentence_tables(record, PAPER, _key, _group)
@@ -60,10 +54,10 @@ def _group(row: Row) -> tuple[str, str]:
 
 EXPERIMENT = Experiment(
     "Language models: RNNLM, Gaussian, vMF",
-    collect,
+    collector(settings),
     tables,
     settings=settings,
-    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    costs=models.COSTS,
     remarks=lambda record: who_is_ahead(record, _group),
     notes=(models.BUDGET_NOTE,),
 )

@@ -15,8 +15,7 @@ from spherical_vae.experiments.row_tables import (
     trials_table,
     verdicts,
 )
-from spherical_vae.experiments.runs import Laboratory
-from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.settings import Setting, collector
 from spherical_vae.experiments.tables import NOTHING, Table
 
 # Perplexity per word, from table 4; how a document's is averaged is not said there.
@@ -46,11 +45,6 @@ def settings(scale: str) -> list[Setting]:
         for dimension in documents.DIMENSIONS
         for model in (documents.gaussian, documents.vmf)
     ]
-
-
-def collect(laboratory: Laboratory) -> dict[str, Any]:
-    """Trains and measures all rows."""
-    return {"rows": rows(laboratory, settings(laboratory.scale))}
 
 
 def tables(record: Mapping[str, Any]) -> list[Table]:
@@ -107,7 +101,7 @@ def _group(row: Row) -> tuple[str, str]:
 
 EXPERIMENT = Experiment(
     "Document models: perplexity on test",
-    collect,
+    collector(settings),
     tables,
     settings=settings,
     costs={

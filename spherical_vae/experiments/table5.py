@@ -6,9 +6,8 @@ from typing import Any
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
-from spherical_vae.experiments.runs import Laboratory
 from spherical_vae.experiments.sentence_tables import Printed, sentence_tables
-from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.settings import Setting, collector
 from spherical_vae.experiments.tables import Table
 
 # NLL, KL, PPL.
@@ -31,11 +30,6 @@ def settings(scale: str) -> list[Setting]:
     ]
 
 
-def collect(laboratory: Laboratory) -> dict[str, Any]:
-    """Trains and measures all rows."""
-    return {"rows": rows(laboratory, settings(laboratory.scale))}
-
-
 def tables(record: Mapping[str, Any]) -> list[Table]:
     """Returns the paper's values beside ours, and ours by every protocol."""
     return sentence_tables(record, PAPER, _key, lambda row: row["facts"]["mode"])
@@ -47,10 +41,10 @@ def _key(row: Row) -> tuple[str, str]:
 
 EXPERIMENT = Experiment(
     "Language models whose decoder is told the bag of words (PTB)",
-    collect,
+    collector(settings),
     tables,
     settings=settings,
-    costs={"cpu": models.CPU_COST, "full": models.FULL_COST},
+    costs=models.COSTS,
     notes=(
         "The decoder conditions on the text that it is to write: these are no bounds on log p(x).",
         models.BUDGET_NOTE,
