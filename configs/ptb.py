@@ -11,6 +11,7 @@ Paper row: table 3, vMF, PTB: standard 96 (5.7) / 98, inputless 117 (18.6) / 262
            printed; that of `standard_bow` gives the printed KL at d=25.
 Command:   python -m spherical_vae.train --config=configs/ptb.py --workdir=DIR
            python -m spherical_vae.train --config=configs/ptb.py:inputless --workdir=DIR
+Device:    not run to the end yet.
 Expected:  not run to the end yet.
 """
 
