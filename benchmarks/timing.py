@@ -15,6 +15,8 @@ from typing import NamedTuple
 BUSY_SHARE = 0.1
 # Seconds; a clock and a scheduler do not resolve single calls of microseconds.
 SHORTEST_TURN = 0.01
+# Seconds; threads of one library wait busily for more work, and must not do it in another's turn.
+PAUSE = 0.3
 
 
 class Timing(NamedTuple):
@@ -72,6 +74,7 @@ def interleaved(candidates: dict[str, Callable[[], object]], repeats: int) -> di
     for turn in range(repeats):
         # Every other turn goes backwards: no candidate always follows the same neighbour.
         for name in list(candidates)[:: -1 if turn % 2 else 1]:
+            time.sleep(PAUSE)
             seconds[name].append(_seconds(candidates[name], calls[name]) / calls[name])
     result = {}
     for name, values in seconds.items():

@@ -22,6 +22,7 @@ from spherical_vae import config_validation, hosts
 from spherical_vae.compilation_cache import keep_compiled_programs
 from spherical_vae.config import base_config
 from spherical_vae.errors import UserError
+from spherical_vae.kept_memory import keep_freed_memory
 from spherical_vae.names import nearest_name_hint
 
 COMPILATION_CACHE = flags.DEFINE_string(
@@ -204,6 +205,7 @@ def run(main: Callable[[list[str]], Any]) -> NoReturn:
     """
 
     def prepare_and_call(argv: list[str]) -> None:
+        keep_freed_memory()
         keep_compiled_programs(COMPILATION_CACHE.value)
         if _host_flags:
             hosts.join(*(flag.value for flag in _host_flags))

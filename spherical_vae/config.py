@@ -93,6 +93,12 @@ def base_config() -> ConfigDict:
     config.train.early_stopping = 0  # evaluations in a row without improvement; 0: off
     config.train.protocol = "honest"  # honest | paper (mean of three draws, Guu's KL)
 
+    # How a step is computed; no result depends on the last two but by rounding.
+    config.compute = ConfigDict()
+    config.compute.dtype = "float32"  # float32 | bfloat16: factors of the LSTM's large products
+    config.compute.recompute_gates = False  # in an LSTM's backward pass: less memory, more products
+    config.compute.logits_at_once = 2**26  # most logits of an LSTM decoder in memory at a time
+
     # How a step is laid out over the devices; no result depends on it but by rounding.
     config.mesh = ConfigDict()
     config.mesh.model = 1  # devices that share one copy of what is as large as the vocabulary

@@ -22,7 +22,16 @@ from spherical_vae.metrics_log import MetricsLog
 _FORMAT = 1
 # What changes no result: where things are, how steps share calls and devices. A run may go on with
 # other values, and its configuration keeps those that it was begun with.
-NO_MATTER = frozenset({"data.cache_dir", "data.manual_dir", "mesh.model", "train.steps_per_call"})
+NO_MATTER = frozenset(
+    {
+        "compute.logits_at_once",
+        "compute.recompute_gates",
+        "data.cache_dir",
+        "data.manual_dir",
+        "mesh.model",
+        "train.steps_per_call",
+    }
+)
 
 
 class RunDirectory:

@@ -21,7 +21,7 @@ from spherical_vae.decoders import build_decoder
 from spherical_vae.encoders import build_encoder
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents import Posterior, build_latent, decoder_scale
-from spherical_vae.layers import State
+from spherical_vae.recurrence import State
 
 # Arrays with an axis over the vocabulary: which axis that is, by the end of their path.
 VOCABULARY_AXES = {

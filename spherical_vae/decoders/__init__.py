@@ -7,6 +7,7 @@ a line in `build_decoder`.
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from spherical_vae.compute import Compute
 from spherical_vae.decoders.bag_of_words import BagOfWordsDecoder
 from spherical_vae.decoders.lstm import LSTMDecoder
 
@@ -17,7 +18,11 @@ def build_decoder(config: ConfigDict, vocabulary_size: int) -> nn.Module:
     match settings.kind:
         case "lstm":
             return LSTMDecoder(
-                settings.hidden_size, settings.layers, settings.inputless, vocabulary_size
+                settings.hidden_size,
+                settings.layers,
+                settings.inputless,
+                vocabulary_size,
+                Compute.of(config.compute),
             )
         case "bag_of_words":
             return BagOfWordsDecoder(settings.hidden_size, settings.layers, vocabulary_size)

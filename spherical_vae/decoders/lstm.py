@@ -1,18 +1,15 @@
 """The sentence decoder: an LSTM started by z and fed z at every step, with the last word or not."""
 
-import math
-
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from spherical_vae.compute import FLOAT32, Compute
 from spherical_vae.data.corpus import END_ID, Batch
 from spherical_vae.decoders.bag_of_words import with_conditions
-from spherical_vae.layers import Dropout, LSTMLayer, State, dense
-
-# Logits of more entries than this are formed a step at a time: 256 MiB in float32.
-MAX_LOGITS = 2**26
+from spherical_vae.layers import Dropout, LSTMLayer, dense
+from spherical_vae.recurrence import State
+from spherical_vae.softmax import target_log_probs
 
 
 class LSTMDecoder(nn.Module):
@@ -24,16 +21,20 @@ class LSTMDecoder(nn.Module):
       inputless: whether the previous word is withheld. A constant input (the authors feed the
         unknown word) is absorbed by the biases.
       vocabulary_size: V.
+      compute: how products are formed.
     """
 
     hidden_size: int
     layers: int
     inputless: bool
     vocabulary_size: int
+    compute: Compute = FLOAT32
 
     def setup(self) -> None:
         """Declares the layers, the maps from z to their first states, and the softmax."""
-        self.cells = [LSTMLayer(self.hidden_size, name=f"layer_{i}") for i in range(self.layers)]
+        self.cells = [
+            LSTMLayer(self.hidden_size, self.compute, name=f"layer_{i}") for i in range(self.layers)
+        ]
         self.starts = [dense(2 * self.hidden_size, name=f"start_{i}") for i in range(self.layers)]
         self.words = dense(self.vocabulary_size, name="words")
         self.embedding_dropout = Dropout()
@@ -109,19 +110,7 @@ class LSTMDecoder(nn.Module):
     def _score(
         self, hidden: Float[Array, "T N H"], targets: Int[Array, "T N"]
     ) -> Float[Array, "T N"]:
-        if math.prod(targets.shape) * self.vocabulary_size <= MAX_LOGITS:
-            return target_log_probs(self.words(hidden), targets)
+        if self.is_initializing():
+            self.words(hidden[:1])  # makes the parameters
         weights = self.words.variables["params"]
-
-        def score(step: tuple[Array, Array]) -> Array:
-            return target_log_probs(step[0] @ weights["kernel"] + weights["bias"][None], step[1])
-
-        return jax.lax.map(jax.checkpoint(score), (hidden, targets))
-
-
-def target_log_probs(
-    logits: Float[Array, "*shape V"], targets: Int[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """Returns log softmax(logits) at the targets without forming it elsewhere."""
-    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return chosen - jax.nn.logsumexp(logits, axis=-1)
+        return target_log_probs(self.compute, hidden, weights["kernel"], weights["bias"], targets)

@@ -6,6 +6,7 @@ They know nothing of latents. A new encoder is a new file and a line in `build_e
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from spherical_vae.compute import Compute
 from spherical_vae.encoders.bag_of_words import BagOfWordsEncoder
 from spherical_vae.encoders.lstm import LSTMEncoder
 
@@ -16,7 +17,11 @@ def build_encoder(config: ConfigDict, vocabulary_size: int) -> nn.Module:
     match settings.kind:
         case "lstm":
             return LSTMEncoder(
-                settings.hidden_size, settings.layers, settings.bidirectional, settings.pooling
+                settings.hidden_size,
+                settings.layers,
+                settings.bidirectional,
+                settings.pooling,
+                Compute.of(config.compute),
             )
         case "bag_of_words":
             return BagOfWordsEncoder(

@@ -4,8 +4,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from spherical_vae.compute import FLOAT32, Compute
 from spherical_vae.data.corpus import Batch
-from spherical_vae.layers import Dropout, LSTMLayer, zero_state
+from spherical_vae.layers import Dropout, LSTMLayer
+from spherical_vae.recurrence import zero_state
 
 
 class LSTMEncoder(nn.Module):
@@ -21,12 +23,14 @@ class LSTMEncoder(nn.Module):
       bidirectional: adds a right-to-left pass; the result is then `[B, 2H]`.
       pooling: "last" takes the state at the sentence's end; "mean_max" the mean and the maximum of
         all states, `[B, 2H]` (twice that if bidirectional).
+      compute: how products are formed.
     """
 
     hidden_size: int
     layers: int = 1
     bidirectional: bool = False
     pooling: str = "last"
+    compute: Compute = FLOAT32
 
     @nn.compact
     def __call__(
@@ -59,7 +63,7 @@ class LSTMEncoder(nn.Module):
     def _run(self, inputs: Float[Array, "T B F"], direction: str) -> Float[Array, "T B H"]:
         steps, rows, _ = inputs.shape
         for i in range(self.layers):
-            layer = LSTMLayer(self.hidden_size, name=f"{direction}_{i}")
+            layer = LSTMLayer(self.hidden_size, self.compute, name=f"{direction}_{i}")
             _, inputs = layer(
                 inputs, jnp.zeros((rows, 0)), zero_state(rows, self.hidden_size), steps
             )
