@@ -98,3 +98,24 @@ def test_a_large_vocabulary_needs_little_memory(imported):
     assert step.peak_bytes < BAR
     # The bar means something: one array of all logits has four fifths of it.
     assert 4 * size.vocabulary * size.batch * size.slots > 0.8 * BAR
+
+
+def test_without_the_compiler_for_tpus(imported, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "libtpu", None)
+    with pytest.raises(SystemExit) as stop:
+        imported("tpu_compile").refuse_without_libtpu()
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("refused: libtpu is missing")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_compilation_for_tpus(tmp_path):
+    pytest.importorskip("libtpu", reason="libtpu is missing; pip install 'jax[tpu]' has it")
+    one, four = smoke("tpu_compile", tmp_path / "records.json")
+    assert (one["devices"], four["devices"]) == (1, 4)
+    assert one["flops_per_step"] == four["flops_per_step"]
+    # A chip of four has a quarter of the rows, and what does not hang on rows.
+    assert four["compiler_flops"] < 0.5 * one["compiler_flops"]
+    assert 0 < four["peak_bytes"] < one["peak_bytes"]
