@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -187,6 +188,8 @@ def main() -> None:
     if arguments.smoke:
         arguments.repeats = 1
     timing.refuse_busy_machine(arguments)
+    # As an error, so that the process that was launched is ended too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     timing.write_records(arguments.json, run(arguments))
 
 
