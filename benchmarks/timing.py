@@ -109,14 +109,20 @@ def name_missing(peer: str, error: Exception) -> None:
     print(f"peer missing: {peer} ({type(error).__name__}: {reason})", file=sys.stderr)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that every benchmark has."""
-    parser.add_argument("--json", type=Path, help="write the records to this file")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, only to see that it runs")
+def add_arguments(parser: argparse.ArgumentParser, repeats: int | None = 15) -> None:
+    """Adds the options of every benchmark that times; no --repeats where `repeats` is None."""
+    add_output_arguments(parser)
     parser.add_argument(
         "--allow-busy", action="store_true", help="time on a busy machine all the same"
     )
-    parser.add_argument("--repeats", type=int, default=15)
+    if repeats is not None:
+        parser.add_argument("--repeats", type=int, default=repeats)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that every benchmark has."""
+    parser.add_argument("--json", type=Path, help="write the records to this file")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, only to see that it runs")
 
 
 def write_records(path: Path | None, records: list[dict]) -> None:
