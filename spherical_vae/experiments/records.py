@@ -10,7 +10,8 @@ from typing import Any
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue
-from spherical_vae.experiments.runs import Laboratory, circumstances
+from spherical_vae.experiments.provenance import circumstances
+from spherical_vae.experiments.runs import Laboratory
 
 Record = Mapping[str, Any]
 

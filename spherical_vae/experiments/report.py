@@ -8,7 +8,7 @@ from pathlib import Path
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.records import Record, draw, file_name, read_all
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.tables import Table, shown_commit
 
 _TITLE = "Results"
 _INTRODUCTION = (
@@ -105,7 +105,8 @@ _WORDS = {"table": "table", "fig": "figure"}
 def _facts(record: Record) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     facts = [
-        f"`{record['command']}`; collected on {record['device']}, {record['date']}; {versions}."
+        f"`{record['command']}`; collected on {record['device']}, {record['date']}; commit "
+        f"{shown_commit(record)}; {versions}."
     ]
     if record["scale"] != "full":
         facts.append(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, mean, values
-from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number
+from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number, shown_commit
 
 Row = Mapping[str, Any]
 NOT_RUN = "not run"
@@ -151,7 +151,7 @@ def runs_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         runs = row["runs"]
         if not runs:
-            body.append([row["name"], row["missing"] or NOT_RUN, *[NOTHING] * 5])
+            body.append([row["name"], row["missing"] or NOT_RUN, *[NOTHING] * 6])
             continue
         body.append(
             [
@@ -161,11 +161,12 @@ def runs_table(rows: Sequence[Row]) -> Table:
                 ", ".join(str(run["best_step"]) for run in runs),
                 _all(run["device"] for run in runs),
                 _all(run["date"] for run in runs),
+                _all(shown_commit(run) for run in runs),
                 f"`{_command(runs[0])}`",
             ]
         )
     return Table(
-        ["row", "seeds", "training, s", "best step on dev", "device", "date", "command"],
+        ["row", "seeds", "training, s", "best step on dev", "device", "date", "commit", "command"],
         body,
         "How the rows were trained (SEED as listed; FOLDER holds the corpora's archives). Seconds "
         "are wall time: training, dev and compilation, all starts together where a run was "

@@ -4,24 +4,18 @@ A run lives in a folder named after its configuration, so experiments that need 
 it, and one that was interrupted goes on by training's own resume.
 """
 
-import datetime
-import functools
 import hashlib
 import json
-import os
-import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-import spherical_vae
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.command_line import load_config_file
 from spherical_vae.config import base_config
@@ -30,6 +24,7 @@ from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
+from spherical_vae.experiments.provenance import ROOT, circumstances, commit
 from spherical_vae.experiments.scales import shrink
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer
@@ -37,10 +32,9 @@ from spherical_vae.metrics_log import MetricsLog
 from spherical_vae.run_directory import NO_MATTER, RunDirectory, load_config, open_run
 from spherical_vae.trained import TrainedModel
 
-CONFIGS = Path(spherical_vae.__file__).parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.
 EVALUATION_SEED = 0
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclass(frozen=True)
@@ -108,6 +102,7 @@ class Laboratory:
           training: whether runs that are missing may be trained.
           only: rows whose name does not contain this text are left out.
         """
+        commit()  # Looked up now: files may change while a run is trained.
         self.folder = folder
         self.scale = scale
         self.seeds = seeds
@@ -253,9 +248,7 @@ class Laboratory:
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
             "dev_perplexity": best["perplexity"],
             "dev_kl_nats": best["kl_nats"],
-            "train_seconds": sum(starts),
-            "starts": len(starts),
-            **circumstances(),
+            **_of_starts(starts),
         }
 
 
@@ -283,31 +276,27 @@ def address(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
 
 
-@functools.cache
-def circumstances() -> dict[str, Any]:
-    """Returns what a record says of the machine, the versions and the day."""
-    device = jax.devices()[0]
-    cores = f"{os.cpu_count()} CPU cores"
-    accelerators = f"{jax.device_count()} {device.device_kind}"
-    return {
-        "device": cores if device.platform == "cpu" else accelerators,
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")
-            },
-        },
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
-def _add_start(directory: Path, seconds: float) -> list[float]:
-    """Notes how long a start of training took; returns the seconds of all of them."""
+def _add_start(directory: Path, seconds: float) -> list[dict[str, Any]]:
+    """Notes how long a start of training took, and of which code; returns those of all of them."""
     path = directory / "starts.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    starts = [*before, round(seconds, 1)]
+    # Once only the seconds were noted.
+    starts = [one if isinstance(one, dict) else {"seconds": one, "commit": None} for one in before]
+    starts.append({"seconds": round(seconds, 1), "commit": commit()})
     write_atomically(path, json.dumps(starts) + "\n")
     return starts
+
+
+def _of_starts(starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what a record says of the starts of its training, the last of which is this one."""
+    commits = dict.fromkeys(start["commit"] for start in starts)
+    return {
+        "train_seconds": round(sum(start["seconds"] for start in starts), 1),
+        "starts": len(starts),
+        **circumstances(),
+        # A run that went on with other code names them all, unless one is not known.
+        "commit": None if None in commits else ", ".join(commits),
+    }
 
 
 def _refuse_another(wanted: ConfigDict, stored: ConfigDict, directory: Path) -> None:

@@ -140,4 +140,6 @@ def mean(row: Mapping[str, Any], protocol: str, key: str) -> float | None:
 
 
 def _in_brief(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in ("command", "dev_perplexity", "dev_kl_nats", "best_step")}
+    kept = ("command", "dev_perplexity", "dev_kl_nats", "best_step")
+    # What was trained by the first versions does not say by which.
+    return {key: record[key] for key in kept} | {"commit": record.get("commit")}
