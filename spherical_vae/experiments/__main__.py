@@ -22,6 +22,9 @@ RESULTS = flags.DEFINE_string(
 )
 TRAIN = flags.DEFINE_bool("train", True, "--notrain: collect what has been trained, train nothing")
 ONLY = flags.DEFINE_string("only", "", "only rows whose name contains this text")
+SWEEPS = flags.DEFINE_bool(
+    "sweeps", None, "trains missing runs together where they can be; default: on accelerators only"
+)
 
 _name = ""
 
@@ -52,6 +55,7 @@ def main(argv: list[str]) -> None:
         manual_dir=MANUAL_DIR.value,
         training=TRAIN.value,
         only=ONLY.value,
+        sweeps=SWEEPS.value,
     )
     for name in catalogue.NAMES if _name == "all" else (_name,):
         try:

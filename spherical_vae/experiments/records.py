@@ -29,7 +29,7 @@ def make_record(name: str, laboratory: Laboratory) -> Record:
         "scale": laboratory.scale,
         "seeds": list(range(laboratory.seeds)),
         "command": f"python -m spherical_vae.experiments {name} --scale={laboratory.scale} "
-        f"--seeds={laboratory.seeds} --manual_dir=FOLDER",
+        f"--seeds={laboratory.seeds} --manual_dir=FOLDER{' --sweeps' * laboratory.sweeping}",
         "seconds_of_this_start": round(time.monotonic() - begun, 1),
         **circumstances(),
         **found,

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from spherical_vae.experiments import provenance, runs
+from spherical_vae.experiments import provenance, starts
 from spherical_vae.experiments.provenance import commit
 
 
@@ -61,15 +61,15 @@ def test_no_clone_no_git_and_no_commit_are_null(clone, tmp_path, monkeypatch):
 
 
 def test_a_run_that_went_on_with_other_code_names_both(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "commit", lambda: "aaa")
-    runs._add_start(tmp_path, 1.5)
-    monkeypatch.setattr(runs, "commit", lambda: "bbb")
-    said = runs._of_starts(runs._add_start(tmp_path, 2.0))
+    monkeypatch.setattr(starts, "commit", lambda: "aaa")
+    starts.add_start(tmp_path, 1.5)
+    monkeypatch.setattr(starts, "commit", lambda: "bbb")
+    said = starts.in_all(starts.add_start(tmp_path, 2.0))
     assert (said["train_seconds"], said["starts"], said["commit"]) == (3.5, 2, "aaa, bbb")
     assert set(provenance.circumstances()) <= set(said)
 
 
 def test_a_start_of_before_commits_were_noted_makes_the_commit_unknown(tmp_path):
     (tmp_path / "starts.json").write_text("[4.0]", encoding="utf-8")
-    said = runs._of_starts(runs._add_start(tmp_path, 1.0))
+    said = starts.in_all(starts.add_start(tmp_path, 1.0))
     assert (said["train_seconds"], said["commit"]) == (5.0, None)
