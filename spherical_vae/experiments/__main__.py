@@ -32,10 +32,12 @@ _name = ""
 def main(argv: list[str]) -> None:
     """Runs an experiment, or lists or reports them all."""
     del argv
-    smoke = SCALE.value == "smoke" and _name != "report"
+    smoke = SCALE.value == "smoke" and _name not in ("list", "report")
     results = Path(RESULTS.value or (f"{WORKDIR.value}/smoke" if smoke else "results"))
     if _name == "list":
-        print(catalogue.listing(SCALE.value, SEED_COUNT.value))
+        from spherical_vae.experiments.listing import listing
+
+        print(listing(SCALE.value, SEED_COUNT.value, results))
         return
     if _name == "report":
         from spherical_vae.experiments.report import write_report
