@@ -75,6 +75,22 @@ def parse_sweep(text: str) -> list[Settings]:
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
 
 
+def write_sweep(settings: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Returns the texts of which `parse_sweep` makes these settings, one after the other.
+
+    Args:
+      settings: one mapping for each replica, all with the same keys in the same order.
+
+    Returns:
+      One text where the settings are a product in the order of `parse_sweep`, else one for each.
+    """
+    axes = {key: list(dict.fromkeys(one[key] for one in settings)) for key in settings[0]}
+    product = _write_axes(axes)
+    if parse_sweep(product) == list(settings):
+        return [product]
+    return [_write_axes({key: [value] for key, value in one.items()}) for one in settings]
+
+
 def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) -> list[Replica]:
     """Returns the replicas of a sweep.
 
@@ -147,6 +163,10 @@ def _parse_value(key: str, text: str) -> Value:
 def _wrong_type(key: str, value: Value) -> UserError:
     kind = type_name(flatten(base_config())[key])
     return UserError(f"--sweep: {key}: {value!r} given, allowed: a value of type {kind}")
+
+
+def _write_axes(axes: Mapping[str, Sequence[Value]]) -> str:
+    return ";".join(f"{key}={','.join(map(_show, values))}" for key, values in axes.items())
 
 
 def _show(value: Value) -> str:

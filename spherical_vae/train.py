@@ -20,8 +20,11 @@ define_host_flags()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "where the run lives; default runs/NAME, of a sweep runs/NAME-sweep"
 )
-SWEEP = flags.DEFINE_string(
-    "sweep", None, "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'"
+SWEEP = flags.DEFINE_multi_string(
+    "sweep",
+    None,
+    "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'; given again, with "
+    "the same keys, it adds settings",
 )
 
 
@@ -29,7 +32,10 @@ def main(argv: list[str]) -> None:
     """Trains, or goes on training, and prints what came out."""
     del argv
     config = CONFIG.value
-    replicas = None if SWEEP.value is None else build_replicas(config, parse_sweep(SWEEP.value))
+    replicas = None
+    if SWEEP.value is not None:
+        swept = [settings for text in SWEEP.value for settings in parse_sweep(text)]
+        replicas = build_replicas(config, swept)
     workdir = WORKDIR.value or f"runs/{config.name}{'-sweep' if replicas else ''}"
     if replicas is not None and hosts.several():
         raise UserError("--sweep: one process trains the replicas of a sweep; start a single one")

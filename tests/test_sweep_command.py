@@ -52,6 +52,10 @@ def replica_metrics(workdir):
     [
         (["--sweep=latent.dimension=2,4"], "'latent.dimension' given, allowed: seed, "),
         (["--sweep=seed=1,1"], "seed=1 is given twice"),
+        (
+            ["--sweep=seed=0", "--sweep=dropout_rate=0"],
+            "keys dropout_rate given, allowed: those of",
+        ),
         (["--sweep=seed=0,1", "--config.baselines=none"], "config.baselines: ('none',) given"),
     ],
 )

@@ -22,6 +22,9 @@ RESULTS = flags.DEFINE_string(
 )
 TRAIN = flags.DEFINE_bool("train", True, "--notrain: collect what has been trained, train nothing")
 ONLY = flags.DEFINE_string("only", "", "only rows whose name contains this text")
+SWEEPS = flags.DEFINE_bool(
+    "sweeps", None, "trains missing runs together where they can be; default: on accelerators only"
+)
 
 _name = ""
 
@@ -29,10 +32,12 @@ _name = ""
 def main(argv: list[str]) -> None:
     """Runs an experiment, or lists or reports them all."""
     del argv
-    smoke = SCALE.value == "smoke" and _name != "report"
+    smoke = SCALE.value == "smoke" and _name not in ("list", "report")
     results = Path(RESULTS.value or (f"{WORKDIR.value}/smoke" if smoke else "results"))
     if _name == "list":
-        print(catalogue.listing(SCALE.value, SEED_COUNT.value))
+        from spherical_vae.experiments.listing import listing
+
+        print(listing(SCALE.value, SEED_COUNT.value, results))
         return
     if _name == "report":
         from spherical_vae.experiments.report import write_report
@@ -52,6 +57,7 @@ def main(argv: list[str]) -> None:
         manual_dir=MANUAL_DIR.value,
         training=TRAIN.value,
         only=ONLY.value,
+        sweeps=SWEEPS.value,
     )
     for name in catalogue.NAMES if _name == "all" else (_name,):
         try:

@@ -1,10 +1,8 @@
-"""The experiments there are, by name, and what they would cost."""
+"""The experiments there are, by name."""
 
 import importlib
 
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.scales import SEEDS
-from spherical_vae.experiments.tables import Table
 
 NAMES = (
     "table1",
@@ -25,20 +23,3 @@ def load(name: str) -> Experiment:
     module = importlib.import_module(f"spherical_vae.experiments.{name}")
     experiment: Experiment = module.EXPERIMENT
     return experiment
-
-
-def listing(scale: str, seeds: int | None) -> str:
-    """Returns a table of all experiments with what they train at a scale.
-
-    Runs that experiments share are counted in each of them.
-    """
-    count = seeds or SEEDS[scale]
-    rows = []
-    for name in NAMES:
-        experiment = load(name)
-        settings = experiment.settings(scale)
-        trials = sum(len(setting.trials(scale)) for setting in settings)
-        cost = experiment.costs.get(scale, "seconds") if settings else "seconds"
-        rows.append([name, experiment.title, str(trials), str(count * len(settings)), cost])
-    head = ["name", f"what (scale {scale}, {count} seeds)", "trials", "runs", "estimate"]
-    return Table(head, rows).markdown()

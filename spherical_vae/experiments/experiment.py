@@ -1,7 +1,7 @@
 """What a module of a table or figure defines: its runs, what it finds, how that is shown."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from spherical_vae.experiments.runs import Laboratory
@@ -18,7 +18,6 @@ class Experiment:
       collect: trains what is missing, and returns what was found as JSON has it.
       tables: from what was found to Markdown tables; printed values are joined here.
       settings: the rows that it trains at a scale.
-      costs: estimates of the whole by scale, on which machine.
       draw: from what was found to a figure.
       remarks: what follows from what was found, computed from it.
       notes: on the protocol and on differences from the paper, a sentence or two each.
@@ -28,7 +27,6 @@ class Experiment:
     collect: Callable[[Laboratory], dict[str, Any]]
     tables: Callable[[Mapping[str, Any]], Sequence[Table]]
     settings: Callable[[str], Sequence[Setting]] = lambda scale: ()
-    costs: Mapping[str, str] = field(default_factory=dict)
     draw: Callable[[Mapping[str, Any]], Any] | None = None
     remarks: Callable[[Mapping[str, Any]], Sequence[str]] = lambda record: ()
     notes: tuple[str, ...] = ()

@@ -80,7 +80,6 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
-    costs=models.COSTS,
     draw=draw,
     notes=("A Gaussian is trained with KL weight alpha and measured with weight 1.",),
 )

@@ -81,7 +81,6 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
-    costs=models.COSTS,
     draw=draw,
     notes=("Lines with the bag of words condition on the text: no bounds on log p(x).",),
 )

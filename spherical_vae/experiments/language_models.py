@@ -56,10 +56,6 @@ _LIKELY = {
     "ptb:standard_bow": 3.2,
     "ptb:inputless_bow": 50.0,
 }
-COSTS = {
-    "cpu": "hours: minutes an epoch of PTB on 2 cores",
-    "full": "an accelerator; not measured",
-}
 BUDGET_NOTE = (
     "At scale `full` the three models have the same budget in each setting: three trials on dev of "
     "ten epochs with seed 0 (vMF: three concentrations; Gaussian: as configured, less dropout, "

@@ -165,10 +165,6 @@ EXPERIMENT = Experiment(
     collect,
     tables,
     settings=settings,
-    costs={
-        "cpu": "a minute or two a run on 2 idle cores",
-        "full": "a minute or two a run on 2 idle cores",
-    },
     draw=draw,
     remarks=remarks,
     notes=(

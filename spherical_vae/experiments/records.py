@@ -10,7 +10,8 @@ from typing import Any
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue
-from spherical_vae.experiments.runs import Laboratory, circumstances
+from spherical_vae.experiments.provenance import circumstances
+from spherical_vae.experiments.runs import Laboratory
 
 Record = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ def make_record(name: str, laboratory: Laboratory) -> Record:
         "scale": laboratory.scale,
         "seeds": list(range(laboratory.seeds)),
         "command": f"python -m spherical_vae.experiments {name} --scale={laboratory.scale} "
-        f"--seeds={laboratory.seeds} --manual_dir=FOLDER",
+        f"--seeds={laboratory.seeds} --manual_dir=FOLDER{' --sweeps' * laboratory.sweeping}",
         "seconds_of_this_start": round(time.monotonic() - begun, 1),
         **circumstances(),
         **found,

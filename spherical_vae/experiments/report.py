@@ -8,7 +8,7 @@ from pathlib import Path
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.records import Record, draw, file_name, read_all
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.tables import Table, shown_commit
 
 _TITLE = "Results"
 _INTRODUCTION = (
@@ -28,10 +28,15 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid #ccc; 
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid #e3e3e3;
   vertical-align: top; }
-th:first-child, td:first-child { text-align: left; min-width: 11rem; }
-th { border-bottom: 2px solid #888; } td code { overflow-wrap: anywhere; }
-td:has(code) { text-align: left; min-width: 22rem; }
-.caption { color: #444; margin: 1.5rem 0 0.3rem; } img { max-width: 100%; height: auto; }
+td { white-space: nowrap; } th { border-bottom: 2px solid #888; vertical-align: bottom; }
+/* What a row is stays in sight where the table is wider than the window. */
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
+.text { text-align: left; } td.text { white-space: normal; min-width: 24rem; }
+/* A flag is broken only where it is longer than a line. */
+code span { display: inline-block; max-width: 100%; overflow-wrap: anywhere; }
+.caption { color: #444; margin: 1.5rem 0 0.3rem; }
+img { max-width: 100%; min-width: 36rem; height: auto; }
+@media (max-width: 40rem) { td:first-child { white-space: normal; min-width: 6.5rem; } }
 .warning { border-left: 4px solid #D55E00; padding-left: 0.8rem; }
 """
 
@@ -81,13 +86,16 @@ def html_page(records: Sequence[Record]) -> str:
         body += [f"<p>{_inline(text)}</p>" for text in experiment.remarks(record)]
         if _has_figure(record):
             source = f"figures/{file_name(record)}.svg"
-            body.append(f'<p><img src="{source}" alt="{html.escape(experiment.title)}"></p>')
-        body += [_html_table(table) for table in experiment.tables(record)]
+            image = f'<img src="{source}" alt="{html.escape(experiment.title)}">'
+            body.append(f'<div class="scroll">{image}</div>')
+        body += [html_table(table) for table in experiment.tables(record)]
         body += [f"<p>{_inline(text)}</p>" for text in experiment.notes]
     body.append(f"<p>{_inline(_missing(records))}</p>")
     content = "\n".join(body)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_TITLE}</title>'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_TITLE}</title>"
         f"<style>{_STYLE}</style></head>\n<body>\n{content}\n</body></html>\n"
     )
 
@@ -105,7 +113,8 @@ _WORDS = {"table": "table", "fig": "figure"}
 def _facts(record: Record) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     facts = [
-        f"`{record['command']}`; collected on {record['device']}, {record['date']}; {versions}."
+        f"`{record['command']}`; collected on {record['device']}, {record['date']}; commit "
+        f"{shown_commit(record)}; {versions}."
     ]
     if record["scale"] != "full":
         facts.append(
@@ -125,12 +134,19 @@ def _has_figure(record: Record) -> bool:
     return catalogue.load(record["experiment"]).draw is not None
 
 
-def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{_inline(cell)}</th>" for cell in table.head)
-    rows = [
-        "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>"
-        for row in table.rows
-    ]
+def html_table(table: Table) -> str:
+    """Returns a table that scrolls by itself where it is wider than the window."""
+    # Columns of settings and commands are read, the others compared.
+    columns = range(len(table.head))
+    texts = [any("`" in row[i] and "=" in row[i] for row in table.rows) for i in columns]
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        opening = [f'<{tag} class="text">' if text else f"<{tag}>" for text in texts]
+        pairs = zip(opening, cells, strict=True)
+        return "".join(f"{start}{_inline(cell)}</{tag}>" for start, cell in pairs)
+
+    head = line(table.head, "th")
+    rows = [f"<tr>{line(row, 'td')}</tr>" for row in table.rows]
     caption = f'<p class="caption">{_inline(table.caption)}</p>\n' if table.caption else ""
     return (
         f'{caption}<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
@@ -141,6 +157,10 @@ def _html_table(table: Table) -> str:
 def _inline(text: str) -> str:
     """Returns a line of Markdown as HTML: `code`, **bold**, *emphasis*, and nothing else."""
     escaped = html.escape(text)
-    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+    escaped = re.sub(r"`([^`]+)`", lambda m: f"<code>{_unbroken(m[1])}</code>", escaped)
     escaped = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped)
     return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", escaped)
+
+
+def _unbroken(code: str) -> str:
+    return re.sub(r"--\S+", r"<span>\g<0></span>", code)

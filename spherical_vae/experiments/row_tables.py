@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, mean, values
-from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number
+from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number, shown_commit
 
 Row = Mapping[str, Any]
 NOT_RUN = "not run"
@@ -151,26 +151,27 @@ def runs_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         runs = row["runs"]
         if not runs:
-            body.append([row["name"], row["missing"] or NOT_RUN, *[NOTHING] * 5])
+            body.append([row["name"], row["missing"] or NOT_RUN, *[NOTHING] * 6])
             continue
         body.append(
             [
                 row["name"],
                 ", ".join(str(run["seed"]) for run in runs),
-                ", ".join(number(run["train_seconds"], 0) for run in runs),
+                ", ".join(map(_seconds, runs)),
                 ", ".join(str(run["best_step"]) for run in runs),
                 _all(run["device"] for run in runs),
                 _all(run["date"] for run in runs),
-                f"`{_command(runs[0])}`",
+                _all(shown_commit(run) for run in runs),
+                _all(f"`{_command(run)}`" for run in runs),
             ]
         )
     return Table(
-        ["row", "seeds", "training, s", "best step on dev", "device", "date", "command"],
+        ["row", "seeds", "training, s", "best step on dev", "device", "date", "commit", "command"],
         body,
         "How the rows were trained (SEED as listed; FOLDER holds the corpora's archives). Seconds "
         "are wall time: training, dev and compilation, all starts together where a run was "
         "interrupted, and also where the machine was busy with other work; a dash where they were "
-        "not all measured.",
+        "not all measured. Of a sweep they are those of all its replicas together.",
     )
 
 
@@ -205,6 +206,11 @@ def _alternative(changed: Mapping[str, Any]) -> str:
 def _command(run: Mapping[str, Any]) -> str:
     command: str = run["command"]
     return command.replace(f"--config.seed={run['seed']}", "--config.seed=SEED")
+
+
+def _seconds(run: Mapping[str, Any]) -> str:
+    replicas = f" (sweep of {run['sweep']['replicas']})" if run.get("sweep") else ""
+    return f"{number(run['train_seconds'], 0)}{replicas}"
 
 
 def _all(found: Any) -> str:

@@ -4,24 +4,17 @@ A run lives in a folder named after its configuration, so experiments that need 
 it, and one that was interrupted goes on by training's own resume.
 """
 
-import datetime
-import functools
 import hashlib
 import json
-import os
-import platform
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib import metadata
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-import spherical_vae
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.command_line import load_config_file
 from spherical_vae.config import base_config
@@ -30,50 +23,22 @@ from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
+from spherical_vae.experiments.gathering import Sweep, gather, read_sweep
+from spherical_vae.experiments.provenance import ROOT, commit
+from spherical_vae.experiments.run import Run
 from spherical_vae.experiments.scales import shrink
+from spherical_vae.experiments.starts import in_all, timed
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer
 from spherical_vae.metrics_log import MetricsLog
 from spherical_vae.run_directory import NO_MATTER, RunDirectory, load_config, open_run
+from spherical_vae.sweep_settings import settings_by_name
+from spherical_vae.sweep_trainer import SweepTrainer
 from spherical_vae.trained import TrainedModel
 
-CONFIGS = Path(spherical_vae.__file__).parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.
 EVALUATION_SEED = 0
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training.
-
-    Attributes:
-      config: `NAME` or `NAME:VARIANT` of a file in `configs/`.
-      overrides: values by dotted key.
-      seed: `config.seed`.
-    """
-
-    config: str
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-
-    def __str__(self) -> str:
-        changed = [f"{key}={value}" for key, value in self.overrides.items()]
-        return ", ".join([self.config, *changed, f"seed {self.seed}"])
-
-    @property
-    def command(self) -> str:
-        """The command that trains it alone; DIR and FOLDER are the reader's."""
-        name, colon, variant = self.config.partition(":")
-        changed = [f"--config.{key}={_shown(value)}" for key, value in self.overrides.items()]
-        return " ".join(
-            [
-                f"python -m spherical_vae.train --config=configs/{name}.py{colon}{variant}",
-                "--workdir=DIR --config.data.manual_dir=FOLDER",
-                f"--config.seed={self.seed}",
-                *changed,
-            ]
-        )
 
 
 class Unavailable(Exception):
@@ -97,6 +62,7 @@ class Laboratory:
         manual_dir: str = "",
         training: bool = True,
         only: str = "",
+        sweeps: bool | None = None,
     ) -> None:
         """Makes nothing yet.
 
@@ -107,7 +73,11 @@ class Laboratory:
           manual_dir: folder with the files of published corpora.
           training: whether runs that are missing may be trained.
           only: rows whose name does not contain this text are left out.
+          sweeps: whether missing runs are trained together where they can be; None for where that
+            pays, on accelerators. On a CPU it saves compilation only, and what is interrupted has
+            no run that is whole.
         """
+        commit()  # Looked up now: files may change while a run is trained.
         self.folder = folder
         self.scale = scale
         self.seeds = seeds
@@ -115,7 +85,8 @@ class Laboratory:
         self._training = training
         self._only = only
         self._corpora: dict[str, Corpus] = {}
-        self._model: dict[Path, TrainedModel] = {}
+        self._sweeps = sweeps
+        self._models: dict[Path, dict[str, TrainedModel]] = {}
 
     def wants(self, name: str) -> bool:
         """Returns whether a row of this name is to be made."""
@@ -169,6 +140,35 @@ class Laboratory:
         """
         return self.kept(run, "trained", lambda: self._trained_record(run))
 
+    def train_all(self, runs: Sequence[Run]) -> None:
+        """Trains together those of the runs that are missing and can be the replicas of a sweep.
+
+        Sweeps that were begun go on first, with all their replicas. What is left, and everything
+        where there are no sweeps, is trained by `train`, run by run.
+
+        Raises:
+          Interrupted: a signal came; the next call goes on.
+        """
+        if not self.sweeping:
+            return
+        missing: dict[str, Run] = {}
+        for run in runs:
+            directory = self.directory(self.config(run))
+            # A run that was begun alone goes on alone.
+            begun = RunDirectory(directory).checkpoints_path.exists()
+            if not begun and not (directory / "trained.json").exists():
+                missing[address(self.config(run))] = run
+        for path in sorted((self.folder / "sweeps").glob("*/config.json")):
+            self._train_sweep(read_sweep(path.parent), missing)
+        for sweep in gather([(run.config, self.config(run)) for run in missing.values()]):
+            self._train_sweep(sweep, missing)
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether `train_all` does anything."""
+        sweeps = jax.default_backend() != "cpu" if self._sweeps is None else self._sweeps
+        return self._training and sweeps
+
     def measure(self, run: Run, protocol: str = "honest", split: str = "test") -> dict[str, Any]:
         """Measures the best checkpoint of a run, once for each split and protocol.
 
@@ -193,21 +193,32 @@ class Laboratory:
         """Returns the best checkpoint of a run, which is trained first where that is missing.
 
         Raises:
-          Unavailable: as `train`.
+          Unavailable: as `train`; also a replica of a sweep that diverged.
         """
-        self.train(run)
-        config = self.config(run)
-        path = self.directory(config)
+        record, config = self.train(run), self.config(run)
+        if record.get("diverged"):
+            raise Unavailable(record["diverged"])
+        replica, path = self._home(record, config)
         # The last one is kept: it is measured by several protocols in a row.
-        if path not in self._model:
-            with open_run(path, config) as directory:
-                self._model = {path: Trainer(config, self.corpus(config), directory).train()}
-        return self._model[path]
+        if path not in self._models:
+            if replica:
+                sweep = read_sweep(path)
+                with open_run(path, sweep.config, settings_by_name(sweep.replicas)) as directory:
+                    trainer = SweepTrainer(
+                        sweep.config, sweep.replicas, self.corpus(config), directory
+                    )
+                    trained = trainer.train()
+                models = {one.replica.name: one.model for one in trained if one.model is not None}
+            else:
+                with open_run(path, config) as directory:
+                    models = {"": Trainer(config, self.corpus(config), directory).train()}
+            self._models = {path: models}
+        return self._models[path][replica]
 
     def dev_curve(self, run: Run) -> list[dict[str, Any]]:
-        """Returns the records of dev of a run, oldest first."""
-        directory = RunDirectory(self.directory(self.config(run)))
-        return [r for r in MetricsLog(directory.metrics_path).records() if r["split"] == "valid"]
+        """Returns the records of dev of a run, oldest first; it is trained where it is missing."""
+        replica, path = self._home(self.train(run), self.config(run))
+        return _dev_curve(RunDirectory(path).replica(replica) if replica else RunDirectory(path))
 
     def kept(self, run: Run, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Returns what was found out about a run before, or finds it out and keeps it.
@@ -227,6 +238,13 @@ class Laboratory:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
+    def _home(self, record: Mapping[str, Any], config: ConfigDict) -> tuple[str, Path]:
+        """Returns the replica that a trained run is, empty for none, and where it was trained."""
+        sweep = record.get("sweep")
+        if sweep is None:
+            return "", self.directory(config)
+        return sweep["replica"], self.folder / sweep["folder"]
+
     def _trained_record(self, run: Run) -> dict[str, Any]:
         if not self._training:
             raise Unavailable("not run")
@@ -235,28 +253,81 @@ class Laboratory:
         directory = self.directory(config)
         with open_run(directory, config) as opened:
             print(f"training {run}\n  in {directory}", file=sys.stderr)
-            begun = time.monotonic()
-            try:
+            with timed(directory) as starts:
                 trained = Trainer(config, corpus, opened).train()
-            finally:
-                starts = _add_start(directory, time.monotonic() - begun)
-        log = MetricsLog(RunDirectory(directory).metrics_path).records()
-        best = next(r for r in log if r["split"] == "valid" and r["step"] == trained.step)
+        curve = _dev_curve(RunDirectory(directory))
+        return self._record(run, run.command, corpus, trained, curve, starts)
+
+    def _train_sweep(self, sweep: Sweep, missing: dict[str, Run]) -> None:
+        """Trains a sweep if missing runs are among its replicas, and takes them out of these."""
+        addresses = [address(replica.config) for replica in sweep.replicas]
+        runs = {key: missing.pop(key) for key in addresses if key in missing}
+        if not runs:
+            return
+        digest = hashlib.sha256(json.dumps(addresses).encode()).hexdigest()[:12]
+        path = self.folder / "sweeps" / f"{sweep.config.name}-{digest}"
+        try:
+            corpus = self.corpus(self.config(next(iter(runs.values()))))
+        except Unavailable:
+            return  # `train` says so of each run
+        print(
+            f"training {len(addresses)} replicas\n  in {path}",
+            *(f"  {run}" for run in runs.values()),
+            sep="\n",
+            file=sys.stderr,
+        )
+        names = settings_by_name(sweep.replicas)
+        with open_run(path, sweep.config, names) as opened, timed(path) as starts:
+            trained = SweepTrainer(sweep.config, sweep.replicas, corpus, opened).train()
+        settings = [replica.settings for replica in sweep.replicas]
+        for key, one in zip(addresses, trained, strict=True):
+            if key not in runs:
+                continue
+            run, name = runs[key], one.replica.name
+            curve = _dev_curve(RunDirectory(path).replica(name))
+            record = self._record(
+                run, run.sweep_command(settings), corpus, one.model, curve, starts
+            )
+            record["sweep"] = {
+                "replicas": len(addresses),
+                "replica": name,
+                "folder": path.relative_to(self.folder).as_posix(),
+            }
+            if one.diverged_step is not None:
+                record |= {"diverged": f"diverged in step {one.diverged_step}"} | _NO_DEV
+            elif one.model is None:
+                record["diverged"] = "never finite on dev"
+            config = self.config(run)
+            open_run(self.directory(config), config).close()
+            self.kept(run, "trained", partial(dict, record))
+
+    def _record(
+        self,
+        run: Run,
+        command: str,
+        corpus: Corpus,
+        trained: TrainedModel | None,
+        dev_curve: Sequence[Mapping[str, Any]],
+        starts: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        record = {"command": command, "seed": run.seed, "corpus": corpus.name, "scale": self.scale}
+        if trained is None:
+            return {**record, **_NO_DEV, **in_all(starts)}
+        best = next(point for point in dev_curve if point["step"] == trained.step)
         return {
-            "command": run.command,
-            "seed": run.seed,
-            "corpus": corpus.name,
-            "scale": self.scale,
+            **record,
             "best_step": trained.step,
             "last_step": trained.last_step,
             "tokens_seen": trained.tokens_seen,
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
             "dev_perplexity": best["perplexity"],
             "dev_kl_nats": best["kl_nats"],
-            "train_seconds": sum(starts),
-            "starts": len(starts),
-            **circumstances(),
+            **in_all(starts),
         }
+
+
+# Of a replica that diverged: it is not chosen, and cannot be measured.
+_NO_DEV = {"best_step": None, "dev_perplexity": None, "dev_kl_nats": None}
 
 
 def evaluator(model: TrainedModel) -> Evaluator:
@@ -283,40 +354,13 @@ def address(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
 
 
-@functools.cache
-def circumstances() -> dict[str, Any]:
-    """Returns what a record says of the machine, the versions and the day."""
-    device = jax.devices()[0]
-    cores = f"{os.cpu_count()} CPU cores"
-    accelerators = f"{jax.device_count()} {device.device_kind}"
-    return {
-        "device": cores if device.platform == "cpu" else accelerators,
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")
-            },
-        },
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
-def _add_start(directory: Path, seconds: float) -> list[float]:
-    """Notes how long a start of training took; returns the seconds of all of them."""
-    path = directory / "starts.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    starts = [*before, round(seconds, 1)]
-    write_atomically(path, json.dumps(starts) + "\n")
-    return starts
+def _dev_curve(directory: RunDirectory) -> list[dict[str, Any]]:
+    return [r for r in MetricsLog(directory.metrics_path).records() if r["split"] == "valid"]
 
 
 def _refuse_another(wanted: ConfigDict, stored: ConfigDict, directory: Path) -> None:
     if address(stored) != address(wanted):
         raise UserError(f"{directory}: holds a run of another configuration; use another --workdir")
-
-
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _finite(value: Any) -> Any:

@@ -80,7 +80,7 @@ def collector(
 
 def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, Any]]:
     """Trains and measures the rows: all trials first, then seed by seed, so that stopping anywhere
-    leaves whole columns.
+    leaves whole columns; where there are sweeps, all seeds are trained before one is measured.
 
     Returns:
       A record for each setting, in their order; `missing` says why one has no runs, or not all.
@@ -99,6 +99,7 @@ def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, 
         }
         for setting in wanted
     }
+    laboratory.train_all([run for setting in wanted for run in setting.trials(laboratory.scale)])
     for setting in wanted:
         record = records[setting.name]
         try:
@@ -106,11 +107,14 @@ def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, 
         except Unavailable as reason:
             record["missing"] = str(reason)
             print(f"{setting.name}: {reason}", file=sys.stderr)
-    for seed in range(laboratory.seeds):
-        for setting in wanted:
+    decided = [setting for setting in wanted if records[setting.name]["chosen"] is not None]
+    seeds = range(laboratory.seeds)
+    laboratory.train_all(
+        [s.run(records[s.name]["chosen"], seed) for seed in seeds for s in decided]
+    )
+    for seed in seeds:
+        for setting in decided:
             record = records[setting.name]
-            if record["chosen"] is None:
-                continue
             run = setting.run(record["chosen"], seed)
             try:
                 trained = laboratory.train(run)
@@ -140,4 +144,6 @@ def mean(row: Mapping[str, Any], protocol: str, key: str) -> float | None:
 
 
 def _in_brief(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in ("command", "dev_perplexity", "dev_kl_nats", "best_step")}
+    kept = ("command", "dev_perplexity", "dev_kl_nats", "best_step")
+    # What was trained by the first versions does not say by which.
+    return {key: record[key] for key in kept} | {"commit": record.get("commit")}

@@ -67,6 +67,5 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
-    costs=models.COSTS,
     notes=("Measured on dev, as in the paper, where the best checkpoint was chosen too.",),
 )

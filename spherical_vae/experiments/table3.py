@@ -57,7 +57,6 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
-    costs=models.COSTS,
     remarks=lambda record: who_is_ahead(record, _group),
     notes=(models.BUDGET_NOTE,),
 )

@@ -104,10 +104,6 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
-    costs={
-        "cpu": "a minute or two a run of 20NG on 2 idle cores",
-        "full": "a minute or two a run of 20NG on 2 idle cores",
-    },
     remarks=remarks,
     notes=(
         documents.BUDGET_NOTE,

@@ -44,7 +44,6 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
-    costs=models.COSTS,
     notes=(
         "The decoder conditions on the text that it is to write: these are no bounds on log p(x).",
         models.BUDGET_NOTE,

@@ -1,7 +1,8 @@
 """Tables of text and numbers as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 NOTHING = "-"
 
@@ -48,6 +49,11 @@ def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False)
     if len(values) == 1:
         return f"{mean} (one seed)"
     return f"{mean} ({number(min(values), digits)} to {number(max(values), digits)})"
+
+
+def shown_commit(record: Mapping[str, Any]) -> str:
+    """Returns the commit that a record was made by, or a dash: the first records have none."""
+    return f"`{record['commit']}`" if record.get("commit") else NOTHING
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -22,11 +22,6 @@ def test_mistakes_are_refused_in_one_line(arguments, part, tmp_path):
     assert part in one_error_line(done)
 
 
-def test_list_names_them_all():
-    listed = catalogue.listing("full", None)
-    assert [line.split("|")[1].strip() for line in listed.splitlines()[2:]] == list(catalogue.NAMES)
-
-
 @pytest.mark.slow
 def test_all_experiments_at_smoke_scale(tmp_path):
     variables = environment(cache=tmp_path / "compiled", flags=QUICK_TO_COMPILE)

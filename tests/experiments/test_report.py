@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from spherical_vae.errors import UserError
-from spherical_vae.experiments import catalogue, table1, table2, table3, table4, table5
+from spherical_vae.experiments import catalogue, report, table1, table2, table3, table4, table5
 from spherical_vae.experiments.records import read_all
 from spherical_vae.experiments.report import html_page, markdown_page
+from spherical_vae.experiments.tables import Table
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "results"
@@ -100,6 +101,20 @@ def test_the_page_shows_the_same_cells():
     assert page.count("<table>") == sum(
         len(catalogue.load(r["experiment"]).tables(r)) for r in records
     )
+
+
+def test_on_the_page_commands_are_text_and_break_between_their_flags():
+    table = Table(
+        ["row", "commit", "command"],
+        [["vMF", "`0123456789`", "`python -m x --seed=1 --sweep='a'`"]],
+    )
+    cells = re.findall("<td.*?</td>", report.html_table(table))
+    assert cells == [
+        "<td>vMF</td>",
+        "<td><code>0123456789</code></td>",
+        '<td class="text"><code>python -m x <span>--seed=1</span> '
+        "<span>--sweep=&#x27;a&#x27;</span></code></td>",
+    ]
 
 
 def test_a_smaller_scale_is_never_beside_the_papers_values():
