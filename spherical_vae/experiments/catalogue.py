@@ -12,6 +12,7 @@ NAMES = (
     "table3",
     "table4",
     "table5",
+    "table6",
     "fig1",
     "fig3",
     "fig4",
