@@ -16,6 +16,7 @@ NAMES = (
     "fig1",
     "fig3",
     "fig4",
+    "fig5",
     "fig6",
     "learned_kappa",
 )
