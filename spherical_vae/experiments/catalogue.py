@@ -14,6 +14,7 @@ NAMES = (
     "table5",
     "table6",
     "fig1",
+    "fig2",
     "fig3",
     "fig4",
     "fig5",

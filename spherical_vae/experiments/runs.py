@@ -157,8 +157,12 @@ class Laboratory:
                 raise Unavailable(f"the files of {config.data.name} are not here") from error
         return self._corpora[key]
 
-    def train(self, run: Run) -> dict[str, Any]:
+    def train(self, run: Run, trainer: type[Trainer] = Trainer) -> dict[str, Any]:
         """Trains a run unless that is done.
+
+        Args:
+          run: to train.
+          trainer: by which; one that trains as `Trainer` does and writes down more.
 
         Returns:
           Its record: what was trained, where, when and for how long, and how dev went.
@@ -167,7 +171,7 @@ class Laboratory:
           Unavailable: the corpus is missing, or the run is and may not be trained.
           Interrupted: a signal came; the next call goes on.
         """
-        return self.kept(run, "trained", lambda: self._trained_record(run))
+        return self.kept(run, "trained", lambda: self._trained_record(run, trainer))
 
     def measure(self, run: Run, protocol: str = "honest", split: str = "test") -> dict[str, Any]:
         """Measures the best checkpoint of a run, once for each split and protocol.
@@ -227,7 +231,7 @@ class Laboratory:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
-    def _trained_record(self, run: Run) -> dict[str, Any]:
+    def _trained_record(self, run: Run, trainer: type[Trainer]) -> dict[str, Any]:
         if not self._training:
             raise Unavailable("not run")
         config = self.config(run)
@@ -237,7 +241,7 @@ class Laboratory:
             print(f"training {run}\n  in {directory}", file=sys.stderr)
             begun = time.monotonic()
             try:
-                trained = Trainer(config, corpus, opened).train()
+                trained = trainer(config, corpus, opened).train()
             finally:
                 starts = _add_start(directory, time.monotonic() - begun)
         log = MetricsLog(RunDirectory(directory).metrics_path).records()
