@@ -10,9 +10,12 @@ NAMES = (
     "table3",
     "table4",
     "table5",
+    "table6",
     "fig1",
+    "fig2",
     "fig3",
     "fig4",
+    "fig5",
     "fig6",
     "learned_kappa",
 )

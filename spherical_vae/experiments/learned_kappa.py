@@ -17,7 +17,7 @@ from spherical_vae.experiments.row_tables import (
     seeds,
 )
 from spherical_vae.experiments.runs import Laboratory, Run, evaluator
-from spherical_vae.experiments.settings import Setting, mean, rows
+from spherical_vae.experiments.settings import Setting, mean, rows, trained_runs
 from spherical_vae.experiments.tables import Table, mean_and_range, number
 
 DIMENSION = 25
@@ -68,18 +68,13 @@ def settings(scale: str) -> list[Setting]:
 def collect(laboratory: Laboratory) -> dict[str, Any]:
     """Trains and measures all rows; of the learned ones also kappa over test, and KL on dev."""
     found = rows(laboratory, settings(laboratory.scale))
-    learned = {setting.name: setting for setting in learned_settings()}
-    for row in found:
-        if row["name"] not in learned:
-            continue
-        for trained in row["runs"]:
-            run = learned[row["name"]].run(row["chosen"], trained["seed"])
-            trained["concentration"] = laboratory.kept(
-                run, "test-concentration", partial(_concentrations, laboratory, run)
-            )
-            trained["dev_kl_nats_by_step"] = [
-                [point["step"], round(point["kl_nats"], 4)] for point in laboratory.dev_curve(run)
-            ]
+    for run, trained in trained_runs(found, learned_settings()):
+        trained["concentration"] = laboratory.kept(
+            run, "test-concentration", partial(_concentrations, laboratory, run)
+        )
+        trained["dev_kl_nats_by_step"] = [
+            [point["step"], round(point["kl_nats"], 4)] for point in laboratory.dev_curve(run)
+        ]
     return {"rows": found}
 
 

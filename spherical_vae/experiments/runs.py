@@ -128,8 +128,12 @@ class Laboratory:
                 raise Unavailable(f"the files of {config.data.name} are not here") from error
         return self._corpora[key]
 
-    def train(self, run: Run) -> dict[str, Any]:
+    def train(self, run: Run, trainer: type[Trainer] = Trainer) -> dict[str, Any]:
         """Trains a run unless that is done.
+
+        Args:
+          run: to train.
+          trainer: by which; one that trains as `Trainer` does and writes down more.
 
         Returns:
           Its record: what was trained, where, when and for how long, and how dev went.
@@ -138,7 +142,7 @@ class Laboratory:
           Unavailable: the corpus is missing, or the run is and may not be trained.
           Interrupted: a signal came; the next call goes on.
         """
-        return self.kept(run, "trained", lambda: self._trained_record(run))
+        return self.kept(run, "trained", lambda: self._trained_record(run, trainer))
 
     def train_all(self, runs: Sequence[Run]) -> None:
         """Trains together those of the runs that are missing and can be the replicas of a sweep.
@@ -245,7 +249,7 @@ class Laboratory:
             return "", self.directory(config)
         return sweep["replica"], self.folder / sweep["folder"]
 
-    def _trained_record(self, run: Run) -> dict[str, Any]:
+    def _trained_record(self, run: Run, trainer: type[Trainer]) -> dict[str, Any]:
         if not self._training:
             raise Unavailable("not run")
         config = self.config(run)
@@ -254,7 +258,7 @@ class Laboratory:
         with open_run(directory, config) as opened:
             print(f"training {run}\n  in {directory}", file=sys.stderr)
             with timed(directory) as starts:
-                trained = Trainer(config, corpus, opened).train()
+                trained = trainer(config, corpus, opened).train()
         curve = _dev_curve(RunDirectory(directory))
         return self._record(run, run.command, corpus, trained, curve, starts)
 

@@ -2,7 +2,7 @@
 
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,6 +127,22 @@ def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, 
             else:
                 record["runs"].append({**trained, "measured": measured})
     return list(records.values())
+
+
+def trained_runs(
+    found: Iterable[Mapping[str, Any]], settings: Iterable[Setting]
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Yields every run that was made of some of the rows, and its record, to be added to.
+
+    Args:
+      found: what `rows` returned; rows of other settings are passed over.
+      settings: of the rows that are asked for.
+    """
+    by_name = {setting.name: setting for setting in settings}
+    for row in found:
+        if row["name"] in by_name:
+            for record in row["runs"]:
+                yield by_name[row["name"]].run(row["chosen"], record["seed"]), record
 
 
 def values(row: Mapping[str, Any], protocol: str, key: str) -> list[float]:
