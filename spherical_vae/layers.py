@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
+from spherical_vae import threefry
 from spherical_vae.compute import FLOAT32, Compute
 from spherical_vae.recurrence import Kernels, State, recurrence
 
@@ -37,7 +38,7 @@ def dropout(
 
     Unlike `nn.Dropout`, the rate may be traced, so that one executable serves every rate.
     """
-    kept = jax.random.bernoulli(key, 1 - rate, values.shape)
+    kept = threefry.uniform(key, values.shape) > rate
     return jnp.where(kept, values / (1 - rate), 0.0)
 
 

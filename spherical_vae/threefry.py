@@ -108,6 +108,21 @@ def _wide_interval(high: Array, low: Array) -> Array:
     return (high * 2.0**26 + low + 0.5) * 2.0**-52
 
 
+def uniform(key: Array, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+    """Draws uniform numbers in (0, 1), faster than `jax.random.uniform` on a CPU.
+
+    Args:
+        key: typed, or the raw words of a Threefry key.
+        shape: at least one axis; the last runs over the columns of a row.
+
+    Returns:
+        Odd multiples of 2^-24.
+    """
+    rows = jnp.broadcast_to(row_numbers(shape[:-1])[..., None], shape)
+    columns = jax.lax.broadcasted_iota(jnp.uint32, shape, len(shape) - 1)
+    return _interval(threefry_words(key_words(key), rows, columns)[0])
+
+
 def normal_of_variance_half(
     key: Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32
 ) -> Float[Array, "*shape"]:

@@ -33,6 +33,19 @@ def test_words_meet_a_published_vector():
     assert (int(first[0]), int(second[0])) == (0xC4923A9C, 0x483DF7A0)
 
 
+@pytest.mark.parametrize("shape", [(COUNT,), (COUNT // 8, 8), (4, COUNT // 100, 25)])
+def test_uniform_numbers(shape):
+    values = np.asarray(threefry.uniform(jax.random.key(0), shape))
+    assert values.shape == shape
+    # False alarms: 1e-5. The test has power: a power of 1.02 fails it.
+    assert stats.kstest(values.ravel(), "uniform").pvalue > 1e-5
+    assert stats.kstest(values.ravel() ** 1.02, "uniform").pvalue < 1e-5
+    assert 0 < values.min() < values.max() < 1
+    # No number is drawn twice but by chance: among 200,000 of 2^23 that is 2,366 times, +- 49.
+    pairs = values.size - len(np.unique(values))
+    assert abs(pairs - 2366) < 5 * 49
+
+
 @pytest.mark.parametrize("columns", [5, 25])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_normal_numbers(columns, dtype):

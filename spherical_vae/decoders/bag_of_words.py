@@ -22,7 +22,6 @@ class BagOfWordsDecoder(nn.Module):
     layers: int
     vocabulary_size: int
 
-    @nn.compact
     def word_log_probs(
         self,
         z: Float[Array, "S B D"],
@@ -30,13 +29,19 @@ class BagOfWordsDecoder(nn.Module):
         dropout_rate: Float[Array, ""] | None = None,
     ) -> Float[Array, "S B V"]:
         """Returns the log probability of each word at any place of the document."""
+        return jax.nn.log_softmax(self._logits(z, conditions, dropout_rate))
+
+    @nn.compact
+    def _logits(
+        self, z: Array, conditions: Array, dropout_rate: Array | None
+    ) -> Float[Array, "S B V"]:
         hidden = with_conditions(z, conditions)
         for i in range(self.layers):
             hidden = jnp.tanh(dense(self.hidden_size, name=f"hidden_{i}")(hidden))
         # On the hidden layer, not on the logits as in the authors' code: dropped logits would be 0,
         # neither likely nor unlikely, and the noise would act on the normaliser.
         hidden = Dropout(name="hidden_dropout")(hidden, dropout_rate)
-        return jax.nn.log_softmax(dense(self.vocabulary_size, name="words")(hidden))
+        return dense(self.vocabulary_size, name="words")(hidden)
 
     def __call__(
         self,
@@ -48,10 +53,11 @@ class BagOfWordsDecoder(nn.Module):
     ) -> Float[Array, "S B"]:
         """Returns log p(x|z) in nats: the sum over tokens, without the multinomial coefficient."""
         del embeddings
-        log_probs = self.word_log_probs(z, conditions, dropout_rate)
+        logits = self._logits(z, conditions, dropout_rate)
         # The softmax touches all words anyway; a dense bag has a gradient without a scatter.
         bag = bag_vector(batch.ids, batch.counts.astype(jnp.float32), self.vocabulary_size)
-        return (log_probs * bag[None]).sum(axis=2)
+        tokens = batch.counts.sum(axis=1).astype(jnp.float32)
+        return (logits * bag[None]).sum(axis=2) - tokens[None] * jax.nn.logsumexp(logits, axis=2)
 
 
 def with_conditions(
