@@ -66,16 +66,24 @@ def compile_step(
     start = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
     return CompiledStep(
-        peak_bytes=memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes,
+        peak_bytes=peak_bytes(compiled),
         flops_per_step=product_flops(traced.jaxpr.jaxpr),
         compiler_flops=compiled.cost_analysis()["flops"],
         compile_seconds=seconds,
     )
+
+
+def peak_bytes(compiled: jax.stages.Compiled) -> int:
+    """Returns the bytes of a program: arguments, results, temporary arrays; donated ones once."""
+    memory = compiled.memory_analysis()
+    total: int = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+    return total
 
 
 def laid_out(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

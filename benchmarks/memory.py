@@ -36,7 +36,12 @@ SIZES = (
 )
 TINY = (Size("tiny", 50, 4, 8),)
 # Overrides of the configuration, each compiled at every size.
-OPTIONS: dict[str, dict[str, Any]] = {"as configured": {}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "as configured": {},
+    "gates anew": {"compute.recompute_gates": True},
+    "4M logits": {"compute.logits_at_once": 2**22},
+    "both": {"compute.recompute_gates": True, "compute.logits_at_once": 2**22},
+}
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, object]]:

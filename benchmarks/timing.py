@@ -3,6 +3,7 @@
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import sys
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 # Share of the processors that others may use before timings mean nothing.
 BUSY_SHARE = 0.1
+MOST_LOAD = 0.5
 # Seconds; a clock and a scheduler do not resolve single calls of microseconds.
 SHORTEST_TURN = 0.01
 # Seconds; threads of one library wait busily for more work, and must not do it in another's turn.
@@ -49,8 +51,16 @@ def refuse_busy_machine(arguments: argparse.Namespace) -> None:
     if arguments.smoke or arguments.allow_busy:
         return
     share = busy_share()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if share is None:
         print("cannot tell whether this machine is busy; going on", file=sys.stderr)
+    elif load > MOST_LOAD:
+        print(
+            f"refused: the load average of the last minute is {load:.2f}, at most {MOST_LOAD} may "
+            "be; wait, or pass --allow-busy (the records will say so)",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
     elif share > BUSY_SHARE:
         print(
             f"refused: {share:.0%} of the processors are in use, at most {BUSY_SHARE:.0%} may be; "

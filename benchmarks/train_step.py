@@ -10,6 +10,8 @@ A ratio is only given where the machine is free: see `RATE_FLOORS`.
 
 import argparse
 import importlib.util
+import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import timing
+from compiled import peak_bytes
 from ml_collections import ConfigDict
 
 from spherical_vae.data.batches import epoch_batches
@@ -172,16 +175,13 @@ def ours(work: Work) -> tuple[Callable[[], object], dict[str, Any]]:
         if batch.ids.shape not in compiled:
             compiled[batch.ids.shape] = step.lower(state, batch, hyper).compile()
     seconds = time.perf_counter() - start
-    analyses = [c.memory_analysis() for c in compiled.values()]
     about = {
         "compile_seconds": seconds,
         "compiled_shapes": len(compiled),
-        "peak_bytes": max(
-            a.temp_size_in_bytes
-            + a.argument_size_in_bytes
-            + a.output_size_in_bytes
-            - a.alias_size_in_bytes
-            for a in analyses
+        "peak_bytes": max(map(peak_bytes, compiled.values())),
+        # Of a step on average; the body of a loop may be in it only once.
+        "compiler_flops": statistics.fmean(
+            compiled[batch.ids.shape].cost_analysis()["flops"] for batch in work.batches
         ),
     }
     held = [state]
@@ -283,6 +283,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Runs every model and batch size; prints a table as it goes."""
     environment = {
         "device": str(jax.devices()[0].device_kind),
+        "load_average_before": os.getloadavg()[0],
         "busy_machine_allowed": bool(arguments.allow_busy or arguments.smoke),
         "versions": timing.versions("jax", "jaxlib", "numpy", "torch"),
     }

@@ -74,6 +74,16 @@ def jaxprs(jaxpr):
                 yield from jaxprs(inner)
 
 
+def test_bfloat16_rounds_the_factors():
+    *factors, targets = arguments()
+    rounded = [x.astype(jnp.bfloat16).astype(jnp.float32) for x in factors[:2]]
+    narrow = target_log_probs(Compute("bfloat16"), *factors, targets)
+    np.testing.assert_allclose(
+        narrow, target_log_probs(FLOAT32, *rounded, factors[2], targets), rtol=1e-5, atol=1e-5
+    )
+    assert np.abs(narrow - target_log_probs(FLOAT32, *factors, targets)).max() > 1e-4
+
+
 def test_logits_that_overflow_exp_give_no_nan():
     *factors, targets = arguments()
     large = [factors[0] * 1e3, *factors[1:]]

@@ -1,6 +1,7 @@
 """The step: parts that combine freely, one compilation, filler that weighs nothing, NaN noticed."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -68,6 +69,24 @@ def test_parts_combine_and_learn(overrides):
     assert int(state.step) == 30
     assert int(state.sums.first_bad_step) == -1
     assert np.mean(totals[-5:]) < np.mean(totals[:5]) - 1
+
+
+def test_bfloat16_is_in_the_products_alone():
+    """The state stays float32, and a step differs from one in float32 by rounding."""
+    batch = sentences(rows=4)
+    after = {}
+    for dtype in ("float32", "bfloat16"):
+        state, step = prepared(
+            compute__dtype=dtype, decoder__inputless=False, optimizer__name="sgd"
+        )
+        after[dtype] = jax.jit(step)(state, batch, hyper())
+    wide, narrow = (jax.tree.leaves(after[dtype].params) for dtype in ("float32", "bfloat16"))
+    assert {leaf.dtype for leaf in narrow} == {jnp.dtype("float32")}
+    gap = max(float(np.abs(a - b).max()) for a, b in zip(wide, narrow, strict=True))
+    moved = max(
+        float(np.abs(a - b).max()) for a, b in zip(wide, jax.tree.leaves(state.params), strict=True)
+    )
+    assert 0 < gap < 0.05 * moved
 
 
 def test_one_compilation_for_all_hyperparameters():
