@@ -67,8 +67,13 @@ def resume_and_save_for_ever(directory, pipe):
         store.save(step, state_of(step), host_of(step))
 
 
-def play_round(directory, delay):
-    """Lets a child save, kills it `delay` seconds after it is ready, returns what it told."""
+def play_round(directory, wait):
+    """Lets a child save, kills it when `wait` returns, returns what it told.
+
+    Args:
+      directory: of the checkpoints.
+      wait: called when the child is ready, with the lines that it tells.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -81,7 +86,7 @@ def play_round(directory, delay):
     os.close(writer)
     with os.fdopen(reader) as lines:
         told = [lines.readline()]
-        time.sleep(delay)
+        told += wait(lines)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         told += lines.readlines()
@@ -93,9 +98,19 @@ def main():
     """Plays the rounds and prints how they went."""
     directory, seed, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     generator = random.Random(seed)
-    last, cut_short = 0, 0
+    seconds = []
+
+    def three_saves(lines):
+        begun = time.monotonic()
+        told = [lines.readline() for _ in range(3)]
+        seconds.append((time.monotonic() - begun) / 3)
+        return told
+
+    last, cut_short = play_round(directory, three_saves)[-1], 0
     for _ in range(rounds):
-        told = play_round(directory, generator.uniform(0.0, 0.2))
+        # Of a machine that is slow today the kills fall into the saves too.
+        delay = generator.uniform(0.0, 3 * seconds[0])
+        told = play_round(directory, lambda lines, delay=delay: time.sleep(delay) or [])
         # What was said to be saved is still there, and nothing unsaid beyond one save.
         assert last <= told[0] <= last + 1, (last, told)
         last = told[-1]
