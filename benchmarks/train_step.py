@@ -395,14 +395,16 @@ def main() -> None:
     parser.add_argument("--ptb", type=Path, help="folder or archive of the Penn Treebank")
     parser.add_argument("--news20", type=Path, help="folder or archive of 20 Newsgroups")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--give-back-memory", action="store_true", help="as without kept_memory.py")
     parser.add_argument("--plot", type=Path, help="write the plot to this file")
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.batch, arguments.document_batch = [4], [5]
         arguments.batches, arguments.repeats = 2, 3
     timing.refuse_busy_machine(arguments)
-    # For both libraries alike, and as the commands of the package do.
-    keep_freed_memory()
+    if not arguments.give_back_memory:
+        # For both libraries alike, and as the commands of the package do.
+        keep_freed_memory()
     records = run(arguments)
     timing.write_records(arguments.json, records)
     if arguments.plot is not None:
