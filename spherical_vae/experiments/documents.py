@@ -15,7 +15,7 @@ BUDGET_NOTE = (
 )
 DIMENSIONS = (25, 50, 200)
 CONCENTRATIONS = {25: (70.0, 100.0, 140.0), 50: (65.0, 80.0, 100.0), 200: (85.0, 100.0, 115.0)}
-GAUSSIAN_ALTERNATIVES: tuple[dict[str, Any], ...] = (
+TRAINING_ALTERNATIVES: tuple[dict[str, Any], ...] = (
     {},
     {"dropout_rate": 0.4},
     {"kl_weight.schedule": "linear", "kl_weight.linear_epochs": 10.0},
@@ -42,7 +42,7 @@ def gaussian(corpus: str, dimension: int) -> Setting:
         f"{CORPORA[corpus]} Gaussian d={dimension}",
         f"{corpus}:gaussian",
         {"latent.dimension": dimension},
-        GAUSSIAN_ALTERNATIVES,
+        TRAINING_ALTERNATIVES,
         {"train.epochs": TRIAL_EPOCHS[corpus]},
         facts={"corpus": CORPORA[corpus], "model": "Gaussian NVDM", "dimension": dimension},
     )
