@@ -49,7 +49,7 @@ def train(trainer, config, folder):
         return trainer(config, small_corpus("bags"), run).train()
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "vmf"])
+@pytest.mark.parametrize("kind", [pytest.param("gaussian", marks=pytest.mark.slow), "vmf"])
 def test_tracing_changes_no_training_and_stopping_no_trace(kind, tmp_path):
     config = config_of(kind)
     plain = train(Trainer, config, tmp_path / "plain")
