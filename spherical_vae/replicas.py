@@ -114,7 +114,9 @@ def in_turn(step: TrainStep) -> SweepStep:
 
         def advance(turn: Array, states: TrainState) -> TrainState:
             replica = order[turn]
-            new = step(take(states, replica), batches, take(hypers, replica))
+            # Compiled for itself, so that its sums are taken in the order of a single run's.
+            inputs = (take(states, replica), batches, take(hypers, replica))
+            new = jax.lax.optimization_barrier(step(*jax.lax.optimization_barrier(inputs)))
             return jax.tree.map(lambda stacked, one: stacked.at[replica].set(one), states, new)
 
         return jax.lax.fori_loop(0, active.sum(), advance, states)
