@@ -1,7 +1,7 @@
 """Memory that a step frees and the next one wants again, kept by the process meanwhile.
 
 The C library gives large freed blocks back to the kernel, which clears each page anew when the next
-step touches it: on two cores that was a fifth of the time of a sentence model's step.
+step touches it; `docs/training_speed.md` has what that costs.
 """
 
 import ctypes

@@ -16,7 +16,6 @@ from spherical_vae.experiments.probe import cosines
 from spherical_vae.experiments.row_tables import NOT_RUN, Row, runs_table
 from spherical_vae.experiments.runs import Laboratory, Run
 from spherical_vae.experiments.settings import HONEST, Setting, mean, rows, trained_runs
-from spherical_vae.experiments.table6 import BAG_LABEL
 from spherical_vae.experiments.tables import NOTHING, Table, number
 from spherical_vae.experiments.word_swaps import swap_pairs
 from spherical_vae.trained import TrainedModel
@@ -29,13 +28,7 @@ SWAP_SEED = 0
 
 def settings(scale: str) -> list[Setting]:
     """Returns the models with a code of tables 3 and 5 on PTB: the same runs."""
-    kept = [
-        models.setting(scale, "ptb", mode, model, bag=bag, label=BAG_LABEL if bag else "")
-        for mode in models.MODES
-        for bag in (False, True)
-        for model in ("Gaussian", "vMF")
-    ]
-    return [dataclasses.replace(setting, protocols=(HONEST,)) for setting in kept]
+    return models.with_a_code(scale)
 
 
 def collect(laboratory: Laboratory) -> dict[str, Any]:
@@ -115,7 +108,7 @@ def draw(record: Mapping[str, Any]) -> Any:
             if row["facts"]["mode"] != mode or not row["runs"]:
                 continue
             colour = VMF if row["facts"]["model"] == "vMF" else GAUSSIAN
-            bag = row["facts"]["label"] == BAG_LABEL
+            bag = row["facts"]["label"] == models.BAG_LABEL
             swaps = [[run["swaps"][f"{p:g}"] for p in PROBABILITIES] for run in row["runs"]]
             means = np.asarray([[point["mean_cosine"] for point in run] for run in swaps])
             errors = np.asarray([[point["standard_error"] for point in run] for run in swaps])
@@ -131,7 +124,7 @@ def draw(record: Mapping[str, Any]) -> Any:
                 marker="s" if bag else "o",
                 markersize=4,
                 capsize=2,
-                label=f"{row['facts']['model']}{', ' + BAG_LABEL if bag else ''}",
+                label=f"{row['facts']['model']}{', ' + models.BAG_LABEL if bag else ''}",
             )
         axes.set(title=f"PTB, {mode}", xlabel="probability that a pair is swapped")
         # Cosines near 1 are written out: an offset above the axis would meet the title.

@@ -4,13 +4,15 @@
 do: Adam, larger batches, and so few epochs that nothing has converged.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, Setting
 
 CORPORA = {"ptb": "PTB", "yelp": "Yelp", "yelp10k": "Yelp-10k stand-in"}
 STANDARD, INPUTLESS = "standard", "inputless"
+BAG_LABEL = "with bag of words"
 MODES = (STANDARD, INPUTLESS)
 _CONFIGS = {
     ("ptb", STANDARD): "ptb",
@@ -111,3 +113,19 @@ def setting(
         split,
         {"corpus": CORPORA[corpus], "mode": mode, "model": model, "label": label},
     )
+
+
+def with_a_code(scale: str, modes: Sequence[str] = MODES) -> list[Setting]:
+    """Returns the models of tables 3 and 5 on PTB that have a code: the same runs, for other uses.
+
+    Args:
+      scale: smoke, cpu or full.
+      modes: out of `MODES`.
+    """
+    kept = [
+        setting(scale, "ptb", mode, model, bag=bag, label=BAG_LABEL if bag else "")
+        for mode in modes
+        for bag in (False, True)
+        for model in ("Gaussian", "vMF")
+    ]
+    return [dataclasses.replace(one, protocols=(HONEST,)) for one in kept]

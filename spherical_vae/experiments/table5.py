@@ -24,7 +24,7 @@ PAPER: dict[tuple[str, str], Printed] = {
 def settings(scale: str) -> list[Setting]:
     """Returns the six rows."""
     return [
-        models.setting(scale, "ptb", mode, model, bag=True, label="with bag of words")
+        models.setting(scale, "ptb", mode, model, bag=True, label=models.BAG_LABEL)
         for mode in models.MODES
         for model in models.MODELS
     ]

@@ -26,7 +26,6 @@ PAPER: dict[tuple[bool, str], tuple[float | None, float | None]] = {
     (True, "Gaussian"): (0.32, None),
     (True, "vMF"): (0.23, None),
 }
-BAG_LABEL = "with bag of words"
 DIRECTIONS = {"code_to_bag": "code to bag", "bag_to_code": "bag to code"}
 # The words whose counts are a vector; the unknown word is one of them.
 COUNTED_WORDS = 1000
@@ -36,14 +35,7 @@ _SPLITS = ("train", "valid", "test")
 
 def settings(scale: str) -> list[Setting]:
     """Returns the inputless models with a code of tables 3 and 5: the same runs."""
-    kept = [
-        models.setting(
-            scale, "ptb", models.INPUTLESS, model, bag=bag, label=BAG_LABEL if bag else ""
-        )
-        for bag in (False, True)
-        for model in ("Gaussian", "vMF")
-    ]
-    return [dataclasses.replace(setting, protocols=(HONEST,)) for setting in kept]
+    return models.with_a_code(scale, (models.INPUTLESS,))
 
 
 def collect(laboratory: Laboratory) -> dict[str, Any]:
@@ -169,7 +161,7 @@ def _cells(row: Row, kind: str, direction: str) -> list[str]:
 
 def _printed(row: Row) -> tuple[float | None, float | None]:
     facts = row["facts"]
-    return PAPER[facts["label"] == BAG_LABEL, facts["model"]]
+    return PAPER[facts["label"] == models.BAG_LABEL, facts["model"]]
 
 
 def _kl(row: Row) -> str:
