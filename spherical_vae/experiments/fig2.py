@@ -8,8 +8,8 @@ import numpy as np
 
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import DOCUMENT_COLUMNS, bounds_table, runs_table
-from spherical_vae.experiments.runs import Laboratory, Unavailable
-from spherical_vae.experiments.settings import HONEST, Setting, rows, trained_runs
+from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
+from spherical_vae.experiments.settings import HONEST, Setting, rows
 from spherical_vae.experiments.tables import Table, number
 from spherical_vae.experiments.trace import TracingTrainer, read_trace
 
@@ -49,10 +49,12 @@ def collect(laboratory: Laboratory) -> dict[str, Any]:
                 # `rows` says of what is missing why it is.
                 with contextlib.suppress(Unavailable):
                     laboratory.train(setting.run({}, seed), TracingTrainer)
-    found = rows(laboratory, wanted)
-    for run, trained in trained_runs(found, wanted):
-        trained["trace"] = read_trace(laboratory.directory(laboratory.config(run)))
-    return {"rows": found}
+
+    def more(setting: Setting, run: Run) -> dict[str, Any]:
+        del setting
+        return {"trace": read_trace(laboratory.directory(laboratory.config(run)))}
+
+    return {"rows": rows(laboratory, wanted, more)}
 
 
 def tables(record: Mapping[str, Any]) -> list[Table]:

@@ -15,7 +15,7 @@ from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.probe import cosines
 from spherical_vae.experiments.row_tables import NOT_RUN, Row, runs_table
 from spherical_vae.experiments.runs import Laboratory, Run
-from spherical_vae.experiments.settings import HONEST, Setting, mean, rows, trained_runs
+from spherical_vae.experiments.settings import HONEST, Setting, mean, rows
 from spherical_vae.experiments.tables import NOTHING, Table, number
 from spherical_vae.experiments.word_swaps import swap_pairs
 from spherical_vae.trained import TrainedModel
@@ -33,11 +33,12 @@ def settings(scale: str) -> list[Setting]:
 
 def collect(laboratory: Laboratory) -> dict[str, Any]:
     """Trains what is missing, and encodes test with more and more words swapped."""
-    wanted = settings(laboratory.scale)
-    found = rows(laboratory, wanted)
-    for run, trained in trained_runs(found, wanted):
-        trained["swaps"] = laboratory.kept(run, "test-swaps", partial(_swaps, laboratory, run))
-    return {"rows": found}
+
+    def more(setting: Setting, run: Run) -> dict[str, Any]:
+        del setting
+        return {"swaps": laboratory.kept(run, "test-swaps", partial(_swaps, laboratory, run))}
+
+    return {"rows": rows(laboratory, settings(laboratory.scale), more)}
 
 
 def _swaps(laboratory: Laboratory, run: Run) -> dict[str, Any]:

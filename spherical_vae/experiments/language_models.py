@@ -29,7 +29,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "vMF": {},
 }
 # The code is hardly used in the first epochs, and without the previous word there is nothing else.
-_CPU_EPOCHS = {True: 10, False: 5}
+_CPU_EPOCHS = {STANDARD: 5, INPUTLESS: 10}
 _CPU: dict[str, Any] = {
     "optimizer.name": "adam",
     "optimizer.learning_rate": 2e-3,
@@ -63,7 +63,7 @@ BUDGET_NOTE = (
     "ten epochs with seed 0 (vMF: three concentrations; Gaussian: as configured, less dropout, "
     "sigmoid annealing; RNNLM: as configured, less dropout, half the learning rate). At scale "
     "`cpu` nothing is tried, and none has converged: Adam 2e-3 with cosine decay, batch 64, 10 "
-    "epochs for inputless models with a code and 5 for the others."
+    "epochs for inputless models and 5 for the others."
 )
 
 
@@ -95,7 +95,7 @@ def setting(
     config = _BAG_CONFIGS[mode] if bag else _CONFIGS[corpus, mode]
     overrides = {**MODELS[model], **(_CPU if scale == "cpu" else _FULL)}
     if scale == "cpu":
-        overrides["train.epochs"] = _CPU_EPOCHS[mode == INPUTLESS and model != "RNNLM"]
+        overrides["train.epochs"] = _CPU_EPOCHS[mode]
     overrides |= changed or {}
     alternatives: tuple[Mapping[str, Any], ...] = ({},)
     if tuned and scale == "full":

@@ -19,7 +19,7 @@ from spherical_vae.experiments.row_tables import (
     trials_table,
 )
 from spherical_vae.experiments.runs import Laboratory, Run, evaluator
-from spherical_vae.experiments.settings import Setting, mean, rows, trained_runs
+from spherical_vae.experiments.settings import Setting, mean, rows
 from spherical_vae.experiments.tables import Table, mean_and_range, number
 
 DIMENSION = 25
@@ -77,15 +77,19 @@ def settings(scale: str) -> list[Setting]:
 
 def collect(laboratory: Laboratory) -> dict[str, Any]:
     """Trains and measures all rows; of the learned ones also kappa over test, and KL on dev."""
-    found = rows(laboratory, settings(laboratory.scale))
-    for run, trained in trained_runs(found, learned_settings()):
-        trained["concentration"] = laboratory.kept(
-            run, "test-concentration", partial(_concentrations, laboratory, run)
-        )
-        trained["dev_kl_nats_by_step"] = [
-            [point["step"], round(point["kl_nats"], 4)] for point in laboratory.dev_curve(run)
-        ]
-    return {"rows": found}
+
+    def more(setting: Setting, run: Run) -> dict[str, Any]:
+        if "gradient" not in setting.facts:
+            return {}
+        measure = partial(_concentrations, laboratory, run)
+        return {
+            "concentration": laboratory.kept(run, "test-concentration", measure),
+            "dev_kl_nats_by_step": [
+                [point["step"], round(point["kl_nats"], 4)] for point in laboratory.dev_curve(run)
+            ],
+        }
+
+    return {"rows": rows(laboratory, settings(laboratory.scale), more)}
 
 
 def _concentrations(laboratory: Laboratory, run: Run) -> dict[str, Any]:

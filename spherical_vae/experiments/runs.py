@@ -28,6 +28,7 @@ from spherical_vae.experiments.provenance import ROOT, commit
 from spherical_vae.experiments.run import Run
 from spherical_vae.experiments.scales import shrink
 from spherical_vae.experiments.starts import in_all, timed
+from spherical_vae.experiments.turns import Taken, Turns
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer
 from spherical_vae.metrics_log import MetricsLog
@@ -86,6 +87,7 @@ class Laboratory:
         self._only = only
         self._corpora: dict[str, Corpus] = {}
         self._sweeps = sweeps
+        self._turns = Turns()
         self._models: dict[Path, dict[str, TrainedModel]] = {}
 
     def wants(self, name: str) -> bool:
@@ -231,14 +233,22 @@ class Laboratory:
           run: to find out about.
           name: of what is found, and of its file in the folder of the run.
           make: finds it; called where there is no such file.
+
+        Raises:
+          Unavailable: another process is at this run.
         """
         config = self.config(run)
         path = self.directory(config) / f"{name}.json"
-        if path.exists():
-            _refuse_another(config, load_config(path.parent), path.parent)
-        else:
-            text = json.dumps(_finite(make()), indent=1, allow_nan=False) + "\n"
-            write_atomically(path, text)
+        if not path.exists():
+            try:
+                with self._turns.at(path.parent):
+                    # Whoever was at it may just have found it out.
+                    if not path.exists():
+                        text = json.dumps(_finite(make()), indent=1, allow_nan=False) + "\n"
+                        write_atomically(path, text)
+            except Taken as error:
+                raise Unavailable("another process is at it") from error
+        _refuse_another(config, load_config(path.parent), path.parent)
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 

@@ -2,7 +2,7 @@
 
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,9 +78,18 @@ def collector(
     return lambda laboratory: {"rows": rows(laboratory, settings(laboratory.scale))}
 
 
-def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, Any]]:
+def rows(
+    laboratory: Laboratory,
+    settings: Iterable[Setting],
+    more: Callable[[Setting, Run], Mapping[str, Any]] = lambda setting, run: {},
+) -> list[dict[str, Any]]:
     """Trains and measures the rows: all trials first, then seed by seed, so that stopping anywhere
     leaves whole columns; where there are sweeps, all seeds are trained before one is measured.
+
+    Args:
+      laboratory: trains and measures.
+      settings: of the rows.
+      more: finds out what else the record of a run is to hold, by key.
 
     Returns:
       A record for each setting, in their order; `missing` says why one has no runs, or not all.
@@ -121,28 +130,13 @@ def rows(laboratory: Laboratory, settings: Iterable[Setting]) -> list[dict[str, 
                 measured = {
                     name: laboratory.measure(run, name, setting.split) for name in setting.protocols
                 }
+                added = more(setting, run)
             except Unavailable as reason:
                 record["missing"] = f"seed {seed}: {reason}"
                 print(f"{setting.name}, seed {seed}: {reason}", file=sys.stderr)
             else:
-                record["runs"].append({**trained, "measured": measured})
+                record["runs"].append({**trained, "measured": measured, **added})
     return list(records.values())
-
-
-def trained_runs(
-    found: Iterable[Mapping[str, Any]], settings: Iterable[Setting]
-) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """Yields every run that was made of some of the rows, and its record, to be added to.
-
-    Args:
-      found: what `rows` returned; rows of other settings are passed over.
-      settings: of the rows that are asked for.
-    """
-    by_name = {setting.name: setting for setting in settings}
-    for row in found:
-        if row["name"] in by_name:
-            for record in row["runs"]:
-                yield by_name[row["name"]].run(row["chosen"], record["seed"]), record
 
 
 def values(row: Mapping[str, Any], protocol: str, key: str) -> list[float]:

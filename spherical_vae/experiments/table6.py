@@ -16,7 +16,7 @@ from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.probe import fit_probe
 from spherical_vae.experiments.row_tables import NOT_RUN, Row, printed_cell, runs_table, seeds
 from spherical_vae.experiments.runs import Laboratory, Run, evaluator
-from spherical_vae.experiments.settings import HONEST, Setting, rows, trained_runs, values
+from spherical_vae.experiments.settings import HONEST, Setting, rows, values
 from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number
 
 # Cosine of code to bag, and of bag to code; None where the paper prints none.
@@ -40,11 +40,12 @@ def settings(scale: str) -> list[Setting]:
 
 def collect(laboratory: Laboratory) -> dict[str, Any]:
     """Trains what is missing, and fits the probes of every run."""
-    wanted = settings(laboratory.scale)
-    found = rows(laboratory, wanted)
-    for run, trained in trained_runs(found, wanted):
-        trained["probes"] = laboratory.kept(run, "test-probes", partial(_probes, laboratory, run))
-    return {"rows": found}
+
+    def more(setting: Setting, run: Run) -> dict[str, Any]:
+        del setting
+        return {"probes": laboratory.kept(run, "test-probes", partial(_probes, laboratory, run))}
+
+    return {"rows": rows(laboratory, settings(laboratory.scale), more)}
 
 
 def count_matrix(split: Split, words: int) -> sparse.csr_array:

@@ -1,0 +1,124 @@
+"""A bound closer to log p(x) than all of test can be given on two cores: many draws, few texts."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from spherical_vae.data.corpus import Split
+from spherical_vae.evaluation import Evaluator
+from spherical_vae.experiments.row_tables import NOT_RUN, Row, seeds
+from spherical_vae.experiments.runs import evaluation_key
+from spherical_vae.experiments.tables import Table, number
+from spherical_vae.metrics import perplexity
+from spherical_vae.trained import TrainedModel
+
+DRAWS = {"smoke": 4, "cpu": 500}
+EXAMPLES = 200
+# Of which examples are taken: the same ones for all models of a corpus.
+EXAMPLES_SEED = 0
+# Few examples of eight lengths would not fill larger batches.
+_BATCH_SIZE = 20
+
+
+def take(split: Split, rows: np.ndarray) -> Split:
+    """Returns some examples of a split, in the order of `rows`, `[N]` positions."""
+    starts, stops = split.offsets[rows], split.offsets[rows + 1]
+    positions = np.concatenate(
+        [np.arange(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    )
+    return Split(
+        split.ids[positions],
+        None if split.counts is None else split.counts[positions],
+        np.concatenate([[0], np.cumsum(stops - starts)]),
+        None if split.labels is None else split.labels[rows],
+    )
+
+
+def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> dict[str, float]:
+    """Returns the importance-weighted bound of some examples of test by many draws, and by few.
+
+    Args:
+      model: trained.
+      draws: of the closer bound; the other one has as many as the model's configuration says.
+      examples: of test, drawn without replacement; all where there are no more.
+
+    Returns:
+      Nats an example and perplexity, each with its standard error over examples, and how much the
+      closer bound is below the other one on the same examples.
+    """
+    test = model.corpus.splits["test"]
+    size = min(examples, len(test))
+    rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(test))[:size])
+    # Not under the name of test: lengths are fitted to train and hold every split as they are.
+    corpus = dataclasses.replace(
+        model.corpus, splits={**model.corpus.splits, "some": take(test, rows)}
+    )
+    config = model.config.copy_and_resolve_references()
+    config.evaluation.batch_size = _BATCH_SIZE
+    nats = {}
+    for count in (draws, model.config.evaluation.importance_samples):
+        config.evaluation.importance_samples = count
+        measures = Evaluator(model.model, config, corpus)
+        found = measures.nats(model.params, "some", evaluation_key(), importance_weighted=True)
+        assert found.iw_nll_nats is not None
+        nats[count] = found.iw_nll_nats
+    closer, tokens = nats[draws], found.tokens
+    gain = nats[model.config.evaluation.importance_samples] - closer
+    ppl = perplexity(closer, tokens)
+    # Of a ratio of sums, by its linear part.
+    residual = closer - tokens * (closer.sum() / tokens.sum())
+    return {
+        "examples": size,
+        "tokens": int(tokens.sum()),
+        "importance_samples": draws,
+        "iw_nll_nats": float(closer.mean()),
+        "iw_nll_nats_standard_error": _standard_error(closer),
+        "iw_perplexity": ppl,
+        "iw_perplexity_standard_error": ppl * _standard_error(residual) / float(tokens.mean()),
+        "fewer_importance_samples": model.config.evaluation.importance_samples,
+        "gain_nats": float(gain.mean()),
+        "gain_nats_standard_error": _standard_error(gain),
+    }
+
+
+def closer_table(found: Sequence[Row]) -> Table:
+    """Returns the closer bounds of rows whose runs have `closer`."""
+    body = []
+    for row in found:
+        cells = [NOT_RUN] * 5
+        if row["runs"]:
+            closer = [run["closer"] for run in row["runs"]]
+            cells = [
+                _with_error(closer, "iw_nll_nats", 2),
+                _with_error(closer, "iw_perplexity", 1),
+                _with_error(closer, "gain_nats", 2),
+                _all(closer, "importance_samples"),
+                _all(closer, "examples"),
+            ]
+        body.append([row["name"], *cells, seeds(row)])
+    return Table(
+        ["row", "IW nats", "IW PPL", "below that of fewer draws", "draws", "examples", "seeds"],
+        body,
+        "The importance-weighted bound by many draws on some examples of test, the same for all "
+        "models of a corpus: ± one standard error over examples, and, paired, by how many nats it "
+        "lies below the bound of as many draws as all of test was given. Without a code the "
+        "likelihood is exact. With several seeds means over them.",
+    )
+
+
+def _with_error(closer: Sequence[Mapping[str, Any]], key: str, digits: int) -> str:
+    value, error = (
+        statistics.fmean(one[name] for one in closer) for name in (key, f"{key}_standard_error")
+    )
+    return f"{number(value, digits)} ± {number(error, digits)}"
+
+
+def _all(closer: Sequence[Mapping[str, Any]], key: str) -> str:
+    return ", ".join(dict.fromkeys(str(one[key]) for one in closer))
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
