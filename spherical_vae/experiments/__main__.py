@@ -21,7 +21,11 @@ RESULTS = flags.DEFINE_string(
     "results", None, "where NAME.json goes; default: results, at smoke scale WORKDIR/smoke"
 )
 TRAIN = flags.DEFINE_bool("train", True, "--notrain: collect what has been trained, train nothing")
-ONLY = flags.DEFINE_string("only", "", "only rows whose name contains this text")
+ONLY = flags.DEFINE_string(
+    "only",
+    "",
+    "only rows whose name contains this text; those that the record has of others stay",
+)
 SWEEPS = flags.DEFINE_bool(
     "sweeps", None, "trains missing runs together where they can be; default: on accelerators only"
 )
@@ -46,7 +50,7 @@ def main(argv: list[str]) -> None:
             print(path)
         return
     # Imported late: a wrong name is reported before JAX has loaded.
-    from spherical_vae.experiments.records import make_record, write
+    from spherical_vae.experiments.records import make_record, with_earlier_rows, write
     from spherical_vae.experiments.runs import Laboratory
     from spherical_vae.loop import Interrupted
 
@@ -65,6 +69,8 @@ def main(argv: list[str]) -> None:
         except Interrupted as stop:
             print(stop, file=sys.stderr)
             sys.exit(128 + stop.signal)
+        if ONLY.value:
+            record = with_earlier_rows(record, results)
         for path in write(record, results):
             print(path)
 

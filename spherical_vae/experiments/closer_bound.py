@@ -37,7 +37,7 @@ def take(split: Split, rows: np.ndarray) -> Split:
     )
 
 
-def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> dict[str, float]:
+def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> dict[str, Any]:
     """Returns the importance-weighted bound of some examples of test by many draws, and by few.
 
     Args:

@@ -1,5 +1,6 @@
 """How rows went on dev: KL and perplexity of every evaluation, and whether they converged."""
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,45 +9,56 @@ from spherical_vae.experiments.tables import Table, mean_and_range
 
 STILL_FALLING = "still falling: not converged"
 _OVER = "past its lowest"
+_SHOWN = (
+    ("kl_nats", ("first", "highest", "last"), 2),
+    ("perplexity", ("first", "lowest", "last"), 1),
+)
 
 
-def dev_points(curve: Iterable[Mapping[str, Any]]) -> list[list[float]]:
-    """Returns step, KL (nats an example) and perplexity of every evaluation on dev.
+def dev_course(curve: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what a record keeps of a run's evaluations on dev.
 
     Args:
-      curve: of `Laboratory.dev_curve`.
+      curve: of `Laboratory.dev_curve`, one evaluation at least.
+
+    Returns:
+      Steps, KL (nats an example) and perplexity of all, oldest first, and of the last two where
+      they began, had their extreme, and ended; whether the last perplexity is the lowest.
     """
-    return [
-        [point["step"], round(point["kl_nats"], 4), round(point["perplexity"], 3)]
-        for point in curve
-    ]
+    points = list(curve)
+    kl = [round(point["kl_nats"], 4) for point in points]
+    # A perplexity that was not finite is null, and no lowest one.
+    ppl = [None if p["perplexity"] is None else round(p["perplexity"], 3) for p in points]
+    lowest = min((value for value in ppl if value is not None), default=None)
+    return {
+        "steps": [point["step"] for point in points],
+        "kl_nats_by_step": kl,
+        "perplexity_by_step": ppl,
+        "kl_nats": {"first": kl[0], "highest": max(kl), "last": kl[-1]},
+        "perplexity": {"first": ppl[0], "lowest": lowest, "last": ppl[-1]},
+        "still_falling": ppl[-1] is not None and ppl[-1] == lowest,
+    }
 
 
 def dev_table(found: Sequence[Row]) -> Table:
     """Returns where KL and perplexity began, had their extreme, and ended.
 
     Args:
-      found: rows whose runs have `dev`, of `dev_points`.
+      found: rows whose runs have `dev`, of `dev_course`.
     """
     body = []
     for row in found:
-        runs = [run["dev"] for run in row["runs"]]
-        if not runs:
-            body.append([row["name"], *[NOT_RUN] * 8, seeds(row)])
-            continue
-        kl = [[point[1] for point in run] for run in runs]
-        ppl = [[point[2] for point in run] for run in runs]
-        ends = dict.fromkeys(STILL_FALLING if p[-1] == min(p) else _OVER for p in ppl)
-        body.append(
-            [
-                row["name"],
-                ", ".join(dict.fromkeys(str(len(run)) for run in runs)),
-                *(mean_and_range([pick(k) for k in kl], 2) for pick in (_first, max, _last)),
-                *(mean_and_range([pick(p) for p in ppl]) for pick in (_first, min, _last)),
-                ", ".join(ends),
-                seeds(row),
-            ]
-        )
+        courses = [run["dev"] for run in row["runs"]]
+        cells = [NOT_RUN] * 8
+        if courses:
+            cells = [", ".join(dict.fromkeys(str(len(course["steps"])) for course in courses))]
+            for key, names, digits in _SHOWN:
+                for name in names:
+                    values = [course[key][name] for course in courses]
+                    cells.append(mean_and_range([v for v in values if v is not None], digits))
+            ends = [STILL_FALLING if course["still_falling"] else _OVER for course in courses]
+            cells.append(", ".join(dict.fromkeys(ends)))
+        body.append([row["name"], *cells, seeds(row)])
     head = ["row", "evaluations", "KL: first", "highest", "last", "PPL: first", "lowest", "last"]
     return Table(
         [*head, "dev in the end", "seeds"],
@@ -57,6 +69,26 @@ def dev_table(found: Sequence[Row]) -> Table:
     )
 
 
+def kl_remarks(found: Sequence[Row]) -> list[str]:
+    """Returns a line for each corpus and mode in which a model with a code was run: its KL on dev.
+
+    Args:
+      found: as for `dev_table`, of `language_models`.
+    """
+    lines = []
+    for panel, rows in _panels(found).items():
+        said = []
+        for row in rows:
+            kl = [run["dev"]["kl_nats"] for run in row["runs"]]
+            first, last = (statistics.fmean(one[name] for one in kl) for name in ("first", "last"))
+            said.append(
+                f"{row['facts']['model']} {first:.2f} after the first evaluation, "
+                f"{last:.2f} in the end"
+            )
+        lines.append(f"KL on dev, {', '.join(panel)}: {'; '.join(said)} (nats a sentence).")
+    return lines
+
+
 def draw_dev(record: Mapping[str, Any]) -> Any:
     """Draws the KL on dev over the epochs: a panel for each corpus and mode that was run.
 
@@ -65,25 +97,20 @@ def draw_dev(record: Mapping[str, Any]) -> Any:
     """
     from spherical_vae.experiments.plots import GAUSSIAN, VMF, new_figure
 
-    # Without a code there is no KL.
-    found = [row for row in record["rows"] if row["runs"] and row["facts"]["model"] != "RNNLM"]
-    panels = list(dict.fromkeys((r["facts"]["corpus"], r["facts"]["mode"]) for r in found))
+    panels = _panels(record["rows"])
     figure, axes = new_figure(max(1, len(panels)), width=3.6)
-    for panel, ax in zip(panels, axes, strict=False):
-        for row in found:
-            facts = row["facts"]
-            if (facts["corpus"], facts["mode"]) != panel:
-                continue
-            vmf = facts["model"] == "vMF"
+    for (panel, rows), ax in zip(panels.items(), axes, strict=False):
+        for row in rows:
+            vmf = row["facts"]["model"] == "vMF"
             for i, run in enumerate(row["runs"]):
-                kl = [point[1] for point in run["dev"]]
+                kl = run["dev"]["kl_nats_by_step"]
                 ax.plot(
                     range(1, len(kl) + 1),
                     kl,
                     color=VMF if vmf else GAUSSIAN,
                     marker="o" if vmf else "s",
                     markersize=4,
-                    label=facts["model"] if i == 0 else None,
+                    label=row["facts"]["model"] if i == 0 else None,
                 )
         ax.set(title=", ".join(panel), xlabel="epoch")
         ax.set_ylim(bottom=0)
@@ -92,9 +119,11 @@ def draw_dev(record: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _first(values: Sequence[float]) -> float:
-    return values[0]
-
-
-def _last(values: Sequence[float]) -> float:
-    return values[-1]
+def _panels(found: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Returns the rows that were run and have a code, hence a KL, by corpus and mode."""
+    panels: dict[tuple[str, str], list[Row]] = {}
+    for row in found:
+        facts = row["facts"]
+        if row["runs"] and facts["model"] != "RNNLM":
+            panels.setdefault((facts["corpus"], facts["mode"]), []).append(row)
+    return panels

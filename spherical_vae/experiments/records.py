@@ -39,6 +39,28 @@ def make_record(name: str, laboratory: Laboratory) -> Record:
     return as_read
 
 
+def with_earlier_rows(record: Record, results: Path) -> Record:
+    """Returns a record of some rows with what an earlier one of its kind has on the others.
+
+    Args:
+      record: made with `--only`.
+      results: folder of records.
+
+    Raises:
+      UserError: the file that is there is no record.
+    """
+    path = results / f"{file_name(record)}.json"
+    if "rows" not in record or not path.exists():
+        return record
+    earlier = _read(path, record["experiment"])
+    by_name = {row["name"]: row for row in (*earlier["rows"], *record["rows"])}
+    # In the order of the experiment; rows that it no longer has are dropped.
+    settings = catalogue.load(record["experiment"]).settings(record["scale"])
+    kept = [by_name[setting.name] for setting in settings if setting.name in by_name]
+    seeds = sorted({*earlier["seeds"], *record["seeds"]})
+    return {**record, "seeds": seeds, "rows": kept}
+
+
 def write(record: Record, results: Path) -> list[Path]:
     """Writes NAME.json, its tables as Markdown, and its figure as PNG and SVG.
 
@@ -84,13 +106,16 @@ def read_all(results: Path) -> list[Record]:
     records = []
     for name in catalogue.NAMES:
         for path in (results / f"{name}.json", results / f"{name}-cpu.json"):
-            if not path.exists():
-                continue
-            try:
-                record = json.loads(path.read_text(encoding="utf-8"))
-                if record["experiment"] != name:
-                    raise ValueError(f"it is a record of {record['experiment']}")
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}: no record of an experiment ({error})") from error
-            records.append(record)
+            if path.exists():
+                records.append(_read(path, name))
     return records
+
+
+def _read(path: Path, name: str) -> Record:
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        if record["experiment"] != name:
+            raise ValueError(f"it is a record of {record['experiment']}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no record of an experiment ({error})") from error
+    return record

@@ -12,6 +12,7 @@ from spherical_vae.experiments.row_tables import (
     trials_table,
     verdicts,
 )
+from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, mean, values
 from spherical_vae.experiments.tables import NOTHING, Table
 
 # NLL and KL in nats as the paper counts them, perplexity a token; None where it prints none.
@@ -38,6 +39,41 @@ def sentence_tables(
 def who_is_ahead(record: Mapping[str, Any], group: Callable[[Row], Any]) -> list[str]:
     """Returns a line for each group."""
     return verdicts(record["rows"], SENTENCE_COLUMNS[3], group)
+
+
+def order_remarks(rows: Sequence[Row], group: Callable[[Row], Any]) -> list[str]:
+    """Returns a line for each group of which two rows were run: the lowest bound first."""
+    lines = []
+    for key in dict.fromkeys(map(group, rows)):
+        found = {
+            row["facts"]["model"]: value
+            for row in rows
+            if group(row) == key and (value := mean(row, HONEST, "iw_nll_nats")) is not None
+        }
+        if len(found) > 1:
+            said = [f"{name} {found[name]:.2f}" for name in sorted(found, key=found.__getitem__)]
+            lines.append(f"IW nats, {', '.join(key)}: {', '.join(said)}.")
+    return lines
+
+
+def averaging_remarks(rows: Sequence[Row]) -> list[str]:
+    """Returns a line for each vMF row: what the mean of three draws gives, and what it costs."""
+    lines = []
+    for row in rows:
+        if not values(row, AVERAGED, "nll_nats"):
+            continue
+        one, three = (
+            f"{mean(row, protocol, 'nll_nats'):.2f} nats a sentence, "
+            f"{mean(row, protocol, 'kl_nats'):.2f} of them KL"
+            for protocol in (HONEST, AVERAGED)
+        )
+        lines.append(
+            f"{row['name']}: one draw is charged {one}; the mean of three draws, at its honest "
+            f"price, {three}; charged for one draw only, as the paper does, its perplexity would "
+            f"be {mean(row, PAPER, 'perplexity'):.1f}, where the honest one is "
+            f"{mean(row, HONEST, 'perplexity'):.1f}."
+        )
+    return lines
 
 
 def _printed_table(

@@ -6,11 +6,17 @@ from typing import Any
 
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.closer_bound import DRAWS, closer_bound, closer_table
-from spherical_vae.experiments.dev_curves import dev_points, dev_table, draw_dev
+from spherical_vae.experiments.dev_curves import dev_course, dev_table, draw_dev, kl_remarks
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
 from spherical_vae.experiments.runs import Laboratory, Run
-from spherical_vae.experiments.sentence_tables import Printed, sentence_tables, who_is_ahead
+from spherical_vae.experiments.sentence_tables import (
+    Printed,
+    averaging_remarks,
+    order_remarks,
+    sentence_tables,
+    who_is_ahead,
+)
 from spherical_vae.experiments.settings import Setting, rows
 from spherical_vae.experiments.tables import Table
 
@@ -47,7 +53,7 @@ def collect(laboratory: Laboratory) -> dict[str, Any]:
     draws = DRAWS.get(laboratory.scale)
 
     def more(setting: Setting, run: Run) -> dict[str, Any]:
-        found: dict[str, Any] = {"dev": dev_points(laboratory.dev_curve(run))}
+        found: dict[str, Any] = {"dev": dev_course(laboratory.dev_curve(run))}
         if draws and _gets_a_closer_bound(setting.facts):
             measure = partial(_closer, laboratory, run, draws)
             found["closer"] = laboratory.kept(run, "test-closer", measure)
@@ -62,7 +68,7 @@ def _gets_a_closer_bound(facts: Mapping[str, Any]) -> bool:
     return corpus == "PTB"
 
 
-def _closer(laboratory: Laboratory, run: Run, draws: int) -> dict[str, float]:
+def _closer(laboratory: Laboratory, run: Run, draws: int) -> dict[str, Any]:
     return closer_bound(laboratory.model(run), draws)
 
 
@@ -70,10 +76,20 @@ def tables(record: Mapping[str, Any]) -> list[Table]:
     """Returns the paper's values beside ours, ours by every protocol, and how dev went."""
     first, *others = sentence_tables(record, PAPER, _key, _group)
     found = record["rows"]
-    closer = []
-    if record["scale"] != "full":
-        closer = [closer_table([row for row in found if _gets_a_closer_bound(row["facts"])])]
-    return [first, *closer, dev_table(found), *others]
+    # Which ones have it says the record: a smaller scale gave it to some of the rows.
+    closer = [row for row in found if any("closer" in run for run in row["runs"])]
+    return [first, *([closer_table(closer)] if closer else []), dev_table(found), *others]
+
+
+def remarks(record: Mapping[str, Any]) -> list[str]:
+    """Returns who is ahead, how the KL went, and what the mean of three draws is worth."""
+    found = record["rows"]
+    return [
+        *who_is_ahead(record, _group),
+        *order_remarks(found, _group),
+        *kl_remarks(found),
+        *averaging_remarks(found),
+    ]
 
 
 def _key(row: Row) -> tuple[str, str, str]:
@@ -91,6 +107,6 @@ EXPERIMENT = Experiment(
     tables,
     settings=settings,
     draw=draw_dev,
-    remarks=lambda record: who_is_ahead(record, _group),
+    remarks=remarks,
     notes=(models.BUDGET_NOTE,),
 )

@@ -1,0 +1,117 @@
+"""The bound by many draws on some examples: of these examples, closer, with the right errors."""
+
+import jax
+import numpy as np
+import pytest
+from small_models import quick_to_compile, small_config, small_corpus
+
+from spherical_vae.data.corpus import Split
+from spherical_vae.evaluation import Evaluator
+from spherical_vae.experiments.closer_bound import closer_bound, closer_table, take
+from spherical_vae.experiments.runs import evaluation_key
+from spherical_vae.sharding import data_mesh
+from spherical_vae.trained import TrainedModel
+from spherical_vae.vae import build_vae, init_params
+
+
+def trained(**changed):
+    config, corpus = small_config(**changed), small_corpus()
+    model = build_vae(config, len(corpus.vocabulary))
+    mesh = data_mesh(config.train.batch_size, 1)
+    params = init_params(model, 0)
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    # Fresh ones give every word the same probability.
+    leaves = [
+        leaf + 0.7 * jax.random.normal(key, leaf.shape)
+        for leaf, key in zip(leaves, keys, strict=True)
+    ]
+    return TrainedModel(config, corpus, model, structure.unflatten(leaves), 0, 0, 0, mesh)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_taken_examples_are_those_of_their_rows(counted):
+    ids = np.asarray([3, 1, 4, 5, 1, 1, 2, 1], np.int32)
+    split = Split(
+        ids,
+        ids + 10 if counted else None,
+        np.asarray([0, 2, 5, 6, 8]),
+        np.asarray([7, 8, 9, 6], np.int32),
+    )
+    some = take(split, np.asarray([3, 1]))
+    assert some.ids.tolist() == [2, 1, 4, 5, 1]
+    assert (None if some.counts is None else some.counts.tolist()) == (
+        [12, 11, 14, 15, 11] if counted else None
+    )
+    assert some.offsets.tolist() == [0, 2, 5]
+    assert some.labels.tolist() == [6, 8]
+
+
+def test_the_likelihood_of_a_model_without_a_code_is_exact():
+    model = trained(latent__kind="none", evaluation__importance_samples=3)
+    test = model.corpus.splits["test"]
+    with quick_to_compile():
+        found = closer_bound(model, 50, len(test))
+        exact = Evaluator(model.model, model.config, model.corpus).nats(
+            model.params, "test", evaluation_key()
+        )
+    assert found["gain_nats"] == pytest.approx(0, abs=1e-5)
+    assert found["iw_nll_nats"] == pytest.approx(exact.nll_nats.mean(), rel=1e-6)
+    assert found["examples"] == len(test)
+    assert found["tokens"] == test.tokens
+    error = exact.nll_nats.std(ddof=1) / np.sqrt(len(test))
+    assert found["iw_nll_nats_standard_error"] == pytest.approx(error, rel=1e-5)
+
+
+def test_the_error_of_a_perplexity_is_that_of_a_jackknife():
+    """Which leaves out one example after another, and knows nothing of a linear part."""
+    model = trained(latent__kind="none")
+    test = model.corpus.splits["test"]
+    with quick_to_compile():
+        found = closer_bound(model, 2, len(test))
+        exact = Evaluator(model.model, model.config, model.corpus).nats(
+            model.params, "test", evaluation_key()
+        )
+    n, nats, tokens = len(test), exact.nll_nats, exact.tokens
+    without = np.exp((nats.sum() - nats) / (tokens.sum() - tokens))
+    jackknife = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
+    assert found["iw_perplexity_standard_error"] == pytest.approx(jackknife, rel=0.2)
+
+
+def test_more_draws_come_closer():
+    model = trained(latent__kind="vmf", latent__concentration=5.0, evaluation__importance_samples=1)
+    with quick_to_compile():
+        found = closer_bound(model, 64, 1000)
+    assert found["importance_samples"] == 64
+    assert found["fewer_importance_samples"] == 1
+    assert found["examples"] == len(model.corpus.splits["test"])
+    # Four errors of a mean: by chance once in 30,000 seeds.
+    assert found["gain_nats"] > -4 * found["gain_nats_standard_error"]
+    assert found["gain_nats"] > 0
+
+
+def test_examples_are_drawn_by_their_own_seed():
+    with quick_to_compile():
+        one, other = (
+            closer_bound(trained(latent__kind=kind, seed=seed), 2, 3)
+            for kind, seed in (("none", 0), ("gaussian", 1))
+        )
+    assert one["tokens"] == other["tokens"]
+    assert one["examples"] == 3
+
+
+def test_the_table_shows_value_and_error():
+    closer = {
+        "iw_nll_nats": 97.125,
+        "iw_nll_nats_standard_error": 3.0,
+        "iw_perplexity": 101.06,
+        "iw_perplexity_standard_error": 2.04,
+        "gain_nats": 0.25,
+        "gain_nats_standard_error": 0.02,
+        "importance_samples": 500,
+        "examples": 200,
+    }
+    rows = [{"name": "a", "runs": [{"closer": closer}]}, {"name": "b", "runs": []}]
+    table = closer_table(rows)
+    assert table.rows[0] == ["a", "97.12 ± 3.00", "101.1 ± 2.0", "0.25 ± 0.02", "500", "200", "1"]
+    assert table.rows[1] == ["b", *["not run"] * 5, "-"]
