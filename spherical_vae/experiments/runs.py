@@ -46,6 +46,10 @@ class Unavailable(Exception):
     """A run that is not there and may not or cannot be made now; the message says why."""
 
 
+class Elsewhere(Unavailable):
+    """Another process is at it."""
+
+
 class Laboratory:
     """Trains and measures runs below one folder.
 
@@ -235,7 +239,7 @@ class Laboratory:
           make: finds it; called where there is no such file.
 
         Raises:
-          Unavailable: another process is at this run.
+          Elsewhere: another process is at this run.
         """
         config = self.config(run)
         path = self.directory(config) / f"{name}.json"
@@ -247,7 +251,7 @@ class Laboratory:
                         text = json.dumps(_finite(make()), indent=1, allow_nan=False) + "\n"
                         write_atomically(path, text)
             except Taken as error:
-                raise Unavailable("another process is at it") from error
+                raise Elsewhere("another process is at it") from error
         _refuse_another(config, load_config(path.parent), path.parent)
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
+from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable
 from spherical_vae.experiments.scales import SMOKE_TRIALS
 
 HONEST, PAPER, AVERAGED = "honest", "paper", "averaged"
@@ -95,6 +95,18 @@ def rows(
       A record for each setting, in their order; `missing` says why one has no runs, or not all.
     """
     wanted = [setting for setting in settings if laboratory.wants(setting.name)]
+    found, shared = _pass(laboratory, wanted, more)
+    # Once more: what other processes were at may be done by now.
+    return _pass(laboratory, wanted, more)[0] if shared else found
+
+
+def _pass(
+    laboratory: Laboratory,
+    wanted: Sequence[Setting],
+    more: Callable[[Setting, Run], Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], bool]:
+    """Returns the records, and whether another process was at one of the runs."""
+    shared = False
     records: dict[str, dict[str, Any]] = {
         setting.name: {
             "name": setting.name,
@@ -114,6 +126,7 @@ def rows(
         try:
             record["chosen"], record["trials"] = choose(laboratory, setting)
         except Unavailable as reason:
+            shared |= isinstance(reason, Elsewhere)
             record["missing"] = str(reason)
             print(f"{setting.name}: {reason}", file=sys.stderr)
     decided = [setting for setting in wanted if records[setting.name]["chosen"] is not None]
@@ -132,11 +145,12 @@ def rows(
                 }
                 added = more(setting, run)
             except Unavailable as reason:
+                shared |= isinstance(reason, Elsewhere)
                 record["missing"] = f"seed {seed}: {reason}"
                 print(f"{setting.name}, seed {seed}: {reason}", file=sys.stderr)
             else:
                 record["runs"].append({**trained, "measured": measured, **added})
-    return list(records.values())
+    return list(records.values()), shared
 
 
 def values(row: Mapping[str, Any], protocol: str, key: str) -> list[float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spherical_vae.experiments.row_tables import Column, bounds_table, printed_cell, wins
-from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
+from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable
 from spherical_vae.experiments.settings import Setting, rows, values
 
 KAPPAS = ({"latent.concentration": 10.0}, {"latent.concentration": 20.0})
@@ -81,6 +81,29 @@ def test_what_is_missing_is_said_and_costs_the_other_rows_nothing():
     table = bounds_table([vmf, gaussian], [COLUMN], lambda row: 0).markdown()
     assert "| Gaussian | not run | - |" in table
     assert "| vMF | 50.0 (one seed) | 1 |" in table  # not bold: it has no rival
+
+
+@pytest.mark.parametrize("busy", ["trial", "run"])
+def test_what_another_process_is_at_is_asked_for_once_more_in_the_end(busy):
+    turned_away = []
+
+    def elsewhere(run):
+        if ("train.epochs" in run.overrides) == (busy == "trial") and not turned_away:
+            turned_away.append(run)
+            raise Elsewhere("another process is at it")
+        return False
+
+    laboratory = RecordedLaboratory(missing=elsewhere)
+    found = rows(laboratory, two_rows())
+    assert len(turned_away) == 1
+    assert [[run["seed"] for run in row["runs"]] for row in found] == [[0, 1], [0, 1]]
+    assert [row["missing"] for row in found] == [None, None]
+
+
+def test_the_record_of_a_run_has_what_more_finds():
+    laboratory = RecordedLaboratory()
+    found = rows(laboratory, two_rows(), lambda setting, run: {"more": [setting.name, run.seed]})
+    assert [run["more"] for run in found[1]["runs"]] == [["Gaussian", 0], ["Gaussian", 1]]
 
 
 def test_the_winner_is_the_lowest_mean_whoever_it_is():

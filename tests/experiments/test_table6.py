@@ -1,10 +1,10 @@
-"""Table 6 and figure 5: whose runs they are, what a bag of words is, and what stands beside it."""
+"""Table 6 and figures 4 to 6: whose runs they are, what a bag is, and what stands beside it."""
 
 import numpy as np
 import pytest
 
 from spherical_vae.data.corpus import END_ID, Split
-from spherical_vae.experiments import fig5, table3, table5, table6
+from spherical_vae.experiments import fig4, fig5, fig6, table3, table5, table6
 from spherical_vae.experiments.runs import Laboratory, address
 
 SENTENCES = [[2, 3, 2, END_ID], [0, END_ID], [END_ID], [4, 4, 4, 3, END_ID]]
@@ -53,6 +53,21 @@ def test_nothing_is_trained_that_tables_3_and_5_do_not_train(experiment, scale, 
     ours = addresses(experiment.settings(scale))
     assert ours <= theirs
     assert len(ours) >= 4
+
+
+@pytest.mark.parametrize("scale", ["cpu", "full"])
+def test_figures_4_and_6_share_their_runs_at_the_scale_of_two_cores(scale, tmp_path):
+    laboratory = Laboratory(tmp_path, scale, 1)
+
+    def addresses(settings):
+        return {address(laboratory.config(s.run({}, 0))) for s in settings}
+
+    ours = addresses(
+        s for s in fig6.settings(scale) if s.name.startswith("PTB inputless vMF kappa")
+    )
+    shared = ours & addresses(fig4.settings(scale))
+    assert (shared == ours) is (scale == "cpu")
+    assert shared & addresses(table3.settings(scale))
 
 
 def record(scale):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
+from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run
 from spherical_vae.experiments.turns import Taken, Turns
 
 HOLD = """
@@ -49,7 +49,7 @@ def test_a_run_of_another_process_is_passed_over_until_that_has_died(tmp_path):
         text=True,
     ) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(Unavailable, match="another process is at it"):
+        with pytest.raises(Elsewhere, match="another process is at it"):
             laboratory.train(run)
         process.kill()
         process.wait()
