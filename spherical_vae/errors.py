@@ -1,4 +1,4 @@
-"""The one exception whose message is meant for the person at the command line."""
+"""The exceptions whose message is meant for the person at the command line."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,16 @@ class UserError(ValueError):
     Command lines print the message and exit with status 2 instead of showing a traceback; library
     callers can catch it as a `ValueError`.
     """
+
+
+class DivergedError(UserError):
+    """A training without a result: its loss, or its measure of dev, was not finite.
+
+    Attributes:
+      reason: in a few words, without the folders that the message names.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        """As `UserError`, with a reason."""
+        super().__init__(message)
+        self.reason = reason

@@ -23,7 +23,7 @@ from spherical_vae.chunks import Chunk, chunks, make_call, stack_hyperparameters
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus
 from spherical_vae.data.prefetch import prefetched
-from spherical_vae.errors import UserError
+from spherical_vae.errors import DivergedError
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.host_state import HostState, host_states
 from spherical_vae.keys import Purpose, root_key
@@ -218,7 +218,8 @@ class Trainer:
         """Trains to the end, from the latest checkpoint if there is one.
 
         Raises:
-          UserError: the loss became NaN or infinite, or the corpus is not that of the checkpoint.
+          DivergedError: the loss became NaN or infinite, or dev was never finite.
+          UserError: the corpus is not that of the checkpoint.
           Interrupted: a signal came; the state is saved.
         """
         config, timetable = self._config, self._timetable
@@ -291,19 +292,21 @@ class Trainer:
         if bad >= 0:
             last = self._store.latest_step()
             kept = "there is no checkpoint yet" if last is None else f"step {last} is saved"
-            raise UserError(
+            raise DivergedError(
                 f"{self._config.name}: the loss or its gradient became NaN or infinite in step "
                 f"{bad + 1}; {kept} in {self._run.path}; try a smaller "
-                "config.optimizer.learning_rate or config.optimizer.clip_norm, in a new --workdir"
+                "config.optimizer.learning_rate or config.optimizer.clip_norm, in a new --workdir",
+                f"diverged in step {bad + 1}",
             )
 
     def _result(self) -> TrainedModel:
         host, state = self._books.host, self._state
         best = host.plateau.best_step
         if best < 0:
-            raise UserError(
+            raise DivergedError(
                 f"{self._run.path}: dev was never finite, so no step is best; try a smaller "
-                "config.optimizer.learning_rate"
+                "config.optimizer.learning_rate",
+                "never finite on dev",
             )
         last = int(state.step)
         params = state.params if best == last else self._store.restore(best, state).params

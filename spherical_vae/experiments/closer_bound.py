@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.experiments.row_tables import NOT_RUN, Row, seeds
 from spherical_vae.experiments.runs import evaluation_key
-from spherical_vae.experiments.tables import Table, number
+from spherical_vae.experiments.tables import NOTHING, Table, number
 from spherical_vae.metrics import perplexity
 from spherical_vae.trained import TrainedModel
 
@@ -46,8 +46,8 @@ def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> d
       examples: of test, drawn without replacement; all where there are no more.
 
     Returns:
-      Nats an example and perplexity, each with its standard error over examples, and how much the
-      closer bound is below the other one on the same examples.
+      Nats an example and perplexity, each with its standard error over examples, how much the
+      closer bound is below the other one on the same examples, and the nats of each.
     """
     test = model.corpus.splits["test"]
     size = min(examples, len(test))
@@ -81,32 +81,54 @@ def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> d
         "fewer_importance_samples": model.config.evaluation.importance_samples,
         "gain_nats": float(gain.mean()),
         "gain_nats_standard_error": _standard_error(gain),
+        "iw_nll_nats_by_example": [round(float(value), 3) for value in closer],
     }
 
 
-def closer_table(found: Sequence[Row]) -> Table:
-    """Returns the closer bounds of rows whose runs have `closer`."""
+def closer_table(found: Sequence[Row], group: Callable[[Row], Any]) -> Table:
+    """Returns the closer bounds of rows whose runs have `closer`.
+
+    Args:
+      found: rows.
+      group: rows of one group are compared with its first one, which has no code.
+    """
     body = []
     for row in found:
-        cells = [NOT_RUN] * 5
+        cells = [NOT_RUN] * 6
         if row["runs"]:
+            first = next(other for other in found if group(other) == group(row))
             closer = [run["closer"] for run in row["runs"]]
             cells = [
                 _with_error(closer, "iw_nll_nats", 2),
                 _with_error(closer, "iw_perplexity", 1),
+                _difference(row, first),
                 _with_error(closer, "gain_nats", 2),
                 _all(closer, "importance_samples"),
                 _all(closer, "examples"),
             ]
         body.append([row["name"], *cells, seeds(row)])
+    head = ["row", "IW nats", "IW PPL", "IW nats less RNNLM's", "less by more draws", "draws"]
     return Table(
-        ["row", "IW nats", "IW PPL", "below that of fewer draws", "draws", "examples", "seeds"],
+        [*head, "examples", "seeds"],
         body,
         "The importance-weighted bound by many draws on some examples of test, the same for all "
-        "models of a corpus: ± one standard error over examples, and, paired, by how many nats it "
-        "lies below the bound of as many draws as all of test was given. Without a code the "
+        "models of a corpus: ± one standard error over examples. Paired over the examples: how far "
+        "it lies above the RNNLM's of the same setting (below, where negative), and by how many "
+        "nats more draws lower it, against as many as all of test was given. Without a code the "
         "likelihood is exact. With several seeds means over them.",
     )
+
+
+def _difference(row: Row, first: Row) -> str:
+    """Returns the paired difference of the mean over seeds."""
+    if row is first or not first["runs"]:
+        return NOTHING
+    of_row, of_first = (
+        np.mean([run["closer"]["iw_nll_nats_by_example"] for run in one["runs"]], axis=0)
+        for one in (row, first)
+    )
+    difference = of_row - of_first
+    return f"{number(float(difference.mean()), 2)} ± {number(_standard_error(difference), 2)}"
 
 
 def _with_error(closer: Sequence[Mapping[str, Any]], key: str, digits: int) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from spherical_vae.experiments.row_tables import NOT_RUN, Row, seeds
 from spherical_vae.experiments.tables import Table, mean_and_range
 
-STILL_FALLING = "still falling: not converged"
-_OVER = "past its lowest"
+STILL_FALLING = "not converged: the last is the lowest"
+NOT_THE_LAST = "the lowest came before the end"
 _SHOWN = (
     ("kl_nats", ("first", "highest", "last"), 2),
     ("perplexity", ("first", "lowest", "last"), 1),
@@ -26,15 +26,14 @@ def dev_course(curve: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
       they began, had their extreme, and ended; whether the last perplexity is the lowest.
     """
     points = list(curve)
-    kl = [round(point["kl_nats"], 4) for point in points]
-    # A perplexity that was not finite is null, and no lowest one.
-    ppl = [None if p["perplexity"] is None else round(p["perplexity"], 3) for p in points]
-    lowest = min((value for value in ppl if value is not None), default=None)
+    kl = [_rounded(point["kl_nats"], 4) for point in points]
+    ppl = [_rounded(point["perplexity"], 3) for point in points]
+    lowest = min(_finite(ppl), default=None)
     return {
         "steps": [point["step"] for point in points],
         "kl_nats_by_step": kl,
         "perplexity_by_step": ppl,
-        "kl_nats": {"first": kl[0], "highest": max(kl), "last": kl[-1]},
+        "kl_nats": {"first": kl[0], "highest": max(_finite(kl), default=None), "last": kl[-1]},
         "perplexity": {"first": ppl[0], "lowest": lowest, "last": ppl[-1]},
         "still_falling": ppl[-1] is not None and ppl[-1] == lowest,
     }
@@ -55,8 +54,10 @@ def dev_table(found: Sequence[Row]) -> Table:
             for key, names, digits in _SHOWN:
                 for name in names:
                     values = [course[key][name] for course in courses]
-                    cells.append(mean_and_range([v for v in values if v is not None], digits))
-            ends = [STILL_FALLING if course["still_falling"] else _OVER for course in courses]
+                    cells.append(mean_and_range(_finite(values), digits))
+            ends = [
+                STILL_FALLING if course["still_falling"] else NOT_THE_LAST for course in courses
+            ]
             cells.append(", ".join(dict.fromkeys(ends)))
         body.append([row["name"], *cells, seeds(row)])
     head = ["row", "evaluations", "KL: first", "highest", "last", "PPL: first", "lowest", "last"]
@@ -65,7 +66,7 @@ def dev_table(found: Sequence[Row]) -> Table:
         body,
         "Through training, on dev at the end of each epoch, protocol *honest*: KL in nats an "
         "example, perplexity of the ELBO. Where the last perplexity is the lowest, training ended "
-        "because its epochs were over, and more of them would have given a lower one.",
+        "because its epochs were over, and nothing says that it had converged.",
     )
 
 
@@ -80,12 +81,15 @@ def kl_remarks(found: Sequence[Row]) -> list[str]:
         said = []
         for row in rows:
             kl = [run["dev"]["kl_nats"] for run in row["runs"]]
-            first, last = (statistics.fmean(one[name] for one in kl) for name in ("first", "last"))
-            said.append(
-                f"{row['facts']['model']} {first:.2f} after the first evaluation, "
-                f"{last:.2f} in the end"
-            )
-        lines.append(f"KL on dev, {', '.join(panel)}: {'; '.join(said)} (nats a sentence).")
+            ends = [_finite([one[name] for one in kl]) for name in ("first", "last")]
+            if all(ends):
+                first, last = map(statistics.fmean, ends)
+                said.append(
+                    f"{row['facts']['model']} {first:.2f} after the first evaluation, "
+                    f"{last:.2f} in the end"
+                )
+        if said:
+            lines.append(f"KL on dev, {', '.join(panel)}: {'; '.join(said)} (nats a sentence).")
     return lines
 
 
@@ -117,6 +121,15 @@ def draw_dev(record: Mapping[str, Any]) -> Any:
         ax.legend()
     axes[0].set_ylabel("KL on dev, nats a sentence")
     return figure
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """Returns a number, or None for one that was not finite, which the log has as null."""
+    return None if value is None else round(value, digits)
+
+
+def _finite(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _panels(found: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

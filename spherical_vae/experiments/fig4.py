@@ -6,6 +6,7 @@ from typing import Any
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import SENTENCE_COLUMNS, bounds_table, runs_table
+from spherical_vae.experiments.sentence_tables import who_is_ahead
 from spherical_vae.experiments.settings import HONEST, Setting, collector, mean
 from spherical_vae.experiments.tables import Table
 
@@ -81,5 +82,6 @@ EXPERIMENT = Experiment(
     tables,
     settings=settings,
     draw=draw,
+    remarks=lambda record: who_is_ahead(record, lambda row: "all rows"),
     notes=("A Gaussian is trained with KL weight alpha and measured with weight 1.",),
 )

@@ -12,6 +12,7 @@ from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.provenance import circumstances
 from spherical_vae.experiments.runs import Laboratory
+from spherical_vae.experiments.settings import Setting
 
 Record = Mapping[str, Any]
 
@@ -53,12 +54,29 @@ def with_earlier_rows(record: Record, results: Path) -> Record:
     if "rows" not in record or not path.exists():
         return record
     earlier = _read(path, record["experiment"])
-    by_name = {row["name"]: row for row in (*earlier["rows"], *record["rows"])}
-    # In the order of the experiment; rows that it no longer has are dropped.
-    settings = catalogue.load(record["experiment"]).settings(record["scale"])
-    kept = [by_name[setting.name] for setting in settings if setting.name in by_name]
-    seeds = sorted({*earlier["seeds"], *record["seeds"]})
-    return {**record, "seeds": seeds, "rows": kept}
+    old, new = ({row["name"]: row for row in one["rows"]} for one in (earlier, record))
+    rows = []
+    for setting in catalogue.load(record["experiment"]).settings(record["scale"]):
+        current = [new[setting.name]] if setting.name in new else []
+        if setting.name in old and _is_of(old[setting.name], setting):
+            current.append(old[setting.name])
+        if current:
+            # The newer one, unless it was not run, or with fewer seeds.
+            rows.append(max(current, key=lambda row: len(row["runs"])))
+    seeds = max(earlier["seeds"], record["seeds"], key=len)
+    command = str(record["command"]).replace(
+        f"--seeds={len(record['seeds'])}", f"--seeds={len(seeds)}"
+    )
+    return {**record, "seeds": seeds, "command": command, "rows": rows}
+
+
+def _is_of(row: Mapping[str, Any], setting: Setting) -> bool:
+    """Returns whether the runs of an earlier row are those that a setting makes today."""
+    return all(
+        # Of a sweep the command has the settings of all replicas.
+        "sweep" in run or run["command"] == setting.run(row["chosen"], run["seed"]).command
+        for run in row["runs"]
+    )
 
 
 def write(record: Record, results: Path) -> list[Path]:
@@ -66,28 +84,28 @@ def write(record: Record, results: Path) -> list[Path]:
 
     Records of another scale have it in their name, so that none replaces another.
     """
-    name = file_name(record)
-    tables = results / "tables"
-    tables.mkdir(parents=True, exist_ok=True)
-    paths = [results / f"{name}.json", tables / f"{name}.md"]
+    path = results / f"{file_name(record)}.json"
     text = json.dumps(record, indent=1, allow_nan=False)
     # Points and pairs on one line each.
     text = re.sub(r"\[\s+([-\d.e,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
-    write_atomically(paths[0], text + "\n")
-    experiment = catalogue.load(record["experiment"])
-    shown = "\n\n".join(table.markdown() for table in experiment.tables(record))
-    write_atomically(paths[1], shown + "\n")
-    return paths + draw(record, results)
+    results.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text + "\n")
+    return [path, *draw(record, results)]
 
 
 def draw(record: Record, results: Path) -> list[Path]:
-    """Writes the figure of a record, if it has one."""
-    draw_figure = catalogue.load(record["experiment"]).draw
-    if draw_figure is None:
-        return []
+    """Writes the tables of a record, and its figure if it has one."""
+    experiment = catalogue.load(record["experiment"])
+    tables = results / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    path = tables / f"{file_name(record)}.md"
+    shown = "\n\n".join(table.markdown() for table in experiment.tables(record))
+    write_atomically(path, shown + "\n")
+    if experiment.draw is None:
+        return [path]
     from spherical_vae.experiments.plots import save
 
-    return save(draw_figure(record), results / "figures", file_name(record))
+    return [path, *save(experiment.draw(record), results / "figures", file_name(record))]
 
 
 def file_name(record: Record) -> str:

@@ -1,5 +1,6 @@
 """The tables that all experiments with trained models share: bounds, printed values, runs."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,9 @@ def bounds_table(
 def bounds_caption(rows: Sequence[Row]) -> str:
     """Returns what is to be known of the honest figures: draws, ceiling, averaging, bold."""
     tests = [run["measured"][HONEST] for row in rows for run in row["runs"]]
-    said = ["Test, protocol *honest*: mean over seeds (lowest to highest)"]
+    splits = {"valid": "Dev", "test": "Test"}
+    shown = dict.fromkeys(splits[t["split"]] for t in tests) or {"Test": None}
+    said = [f"{' or '.join(shown)}, protocol *honest*: mean over seeds (lowest to highest)"]
     draws = sorted({t["importance_samples"] for t in tests})
     if draws:
         said.append(f"IW: importance-weighted bound, {' or '.join(map(str, draws))} draws")
@@ -108,20 +111,29 @@ def verdicts(rows: Sequence[Row], column: Column, group: Callable[[Row], Any]) -
     lines = []
     for key in dict.fromkeys(group(row) for row in rows):
         here = [row for row in rows if group(row) == key]
-        found = {
-            kind: [mean(row, column.protocol, column.key) for row in here if kind in row["name"]]
-            for kind in ("Gaussian", "vMF")
-        }
-        low = {k: min((v for v in vs if v is not None), default=None) for k, vs in found.items()}
-        gaussian, vmf = low["Gaussian"], low["vMF"]
-        if gaussian is None or vmf is None:
+        gaussian, vmf = (_best_seeds(here, kind, column) for kind in ("Gaussian", "vMF"))
+        if not gaussian or not vmf:
             continue
-        ahead = "**the Gaussian is ahead**" if gaussian < vmf else "vMF is ahead"
+        means = [statistics.fmean(found) for found in (gaussian, vmf)]
+        ahead = "**the Gaussian is ahead**" if means[0] < means[1] else "vMF is ahead"
         lines.append(
-            f"{_group_name(key)}: {ahead} ({column.title}: Gaussian "
-            f"{number(gaussian, column.digits)}, vMF {number(vmf, column.digits)})."
+            f"{_group_name(key)}: {ahead}{_doubt(gaussian, vmf)} ({column.title}: Gaussian "
+            f"{number(means[0], column.digits)}, vMF {number(means[1], column.digits)})."
         )
     return lines
+
+
+def _best_seeds(rows: Sequence[Row], kind: str, column: Column) -> list[float]:
+    """Returns the values of the row of a kind with the lowest mean, empty where none was run."""
+    found = [values(row, column.protocol, column.key) for row in rows if kind in row["name"]]
+    return min(filter(None, found), key=statistics.fmean, default=[])
+
+
+def _doubt(one: Sequence[float], other: Sequence[float]) -> str:
+    if min(len(one), len(other)) == 1:
+        return ", by one seed"
+    low, high = sorted((one, other), key=min)
+    return ", within the spread of the seeds" if max(low) >= min(high) else ""
 
 
 def trials_table(rows: Sequence[Row]) -> Table:
@@ -156,7 +168,7 @@ def runs_table(rows: Sequence[Row]) -> Table:
         body.append(
             [
                 row["name"],
-                ", ".join(str(run["seed"]) for run in runs),
+                _seeds_and_missing(row),
                 ", ".join(map(_seconds, runs)),
                 ", ".join(str(run["best_step"]) for run in runs),
                 _all(run["device"] for run in runs),
@@ -178,6 +190,11 @@ def runs_table(rows: Sequence[Row]) -> Table:
 def seeds(row: Row) -> str:
     """Returns how many seeds a row has."""
     return str(len(row["runs"])) if row["runs"] else NOTHING
+
+
+def _seeds_and_missing(row: Row) -> str:
+    listed = ", ".join(str(run["seed"]) for run in row["runs"])
+    return f"{listed}; {row['missing']}" if row["missing"] else listed
 
 
 def printed_cell(value: float | None) -> str:

@@ -4,6 +4,7 @@ A run lives in a folder named after its configuration, so experiments that need 
 it, and one that was interrupted goes on by training's own resume.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -21,7 +22,7 @@ from spherical_vae.config import base_config
 from spherical_vae.config_validation import flatten, validate
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.errors import UserError
+from spherical_vae.errors import DivergedError, UserError
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.experiments.gathering import Sweep, gather, read_sweep
 from spherical_vae.experiments.provenance import ROOT, commit
@@ -146,8 +147,13 @@ class Laboratory:
 
         Raises:
           Unavailable: the corpus is missing, or the run is and may not be trained.
+          Elsewhere: another process is at it.
           Interrupted: a signal came; the next call goes on.
         """
+        if not self._is_trained(run):
+            if not self._training:
+                raise Unavailable("not run")
+            self.corpus(self.config(run))
         return self.kept(run, "trained", lambda: self._trained_record(run, trainer))
 
     def train_all(self, runs: Sequence[Run]) -> None:
@@ -164,10 +170,11 @@ class Laboratory:
         missing: dict[str, Run] = {}
         for run in runs:
             directory = self.directory(self.config(run))
-            # A run that was begun alone goes on alone.
-            begun = RunDirectory(directory).checkpoints_path.exists()
-            if not begun and not (directory / "trained.json").exists():
-                missing[address(self.config(run))] = run
+            with contextlib.suppress(Taken), self._turns.at(directory):
+                # A run that was begun alone goes on alone.
+                begun = RunDirectory(directory).checkpoints_path.exists()
+                if not begun and not self._is_trained(run):
+                    missing[address(self.config(run))] = run
         for path in sorted((self.folder / "sweeps").glob("*/config.json")):
             self._train_sweep(read_sweep(path.parent), missing)
         for sweep in gather([(run.config, self.config(run)) for run in missing.values()]):
@@ -211,18 +218,7 @@ class Laboratory:
         replica, path = self._home(record, config)
         # The last one is kept: it is measured by several protocols in a row.
         if path not in self._models:
-            if replica:
-                sweep = read_sweep(path)
-                with open_run(path, sweep.config, settings_by_name(sweep.replicas)) as directory:
-                    trainer = SweepTrainer(
-                        sweep.config, sweep.replicas, self.corpus(config), directory
-                    )
-                    trained = trainer.train()
-                models = {one.replica.name: one.model for one in trained if one.model is not None}
-            else:
-                with open_run(path, config) as directory:
-                    models = {"": Trainer(config, self.corpus(config), directory).train()}
-            self._models = {path: models}
+            self._models = {path: self._loaded(replica, path, config)}
         return self._models[path][replica]
 
     def dev_curve(self, run: Run) -> list[dict[str, Any]]:
@@ -256,6 +252,25 @@ class Laboratory:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
+    def _loaded(self, replica: str, path: Path, config: ConfigDict) -> dict[str, TrainedModel]:
+        """Returns the model of a run, or those of all replicas of its sweep by name."""
+        if not replica:
+            with open_run(path, config) as directory:
+                return {"": Trainer(config, self.corpus(config), directory).train()}
+        sweep = read_sweep(path)
+        try:
+            # Another process may be loading another replica.
+            with (
+                self._turns.at(path),
+                open_run(path, sweep.config, settings_by_name(sweep.replicas)) as directory,
+            ):
+                trained = SweepTrainer(
+                    sweep.config, sweep.replicas, self.corpus(config), directory
+                ).train()
+        except Taken as error:
+            raise Elsewhere("another process is at its sweep") from error
+        return {one.replica.name: one.model for one in trained if one.model is not None}
+
     def _home(self, record: Mapping[str, Any], config: ConfigDict) -> tuple[str, Path]:
         """Returns the replica that a trained run is, empty for none, and where it was trained."""
         sweep = record.get("sweep")
@@ -264,30 +279,52 @@ class Laboratory:
         return sweep["replica"], self.folder / sweep["folder"]
 
     def _trained_record(self, run: Run, trainer: type[Trainer]) -> dict[str, Any]:
-        if not self._training:
-            raise Unavailable("not run")
         config = self.config(run)
         corpus = self.corpus(config)
         directory = self.directory(config)
+        trained, failed = None, {}
         with open_run(directory, config) as opened:
             print(f"training {run}\n  in {directory}", file=sys.stderr)
             with timed(directory) as starts:
-                trained = trainer(config, corpus, opened).train()
+                try:
+                    trained = trainer(config, corpus, opened).train()
+                except DivergedError as error:
+                    # A result like any other, which would be the same at the next try.
+                    print(error, file=sys.stderr)
+                    failed = {"diverged": error.reason}
         curve = _dev_curve(RunDirectory(directory))
-        return self._record(run, run.command, corpus, trained, curve, starts)
+        return self._record(run, run.command, corpus, trained, curve, starts) | failed
 
     def _train_sweep(self, sweep: Sweep, missing: dict[str, Run]) -> None:
-        """Trains a sweep if missing runs are among its replicas, and takes them out of these."""
+        """Trains a sweep if missing runs are among its replicas, and takes them out of these.
+
+        Nothing is done, and `train` says why of each run, where the corpus is missing or another
+        process is at one of the runs.
+        """
         addresses = [address(replica.config) for replica in sweep.replicas]
         runs = {key: missing.pop(key) for key in addresses if key in missing}
         if not runs:
             return
+        with contextlib.ExitStack() as turns:
+            try:
+                corpus = self.corpus(self.config(next(iter(runs.values()))))
+                # Sorted, so that of two processes one gets them all.
+                for member in sorted(self.directory(replica.config) for replica in sweep.replicas):
+                    turns.enter_context(self._turns.at(member))
+            except (Unavailable, Taken):
+                return
+            # Whoever was at one may just have trained it.
+            if not any(self._is_trained(run) for run in runs.values()):
+                self._train_replicas(sweep, addresses, runs, corpus)
+
+    def _is_trained(self, run: Run) -> bool:
+        return (self.directory(self.config(run)) / "trained.json").exists()
+
+    def _train_replicas(
+        self, sweep: Sweep, addresses: Sequence[str], runs: Mapping[str, Run], corpus: Corpus
+    ) -> None:
         digest = hashlib.sha256(json.dumps(addresses).encode()).hexdigest()[:12]
         path = self.folder / "sweeps" / f"{sweep.config.name}-{digest}"
-        try:
-            corpus = self.corpus(self.config(next(iter(runs.values()))))
-        except Unavailable:
-            return  # `train` says so of each run
         print(
             f"training {len(addresses)} replicas\n  in {path}",
             *(f"  {run}" for run in runs.values()),

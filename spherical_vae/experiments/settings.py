@@ -8,6 +8,7 @@ from typing import Any
 
 from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable
 from spherical_vae.experiments.scales import SMOKE_TRIALS
+from spherical_vae.loop import Trainer
 
 HONEST, PAPER, AVERAGED = "honest", "paper", "averaged"
 
@@ -82,6 +83,7 @@ def rows(
     laboratory: Laboratory,
     settings: Iterable[Setting],
     more: Callable[[Setting, Run], Mapping[str, Any]] = lambda setting, run: {},
+    trainer: type[Trainer] = Trainer,
 ) -> list[dict[str, Any]]:
     """Trains and measures the rows: all trials first, then seed by seed, so that stopping anywhere
     leaves whole columns; where there are sweeps, all seeds are trained before one is measured.
@@ -90,20 +92,26 @@ def rows(
       laboratory: trains and measures.
       settings: of the rows.
       more: finds out what else the record of a run is to hold, by key.
+      trainer: another one that trains as `Trainer` does; with it there are no sweeps.
 
     Returns:
       A record for each setting, in their order; `missing` says why one has no runs, or not all.
     """
     wanted = [setting for setting in settings if laboratory.wants(setting.name)]
-    found, shared = _pass(laboratory, wanted, more)
-    # Once more: what other processes were at may be done by now.
-    return _pass(laboratory, wanted, more)[0] if shared else found
+    found, shared = _pass(laboratory, wanted, more, trainer)
+    while shared:
+        before = found
+        # Once more: what other processes were at may be done by now.
+        found, shared = _pass(laboratory, wanted, more, trainer)
+        shared &= found != before
+    return found
 
 
 def _pass(
     laboratory: Laboratory,
     wanted: Sequence[Setting],
     more: Callable[[Setting, Run], Mapping[str, Any]],
+    trainer: type[Trainer],
 ) -> tuple[list[dict[str, Any]], bool]:
     """Returns the records, and whether another process was at one of the runs."""
     shared = False
@@ -120,7 +128,8 @@ def _pass(
         }
         for setting in wanted
     }
-    laboratory.train_all([run for setting in wanted for run in setting.trials(laboratory.scale)])
+    if trainer is Trainer:
+        laboratory.train_all([run for s in wanted for run in s.trials(laboratory.scale)])
     for setting in wanted:
         record = records[setting.name]
         try:
@@ -131,15 +140,16 @@ def _pass(
             print(f"{setting.name}: {reason}", file=sys.stderr)
     decided = [setting for setting in wanted if records[setting.name]["chosen"] is not None]
     seeds = range(laboratory.seeds)
-    laboratory.train_all(
-        [s.run(records[s.name]["chosen"], seed) for seed in seeds for s in decided]
-    )
+    if trainer is Trainer:
+        laboratory.train_all(
+            [s.run(records[s.name]["chosen"], seed) for seed in seeds for s in decided]
+        )
     for seed in seeds:
         for setting in decided:
             record = records[setting.name]
             run = setting.run(record["chosen"], seed)
             try:
-                trained = laboratory.train(run)
+                trained = laboratory.train(run, trainer)
                 measured = {
                     name: laboratory.measure(run, name, setting.split) for name in setting.protocols
                 }

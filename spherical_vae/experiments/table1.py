@@ -6,7 +6,7 @@ from typing import Any
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
-from spherical_vae.experiments.sentence_tables import Printed, sentence_tables
+from spherical_vae.experiments.sentence_tables import Printed, sentence_tables, who_is_ahead
 from spherical_vae.experiments.settings import Setting, collector
 from spherical_vae.experiments.tables import Table
 
@@ -18,6 +18,8 @@ PAPER: dict[tuple[str, str], Printed] = {
     ("Gaussian", "1 layer, sigmoid annealing"): (125, 6.52, None),
     ("vMF", "1 layer"): (117, 18.6, None),
 }
+# In so few epochs the authors' weight, sigmoid(epoch / 2 - 5), would stay below 0.4.
+_FAST = {"kl_weight.sigmoid_slope": 2.0}
 _SCHEDULES = {"no annealing": "constant", "sigmoid annealing": "sigmoid"}
 
 
@@ -32,6 +34,7 @@ def settings(scale: str) -> list[Setting]:
                 "encoder.layers": layers,
                 "decoder.layers": layers,
                 "kl_weight.schedule": schedule,
+                **(_FAST if schedule == "sigmoid" and scale == "cpu" else {}),
             },
         )
         for annealing, schedule in _SCHEDULES.items()
@@ -67,5 +70,10 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
-    notes=("Measured on dev, as in the paper, where the best checkpoint was chosen too.",),
+    remarks=lambda record: who_is_ahead(record, lambda row: "all rows"),
+    notes=(
+        "Measured on dev, as in the paper, where the best checkpoint was chosen too; nothing is "
+        "tuned. At scale `cpu` the sigmoid rises four times as fast, to reach 1 within the ten "
+        "epochs.",
+    ),
 )

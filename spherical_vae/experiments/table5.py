@@ -6,7 +6,7 @@ from typing import Any
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
-from spherical_vae.experiments.sentence_tables import Printed, sentence_tables
+from spherical_vae.experiments.sentence_tables import Printed, sentence_tables, who_is_ahead
 from spherical_vae.experiments.settings import Setting, collector
 from spherical_vae.experiments.tables import Table
 
@@ -44,6 +44,7 @@ EXPERIMENT = Experiment(
     collector(settings),
     tables,
     settings=settings,
+    remarks=lambda record: who_is_ahead(record, lambda row: (row["facts"]["mode"],)),
     notes=(
         "The decoder conditions on the text that it is to write: these are no bounds on log p(x).",
         models.BUDGET_NOTE,

@@ -85,22 +85,30 @@ def test_more_draws_come_closer():
     assert found["importance_samples"] == 64
     assert found["fewer_importance_samples"] == 1
     assert found["examples"] == len(model.corpus.splits["test"])
-    # Four errors of a mean: by chance once in 30,000 seeds.
-    assert found["gain_nats"] > -4 * found["gain_nats_standard_error"]
-    assert found["gain_nats"] > 0
+    nats = {}
+    for draws in (1, 64):
+        model.config.evaluation.importance_samples = draws
+        with quick_to_compile():
+            nats[draws] = Evaluator(model.model, model.config, model.corpus).nats(
+                model.params, "test", evaluation_key(), importance_weighted=True
+            )
+    gain = nats[1].iw_nll_nats - nats[64].iw_nll_nats
+    # Other batches, hence other draws: by NumPy, and within four errors, once in 15,000 seeds.
+    assert found["gain_nats"] == pytest.approx(gain.mean(), abs=4 * gain.std() / np.sqrt(12))
+    assert found["gain_nats"] > 2 * found["gain_nats_standard_error"] > 0
+    # Were it not paired, it would be that of a difference of two means over sentences.
+    spread = [n.iw_nll_nats.std(ddof=1) / np.sqrt(12) for n in nats.values()]
+    assert found["gain_nats_standard_error"] < 0.7 * np.hypot(*spread)
 
 
 def test_examples_are_drawn_by_their_own_seed():
     with quick_to_compile():
-        one, other = (
-            closer_bound(trained(latent__kind=kind, seed=seed), 2, 3)
-            for kind, seed in (("none", 0), ("gaussian", 1))
-        )
-    assert one["tokens"] == other["tokens"]
-    assert one["examples"] == 3
+        one, other = (closer_bound(trained(latent__kind="none", seed=s), 2, 3) for s in (0, 1))
+    assert one["iw_nll_nats_by_example"] == other["iw_nll_nats_by_example"]
+    assert one["examples"] == len(one["iw_nll_nats_by_example"]) == 3
 
 
-def test_the_table_shows_value_and_error():
+def test_the_table_shows_value_error_and_paired_difference():
     closer = {
         "iw_nll_nats": 97.125,
         "iw_nll_nats_standard_error": 3.0,
@@ -110,8 +118,19 @@ def test_the_table_shows_value_and_error():
         "gain_nats_standard_error": 0.02,
         "importance_samples": 500,
         "examples": 200,
+        "iw_nll_nats_by_example": [90.0, 100.0, 80.0],
     }
-    rows = [{"name": "a", "runs": [{"closer": closer}]}, {"name": "b", "runs": []}]
-    table = closer_table(rows)
-    assert table.rows[0] == ["a", "97.12 ± 3.00", "101.1 ± 2.0", "0.25 ± 0.02", "500", "200", "1"]
-    assert table.rows[1] == ["b", *["not run"] * 5, "-"]
+    other = closer | {"iw_nll_nats_by_example": [91.0, 103.0, 82.0]}
+    rows = [
+        {"name": "a", "runs": [{"closer": closer}]},
+        {"name": "b", "runs": []},
+        {"name": "c", "runs": [{"closer": other}, {"closer": other}]},
+    ]
+    table = closer_table(rows, lambda row: "all")
+    assert table.rows[0] == [
+        "a", "97.12 ± 3.00", "101.1 ± 2.0", "-", "0.25 ± 0.02", "500", "200", "1",
+    ]  # fmt: skip
+    assert table.rows[1] == ["b", *["not run"] * 6, "-"]
+    # Differences 1, 3, 2: mean 2, deviation 1.
+    assert table.rows[2][3] == f"2.00 ± {1 / np.sqrt(3):.2f}"
+    assert closer_table(rows[1:], lambda row: "all").rows[1][3] == "-"

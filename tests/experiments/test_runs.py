@@ -1,8 +1,10 @@
 """Runs are made once: found again by their configuration, refused where that is another one."""
 
 import json
+import re
 
 import pytest
+from small_models import quick_to_compile
 
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import runs
@@ -54,6 +56,7 @@ def test_what_was_found_is_kept_and_another_run_is_not_taken_for_this_one(tmp_pa
     run = Run("news20", DOCUMENTS)
     with pytest.raises(Unavailable, match="not run"):
         laboratory.train(run)
+    assert not (tmp_path / "runs").exists()
 
     config = laboratory.config(run)
     directory = laboratory.directory(config)
@@ -70,3 +73,17 @@ def test_what_was_found_is_kept_and_another_run_is_not_taken_for_this_one(tmp_pa
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(UserError, match="another configuration"):
         laboratory.kept(run, "found", lambda: found)
+
+
+def test_a_run_that_diverged_is_a_result_and_is_not_trained_again(tmp_path, monkeypatch):
+    laboratory = Laboratory(tmp_path, "smoke", 1)
+    run = Run("news20", {"optimizer.learning_rate": 1e30})
+    with quick_to_compile():
+        record = laboratory.train(run)
+    assert re.fullmatch(r"diverged in step \d", record["diverged"])
+    assert record["dev_perplexity"] is None
+    assert str(tmp_path) not in json.dumps(record)
+    monkeypatch.setattr(runs, "Trainer", None)
+    assert laboratory.train(run) == record
+    with pytest.raises(Unavailable, match=r"^diverged in step \d$"):
+        laboratory.measure(run)

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from spherical_vae.experiments.row_tables import Column, bounds_table, printed_cell, wins
+from spherical_vae.experiments.row_tables import (
+    Column,
+    bounds_table,
+    printed_cell,
+    runs_table,
+    verdicts,
+    wins,
+)
 from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable
 from spherical_vae.experiments.settings import Setting, rows, values
 
@@ -20,7 +27,7 @@ class RecordedLaboratory(Laboratory):
         self.asked = []
         self._dev, self._missing = dev, missing
 
-    def train(self, run):
+    def train(self, run, trainer=None):
         if self._missing(run):
             raise Unavailable("not run")
         self.asked.append(run)
@@ -35,6 +42,7 @@ class RecordedLaboratory(Laboratory):
     def measure(self, run, protocol="honest", split="test"):
         return {
             "protocol": protocol,
+            "split": split,
             "perplexity": 50.0 + run.seed,
             "importance_samples": 7,
             "mutual_information_ceiling_nats": 4.0,
@@ -100,10 +108,60 @@ def test_what_another_process_is_at_is_asked_for_once_more_in_the_end(busy):
     assert [row["missing"] for row in found] == [None, None]
 
 
+def test_what_is_done_elsewhere_is_asked_for_as_long_as_passes_bring_something():
+    settings = [Setting("Gaussian", "news20:gaussian")]
+    passes = []
+
+    def elsewhere(run):
+        if run.seed == 0:
+            passes.append(run)
+        # Seed 0 is done elsewhere after one pass, seed 1 after two.
+        if len(passes) <= 1 + run.seed:
+            raise Elsewhere("another process is at it")
+        return False
+
+    (row,) = rows(RecordedLaboratory(missing=elsewhere), settings)
+    assert [run["seed"] for run in row["runs"]] == [0, 1]
+    assert len(passes) == 3
+
+    def stuck(run):
+        raise Elsewhere("another process is at it")
+
+    (row,) = rows(RecordedLaboratory(missing=stuck), settings)
+    assert row["missing"] == "seed 1: another process is at it"
+
+
 def test_the_record_of_a_run_has_what_more_finds():
     laboratory = RecordedLaboratory()
     found = rows(laboratory, two_rows(), lambda setting, run: {"more": [setting.name, run.seed]})
     assert [run["more"] for run in found[1]["runs"]] == [["Gaussian", 0], ["Gaussian", 1]]
+
+
+def test_a_row_that_lacks_a_seed_says_why():
+    laboratory = RecordedLaboratory(missing=lambda run: run.seed == 1)
+    found = rows(laboratory, [Setting("Gaussian", "news20:gaussian")])
+    run = found[0]["runs"][0]
+    run |= {"train_seconds": 1.0, "device": "CPU", "date": "today"}
+    assert runs_table(found).rows[0][1] == "0; seed 1: not run"
+
+
+@pytest.mark.parametrize(
+    ("gaussian", "vmf", "said"),
+    [
+        ([790.0, 794.0], [800.0, 802.0], "**the Gaussian is ahead** (PPL: Gaussian 792.0, vMF 801"),
+        ([790.0, 801.0], [800.0, 802.0], "**the Gaussian is ahead**, within the spread of the se"),
+        ([810.0, 804.0], [800.0, 802.0], "vMF is ahead (PPL: Gaussian 807.0, vMF 801.0)"),
+        ([790.0], [800.0, 802.0], "**the Gaussian is ahead**, by one seed (PPL"),
+    ],
+)
+def test_a_verdict_says_how_sure_it_is(gaussian, vmf, said):
+    found = [
+        {"name": name, "runs": [{"measured": {"honest": {"perplexity": p}}} for p in values]}
+        for name, values in (("Gaussian", gaussian), ("vMF", vmf), ("vMF, worse", [900.0] * 3))
+    ]
+    (line,) = verdicts(found, COLUMN, lambda row: "all")
+    assert line.startswith(f"all: {said}")
+    assert verdicts(found[:1], COLUMN, lambda row: "all") == []
 
 
 def test_the_winner_is_the_lowest_mean_whoever_it_is():

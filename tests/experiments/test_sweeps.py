@@ -11,8 +11,9 @@ from small_models import quick_to_compile, small_config
 from spherical_vae.experiments import runs
 from spherical_vae.experiments.gathering import gather
 from spherical_vae.experiments.row_tables import runs_table
-from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
+from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable, address
 from spherical_vae.experiments.settings import Setting, rows
+from spherical_vae.experiments.turns import Turns
 from spherical_vae.loop import Interrupted
 from spherical_vae.sweep_settings import parse_sweep
 from spherical_vae.sweep_trainer import SweepTrainer
@@ -142,6 +143,33 @@ def test_a_run_that_was_begun_alone_goes_on_alone(tmp_path, monkeypatch):
     (where.directory(where.config(RUNS[0])) / "checkpoints").mkdir(parents=True)
     where.train_all([*RUNS, RUNS[2]])
     assert [config.dropout_rate for _, config in gathered] == [0.1, 0.3]
+
+
+@pytest.mark.parametrize("held", [0, 2])
+def test_a_run_that_another_process_is_at_is_in_no_sweep(held, tmp_path, monkeypatch):
+    trained = []
+    where, other = laboratory(tmp_path), Turns()
+    monkeypatch.setattr(where, "_train_replicas", lambda _, members, *rest: trained.append(members))
+    addresses = [address(where.config(run)) for run in RUNS]
+    with other.at(where.directory(where.config(RUNS[held]))):
+        where.train_all(RUNS)
+        with pytest.raises(Elsewhere):
+            where.train(RUNS[held])
+    assert trained == [[one for i, one in enumerate(addresses) if i != held]]
+
+
+def test_a_sweep_that_another_process_has_begun_is_left_to_it(tmp_path, monkeypatch):
+    where, other = laboratory(tmp_path), Turns()
+    configs = [where.config(run) for run in RUNS]
+    (sweep,) = gather([("news20", config) for config in configs])
+    missing = {address(config): run for config, run in zip(configs, RUNS, strict=True)}
+    monkeypatch.setattr(where, "_train_replicas", lambda *_: pytest.fail("trained twice"))
+    with other.at(where.directory(configs[1])):
+        where._train_sweep(sweep, missing)
+    assert missing == {}
+    # None is held for nothing.
+    with Turns().at(where.directory(configs[0])):
+        pass
 
 
 @pytest.mark.slow
