@@ -72,7 +72,8 @@ def with_earlier_rows(record: Record, results: Path) -> Record:
 
 def _is_of(row: Mapping[str, Any], setting: Setting) -> bool:
     """Returns whether the runs of an earlier row are those that a setting makes today."""
-    return all(
+    tried = [dict(alternative) for alternative in setting.alternatives]
+    return row["alternatives"] == tried and all(
         # Of a sweep the command has the settings of all replicas.
         "sweep" in run or run["command"] == setting.run(row["chosen"], run["seed"]).command
         for run in row["runs"]

@@ -16,7 +16,8 @@ from spherical_vae.experiments.settings import AVERAGED, HONEST, mean, values
 from spherical_vae.experiments.tables import NOTHING, Table
 
 # NLL and KL in nats as the paper counts them, perplexity a token; None where it prints none.
-Printed = tuple[float | None, float | None, float | None]
+Number = int | float | None
+Printed = tuple[Number, Number, Number]
 
 
 def sentence_tables(

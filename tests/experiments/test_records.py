@@ -16,7 +16,8 @@ def row(name, mark, seeds=(0,)):
     (setting,) = (s for s in SETTINGS if s.name == name)
     chosen = setting.alternatives[0]
     runs = [{"seed": seed, "command": setting.run(chosen, seed).command} for seed in seeds]
-    return {"name": name, "mark": mark, "chosen": chosen, "runs": runs}
+    tried = [dict(alternative) for alternative in setting.alternatives]
+    return {"name": name, "mark": mark, "alternatives": tried, "chosen": chosen, "runs": runs}
 
 
 def record(*rows, seeds=(0,)):
@@ -61,6 +62,10 @@ def test_a_row_that_is_trained_otherwise_today_is_dropped(tmp_path):
     put(tmp_path, record(*old))
     found = with_earlier_rows(record(row(THIRD, "new")), tmp_path)
     assert marks(found) == [(SECOND, "old"), (THIRD, "new")]
+
+    old[1]["alternatives"] = old[1]["alternatives"][:2]
+    put(tmp_path, record(*old))
+    assert marks(with_earlier_rows(record(row(THIRD, "new")), tmp_path)) == [(THIRD, "new")]
 
 
 def test_there_may_be_none_or_one_of_another_scale(tmp_path):

@@ -1,10 +1,13 @@
 """RESULTS.md says what the committed records say, number by number, and nothing else."""
 
+import itertools
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import (
@@ -47,6 +50,19 @@ def means_in(rows):
             yield sum(measure[key] for measure in measures) / len(measures)
 
 
+def paired_differences(rows):
+    """Yields mean and standard error of the difference of two rows over the same examples."""
+    key = "iw_nll_nats_by_example"
+    nats = [
+        np.mean([run["closer"][key] for run in row["runs"]], axis=0)
+        for row in rows
+        if row["runs"] and all("closer" in run for run in row["runs"])
+    ]
+    for one, other in itertools.permutations(nats, 2):
+        yield float((one - other).mean())
+        yield float(stats.sem(one - other))
+
+
 def leaves_of(value, prefix=""):
     for key, item in value.items():
         if isinstance(item, dict):
@@ -82,7 +98,13 @@ def test_every_number_is_in_the_record_of_its_section():
     for record, section in zip(records, sections(), strict=True):
         # The line on command and versions has dots that are no decimals.
         body = section.split("\n\n", 2)[2]
-        known = {*numbers_in(record), *numbers_in(PRINTED), *means_in(record.get("rows", []))}
+        rows = record.get("rows", [])
+        known = {
+            *numbers_in(record),
+            *numbers_in(PRINTED),
+            *means_in(rows),
+            *paired_differences(rows),
+        }
         assert unexplained(body, known) == []
 
 
