@@ -119,15 +119,40 @@ def closer_table(found: Sequence[Row], group: Callable[[Row], Any]) -> Table:
     )
 
 
+def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[str]:
+    """Returns a line for each group in which a Gaussian and a vMF have `closer`: who is ahead."""
+    lines = []
+    for key in dict.fromkeys(map(group, found)):
+        here = {row["facts"]["model"]: row for row in found if group(row) == key and row["runs"]}
+        if not {"Gaussian", "vMF"} <= here.keys():
+            continue
+        closer = here["vMF"]["runs"][0]["closer"]
+        difference = _by_example(here["vMF"]) - _by_example(here["Gaussian"])
+        low, high = ("vMF", "the Gaussian") if difference.mean() < 0 else ("the Gaussian", "vMF")
+        ahead = f"{low} is ahead of {high}"
+        lines.append(
+            f"{', '.join(key)}, by {closer['importance_samples']} draws on {closer['examples']} "
+            f"examples of test: {ahead if low == 'vMF' else f'**{ahead}**'} by "
+            f"{_mean_and_error(difference if low != 'vMF' else -difference)} nats (paired). Fewer "
+            "draws leave the bound of a code with more KL further from log p(x)."
+        )
+    return lines
+
+
 def _difference(row: Row, first: Row) -> str:
-    """Returns the paired difference of the mean over seeds."""
     if row is first or not first["runs"]:
         return NOTHING
-    of_row, of_first = (
-        np.mean([run["closer"]["iw_nll_nats_by_example"] for run in one["runs"]], axis=0)
-        for one in (row, first)
-    )
-    difference = of_row - of_first
+    return _mean_and_error(_by_example(row) - _by_example(first))
+
+
+def _by_example(row: Row) -> np.ndarray:
+    """Returns the nats of each example, means over seeds."""
+    nats = [run["closer"]["iw_nll_nats_by_example"] for run in row["runs"]]
+    mean: np.ndarray = np.mean(nats, axis=0)
+    return mean
+
+
+def _mean_and_error(difference: np.ndarray) -> str:
     return f"{number(float(difference.mean()), 2)} ± {number(_standard_error(difference), 2)}"
 
 

@@ -117,8 +117,9 @@ def verdicts(rows: Sequence[Row], column: Column, group: Callable[[Row], Any]) -
         means = [statistics.fmean(found) for found in (gaussian, vmf)]
         ahead = "**the Gaussian is ahead**" if means[0] < means[1] else "vMF is ahead"
         lines.append(
-            f"{_group_name(key)}: {ahead}{_doubt(gaussian, vmf)} ({column.title}: Gaussian "
-            f"{number(means[0], column.digits)}, vMF {number(means[1], column.digits)})."
+            f"{_group_name(key)}: {ahead}{_doubt(gaussian, vmf)} ({column.title}"
+            f"{_draws(here, column)}: Gaussian {number(means[0], column.digits)}, vMF "
+            f"{number(means[1], column.digits)})."
         )
     return lines
 
@@ -127,6 +128,15 @@ def _best_seeds(rows: Sequence[Row], kind: str, column: Column) -> list[float]:
     """Returns the values of the row of a kind with the lowest mean, empty where none was run."""
     found = [values(row, column.protocol, column.key) for row in rows if kind in row["name"]]
     return min(filter(None, found), key=statistics.fmean, default=[])
+
+
+def _draws(rows: Sequence[Row], column: Column) -> str:
+    """Returns by how many draws a bound is that more of them would lower."""
+    if not column.key.startswith("iw_"):
+        return ""
+    tests = [run["measured"][column.protocol] for row in rows for run in row["runs"]]
+    counts = dict.fromkeys(str(test["importance_samples"]) for test in tests)
+    return f" by {' or '.join(counts)} draws"
 
 
 def _doubt(one: Sequence[float], other: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from spherical_vae.experiments import language_models as models
-from spherical_vae.experiments.closer_bound import DRAWS, closer_bound, closer_table
+from spherical_vae.experiments.closer_bound import DRAWS, closer_bound, closer_remarks, closer_table
 from spherical_vae.experiments.dev_curves import dev_course, dev_table, draw_dev, kl_remarks
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
@@ -93,7 +93,9 @@ def tables(record: Mapping[str, Any]) -> list[Table]:
 def remarks(record: Mapping[str, Any]) -> list[str]:
     """Returns who is ahead, how the KL went, and what the mean of three draws is worth."""
     found = record["rows"]
+    closer = [row for row in found if any("closer" in run for run in row["runs"])]
     return [
+        *closer_remarks(closer, _group),
         *who_is_ahead(record, _group),
         *order_remarks(found, _group),
         *kl_remarks(found),

@@ -7,7 +7,7 @@ from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation import Evaluator
-from spherical_vae.experiments.closer_bound import closer_bound, closer_table, take
+from spherical_vae.experiments.closer_bound import closer_bound, closer_remarks, closer_table, take
 from spherical_vae.experiments.runs import evaluation_key
 from spherical_vae.sharding import data_mesh
 from spherical_vae.trained import TrainedModel
@@ -134,3 +134,31 @@ def test_the_table_shows_value_error_and_paired_difference():
     # Differences 1, 3, 2: mean 2, deviation 1.
     assert table.rows[2][3] == f"2.00 ± {1 / np.sqrt(3):.2f}"
     assert closer_table(rows[1:], lambda row: "all").rows[1][3] == "-"
+
+
+@pytest.mark.parametrize(
+    ("vmf", "said"),
+    [
+        ([89.0, 97.0, 78.0], "vMF is ahead of the Gaussian by 2.00 ± 0.58"),
+        ([91.0, 103.0, 82.0], "**the Gaussian is ahead of vMF** by 2.00 ± 0.58"),
+    ],
+)
+def test_who_is_ahead_is_paired(vmf, said):
+    rows = [
+        {
+            "facts": {"corpus": "PTB", "model": model},
+            "runs": [
+                {
+                    "closer": {
+                        "iw_nll_nats_by_example": nats,
+                        "importance_samples": 500,
+                        "examples": 3,
+                    }
+                }
+            ],
+        }
+        for model, nats in (("Gaussian", [90.0, 100.0, 80.0]), ("vMF", vmf))
+    ]
+    (line,) = closer_remarks(rows, lambda row: ("PTB",))
+    assert line.startswith(f"PTB, by 500 draws on 3 examples of test: {said} nats (paired).")
+    assert closer_remarks(rows[:1], lambda row: ("PTB",)) == []
