@@ -17,8 +17,9 @@ _INTRODUCTION = (
     "by hand.",
     "Protocol *honest*: one draw a term, exact KL, pads masked, dev carved from train where there "
     "is none, selection on dev, test measured once by the checkpoint that was best on dev. "
-    "Protocol *paper* stands beside printed values only. A record at scale `cpu` has fewer steps, "
-    "draws or seeds than the paper's setting: it is never set beside the paper's values.",
+    "Protocol *paper* stands beside printed values, and where protocols are compared. A record at "
+    "scale `cpu` has fewer steps, draws or seeds than the paper's setting: it is never set beside "
+    "the paper's values.",
 )
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;

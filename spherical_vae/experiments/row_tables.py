@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, mean, values
+from spherical_vae.experiments.settings import HONEST, PAPER, mean, values
 from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number, shown_commit
 
 Row = Mapping[str, Any]
@@ -48,9 +48,6 @@ SENTENCE_COLUMNS = (
     Column("KL", HONEST, "kl_nats", 2),
     Column("active units", HONEST, "active_units"),
     Column("MI", HONEST, "mutual_information_nats", 2),
-    Column("averaged latent: ELBO nats", AVERAGED, "nll_nats", 2),
-    Column("its KL", AVERAGED, "kl_nats", 2),
-    Column("its PPL", AVERAGED, "perplexity"),
 )
 
 
