@@ -128,6 +128,9 @@ def draw(record: Mapping[str, Any]) -> Any:
                 label=f"{row['facts']['model']}{', ' + models.BAG_LABEL if bag else ''}",
             )
         axes.set(title=f"PTB, {mode}", xlabel="probability that a pair is swapped")
+        axes.set_xlim(-0.05, 1.05)
+        if not axes.lines:
+            axes.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center")
         # Cosines near 1 are written out: an offset above the axis would meet the title.
         axes.ticklabel_format(axis="y", useOffset=False)
     panels[0].set_ylabel("cosine of mean codes")
