@@ -7,11 +7,19 @@ from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation import Evaluator
-from spherical_vae.experiments.closer_bound import closer_bound, closer_remarks, closer_table, take
+from spherical_vae.experiments.closer_bound import (
+    EXAMPLES_SEED,
+    closer_bound,
+    closer_remarks,
+    closer_table,
+    take,
+)
 from spherical_vae.experiments.runs import evaluation_key
 from spherical_vae.sharding import data_mesh
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import build_vae, init_params
+
+DRAWS = 16
 
 
 def trained(**changed):
@@ -47,65 +55,73 @@ def test_taken_examples_are_those_of_their_rows(counted):
     assert some.labels.tolist() == [6, 8]
 
 
-def test_the_likelihood_of_a_model_without_a_code_is_exact():
-    model = trained(latent__kind="none", evaluation__importance_samples=3)
-    test = model.corpus.splits["test"]
+@pytest.fixture(scope="module")
+def without_a_code():
+    """The bound of a model without a code, and the nats of all of test, which are exact."""
+    model = trained(latent__kind="none", evaluation__importance_samples=3, data__buckets=1)
     with quick_to_compile():
-        found = closer_bound(model, 50, len(test))
+        found = closer_bound(model, 50, len(model.corpus.splits["test"]))
         exact = Evaluator(model.model, model.config, model.corpus).nats(
             model.params, "test", evaluation_key()
         )
+    return found, exact.nll_nats, exact.tokens
+
+
+def test_the_likelihood_of_a_model_without_a_code_is_exact(without_a_code):
+    found, nats, tokens = without_a_code
     assert found["gain_nats"] == pytest.approx(0, abs=1e-5)
-    assert found["iw_nll_nats"] == pytest.approx(exact.nll_nats.mean(), rel=1e-6)
-    assert found["examples"] == len(test)
-    assert found["tokens"] == test.tokens
-    error = exact.nll_nats.std(ddof=1) / np.sqrt(len(test))
+    assert found["iw_nll_nats"] == pytest.approx(nats.mean(), rel=1e-6)
+    assert found["examples"] == len(nats)
+    assert found["tokens"] == tokens.sum()
+    error = nats.std(ddof=1) / np.sqrt(len(nats))
     assert found["iw_nll_nats_standard_error"] == pytest.approx(error, rel=1e-5)
 
 
-def test_the_error_of_a_perplexity_is_that_of_a_jackknife():
+def test_the_error_of_a_perplexity_is_that_of_a_jackknife(without_a_code):
     """Which leaves out one example after another, and knows nothing of a linear part."""
-    model = trained(latent__kind="none")
-    test = model.corpus.splits["test"]
-    with quick_to_compile():
-        found = closer_bound(model, 2, len(test))
-        exact = Evaluator(model.model, model.config, model.corpus).nats(
-            model.params, "test", evaluation_key()
-        )
-    n, nats, tokens = len(test), exact.nll_nats, exact.tokens
+    found, nats, tokens = without_a_code
+    n = len(nats)
     without = np.exp((nats.sum() - nats) / (tokens.sum() - tokens))
     jackknife = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
     assert found["iw_perplexity_standard_error"] == pytest.approx(jackknife, rel=0.2)
 
 
-def test_more_draws_come_closer():
-    model = trained(latent__kind="vmf", latent__concentration=5.0, evaluation__importance_samples=1)
+def test_examples_are_drawn_by_a_seed_of_their_own(without_a_code):
     with quick_to_compile():
-        found = closer_bound(model, 64, 1000)
-    assert found["importance_samples"] == 64
+        some = closer_bound(trained(latent__kind="none", seed=1, data__buckets=1), 2, 3)
+    _, nats, _ = without_a_code
+    rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(nats))[:3])
+    assert some["iw_nll_nats_by_example"] == pytest.approx(nats[rows], abs=2e-3)
+    assert some["examples"] == 3
+
+
+def test_more_draws_come_closer():
+    model = trained(
+        latent__kind="vmf",
+        latent__concentration=5.0,
+        evaluation__importance_samples=1,
+        evaluation__chunk=DRAWS,
+        data__buckets=1,
+    )
+    with quick_to_compile():
+        found = closer_bound(model, DRAWS, 1000)
+    assert found["importance_samples"] == DRAWS
     assert found["fewer_importance_samples"] == 1
     assert found["examples"] == len(model.corpus.splits["test"])
     nats = {}
-    for draws in (1, 64):
+    for draws in (1, DRAWS):
         model.config.evaluation.importance_samples = draws
         with quick_to_compile():
             nats[draws] = Evaluator(model.model, model.config, model.corpus).nats(
                 model.params, "test", evaluation_key(), importance_weighted=True
             )
-    gain = nats[1].iw_nll_nats - nats[64].iw_nll_nats
+    gain = nats[1].iw_nll_nats - nats[DRAWS].iw_nll_nats
     # Other batches, hence other draws: by NumPy, and within four errors, once in 15,000 seeds.
     assert found["gain_nats"] == pytest.approx(gain.mean(), abs=4 * gain.std() / np.sqrt(12))
     assert found["gain_nats"] > 2 * found["gain_nats_standard_error"] > 0
     # Were it not paired, it would be that of a difference of two means over sentences.
     spread = [n.iw_nll_nats.std(ddof=1) / np.sqrt(12) for n in nats.values()]
     assert found["gain_nats_standard_error"] < 0.7 * np.hypot(*spread)
-
-
-def test_examples_are_drawn_by_their_own_seed():
-    with quick_to_compile():
-        one, other = (closer_bound(trained(latent__kind="none", seed=s), 2, 3) for s in (0, 1))
-    assert one["iw_nll_nats_by_example"] == other["iw_nll_nats_by_example"]
-    assert one["examples"] == len(one["iw_nll_nats_by_example"]) == 3
 
 
 def test_the_table_shows_value_error_and_paired_difference():
