@@ -3,7 +3,6 @@
 What is in the metrics and the checkpoints is the business of `metrics_log.py` and `checkpoint.py`.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from spherical_vae import hosts
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.config_validation import flatten
 from spherical_vae.errors import UserError
+from spherical_vae.folder_lock import cannot_write, lock_folder
 from spherical_vae.metrics_log import MetricsLog
 
 _FORMAT = 1
@@ -147,7 +147,7 @@ def _open(
             write_atomically(run.config_path, _to_json(config, replicas))
     except OSError as error:
         lock.close()
-        raise UserError(_cannot_write(path, error)) from error
+        raise UserError(cannot_write(path, error)) from error
     except BaseException:
         lock.close()
         raise
@@ -200,26 +200,11 @@ def _load(
 
 def _lock(path: Path) -> IO[str]:
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        # The kernel drops the lock with the process, however it ends: no stale locks.
-        lock = (path / ".lock").open("a", encoding="utf-8")
-    except FileExistsError:
-        raise UserError(f"{path}: is a file; --workdir must be a directory") from None
-    except OSError as error:
-        raise UserError(_cannot_write(path, error)) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock_folder(path, ".lock")
     except BlockingIOError:
-        lock.close()
         raise UserError(
             f"{path}: another process is training here; wait for it or use another --workdir"
         ) from None
-    except OSError as error:
-        lock.close()
-        raise UserError(
-            f"{path}: this file system has no locks ({error.strerror}); use another --workdir"
-        ) from error
-    return lock
 
 
 def _refuse_differences(path: Path, stored: ConfigDict, given: ConfigDict) -> None:
@@ -283,10 +268,6 @@ def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return [_decode(item) for item in value]
     return value
-
-
-def _cannot_write(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be written ({error.strerror}); choose another --workdir"
 
 
 def _broken(path: Path, reason: str) -> str:

@@ -127,13 +127,14 @@ def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[st
         if not {"Gaussian", "vMF"} <= here.keys():
             continue
         closer = here["vMF"]["runs"][0]["closer"]
-        difference = _by_example(here["vMF"]) - _by_example(here["Gaussian"])
-        low, high = ("vMF", "the Gaussian") if difference.mean() < 0 else ("the Gaussian", "vMF")
-        ahead = f"{low} is ahead of {high}"
+        vmf, gaussian = (_by_example(here[model]) for model in ("vMF", "Gaussian"))
+        if vmf.mean() < gaussian.mean():
+            ahead, difference = "vMF is ahead of the Gaussian", gaussian - vmf
+        else:
+            ahead, difference = "**the Gaussian is ahead of vMF**", vmf - gaussian
         lines.append(
             f"{', '.join(key)}, by {closer['importance_samples']} draws on {closer['examples']} "
-            f"examples of test: {ahead if low == 'vMF' else f'**{ahead}**'} by "
-            f"{_mean_and_error(difference if low != 'vMF' else -difference)} nats (paired). Fewer "
+            f"examples of test: {ahead} by {_mean_and_error(difference)} nats (paired). Fewer "
             "draws leave the bound of a code with more KL further from log p(x)."
         )
     return lines

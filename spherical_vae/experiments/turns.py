@@ -1,12 +1,10 @@
 """Processes that run the same command share its runs: one at a time is at a run."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-from spherical_vae.errors import UserError
+from spherical_vae.folder_lock import lock_folder
 
 
 class Taken(Exception):
@@ -33,28 +31,13 @@ class Turns:
         if folder in self._held:
             yield
             return
-        with _locked(folder):
+        try:
+            lock = lock_folder(folder, ".turn")
+        except BlockingIOError:
+            raise Taken(f"{folder}: another process is at it") from None
+        with lock:
             self._held.add(folder)
             try:
                 yield
             finally:
                 self._held.remove(folder)
-
-
-def _locked(folder: Path) -> IO[str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".turn").open("a", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; use another --workdir") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise Taken(f"{folder}: another process is at it") from None
-    except OSError as error:
-        lock.close()
-        raise UserError(
-            f"{folder}: this file system has no locks ({error.strerror}); use another --workdir"
-        ) from error
-    return lock
