@@ -15,7 +15,7 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import BAG_NOTE, Evaluator
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer
-from spherical_vae.metrics import ExampleNats, perplexity
+from spherical_vae.metrics import ExampleNats, perplexity, standard_error
 from spherical_vae.run_directory import RunDirectory, open_run
 from spherical_vae.texts import interpolation_texts, prior_texts
 from spherical_vae.trained import TrainedModel
@@ -134,10 +134,9 @@ def difference(row: Row, other: Row) -> str:
     assert row.nats.iw_nll_nats is not None
     assert other.nats.iw_nll_nats is not None
     gains = other.nats.iw_nll_nats - row.nats.iw_nll_nats
-    error = gains.std(ddof=1) / np.sqrt(len(gains))
     return (
         f"{row.label} against {other.label}: {gains.mean():+.2f} nats per example in its favour, "
-        f"standard error {error:.2f} (paired, IW)"
+        f"standard error {standard_error(gains):.2f} (paired, IW)"
     )
 
 

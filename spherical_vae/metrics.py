@@ -46,6 +46,11 @@ def document_perplexity(nats: Float[np.ndarray, " N"], tokens: np.ndarray) -> fl
     return float(np.exp((nats / tokens).mean()))
 
 
+def standard_error(values: Float[np.ndarray, " N"]) -> float:
+    """Returns the standard error of the mean of independent values, two at least."""
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def latent_use(means: Float[np.ndarray, "N D"], prior_scale: float) -> tuple[int, float]:
     """Counts the coordinates of z that the data moves.
 

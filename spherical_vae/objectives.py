@@ -78,6 +78,44 @@ def elbo_terms(
     return ElboTerms(-log_likelihood.mean(axis=0), kl_nats)
 
 
+def importance_log_weights(
+    model: VAE,
+    params: dict,
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    concentration: Float[Array, ""],
+    samples: int,
+    chunk: int,
+) -> Float[Array, "K B"]:
+    """Returns log p(x|z_k) p(z_k) / q(z_k|x) of draws z_k from q(z|x).
+
+    The encoder runs once; draws are decoded `chunk` at a time and never held together. Each draw
+    has a key of its own, so its weight does not hang on the chunk but by rounding.
+
+    Args:
+      model: the VAE.
+      params: its parameters.
+      batch: examples.
+      key: for z.
+      concentration: of the fixed vMF.
+      samples: K, at least 1.
+      chunk: draws decoded at once, at least 1; memory grows with it.
+    """
+    chunk = min(chunk, samples)
+    posterior: Posterior = call(model, params, VAE.encode, batch, concentration)
+
+    def weigh(_: None, first: Array) -> tuple[None, Array]:
+        keys = jax.vmap(lambda draw: jax.random.fold_in(key, draw))(first + jnp.arange(chunk))
+        z = jax.vmap(lambda draw_key: posterior.sample(draw_key, 1)[0])(keys)  # [chunk, B, D]
+        log_likelihood = call(model, params, VAE.decode, z, batch)
+        return None, log_likelihood + posterior.prior_log_prob(z) - posterior.log_prob(z)
+
+    # The last chunk may have draws that nobody asked for.
+    _, weights = jax.lax.scan(weigh, None, chunk * jnp.arange(math.ceil(samples / chunk)))
+    return weights.reshape(-1, batch.ids.shape[0])[:samples]
+
+
 def importance_weighted_nats(
     model: VAE,
     params: dict,
@@ -90,9 +128,7 @@ def importance_weighted_nats(
 ) -> Float[Array, " B"]:
     """Estimates - log p(x) from above by importance sampling with q(z|x) as the proposal.
 
-    - log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x). The encoder runs once; draws are decoded `chunk`
-    at a time and never held together. Each draw has a key of its own, so the value does not hang on
-    the chunk but by rounding, and a last chunk that is not full is masked, not dropped.
+    - log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), of the draws of `importance_log_weights`.
 
     Args:
       model: the VAE.
@@ -106,19 +142,7 @@ def importance_weighted_nats(
     Returns:
       Nats of each example. Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
-    chunk = min(chunk, samples)
-    posterior: Posterior = call(model, params, VAE.encode, batch, concentration)
-
-    def add_chunk(total: Array, first: Array) -> tuple[Array, None]:
-        draws = first + jnp.arange(chunk)
-        keys = jax.vmap(lambda draw: jax.random.fold_in(key, draw))(draws)
-        z = jax.vmap(lambda draw_key: posterior.sample(draw_key, 1)[0])(keys)  # [chunk, B, D]
-        log_likelihood = call(model, params, VAE.decode, z, batch)
-        weights = log_likelihood + posterior.prior_log_prob(z) - posterior.log_prob(z)
-        weights = jnp.where((draws < samples)[:, None], weights, -jnp.inf)
-        return jnp.logaddexp(total, jax.nn.logsumexp(weights, axis=0)), None
-
-    nothing = jnp.full(batch.ids.shape[0], -jnp.inf)
-    starts = chunk * jnp.arange(math.ceil(samples / chunk))
-    total, _ = jax.lax.scan(add_chunk, nothing, starts)
-    return math.log(samples) - total
+    weights = importance_log_weights(
+        model, params, batch, key, concentration=concentration, samples=samples, chunk=chunk
+    )
+    return math.log(samples) - jax.nn.logsumexp(weights, axis=0)

@@ -1,21 +1,24 @@
-"""A bound closer to log p(x) than all of test can be given on two cores: many draws, few texts."""
+"""A bound closer to log p(x) than all of test can be given: many draws, few texts."""
 
-import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
+from spherical_vae.data.batches import evaluation_batches
 from spherical_vae.data.corpus import Split
-from spherical_vae.evaluation import Evaluator
-from spherical_vae.experiments.row_tables import NOT_RUN, Row, seeds
-from spherical_vae.experiments.runs import evaluation_key
+from spherical_vae.evaluation import corpus_boundaries
+from spherical_vae.experiments.row_tables import Row, seeds
+from spherical_vae.experiments.runs import Laboratory, Run, evaluation_key
 from spherical_vae.experiments.tables import NOTHING, Table, number
-from spherical_vae.metrics import perplexity
+from spherical_vae.latents import latent_dimension
+from spherical_vae.metrics import perplexity, standard_error
+from spherical_vae.objectives import importance_log_weights
 from spherical_vae.trained import TrainedModel
 
-DRAWS = {"smoke": 4, "cpu": 500}
 EXAMPLES = 200
 # Of which examples are taken: the same ones for all models of a corpus.
 EXAMPLES_SEED = 0
@@ -42,7 +45,8 @@ def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> d
 
     Args:
       model: trained.
-      draws: of the closer bound; the other one has as many as the model's configuration says.
+      draws: of the closer bound. The other one has as many as the model's configuration says, and
+        is a mean over all whole blocks of so many: the same draws serve both.
       examples: of test, drawn without replacement; all where there are no more.
 
     Returns:
@@ -52,21 +56,23 @@ def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> d
     test = model.corpus.splits["test"]
     size = min(examples, len(test))
     rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(test))[:size])
-    # Not under the name of test: lengths are fitted to train and hold every split as they are.
-    corpus = dataclasses.replace(
-        model.corpus, splits={**model.corpus.splits, "some": take(test, rows)}
-    )
-    config = model.config.copy_and_resolve_references()
-    config.evaluation.batch_size = _BATCH_SIZE
-    nats = {}
-    for count in (draws, model.config.evaluation.importance_samples):
-        config.evaluation.importance_samples = count
-        measures = Evaluator(model.model, config, corpus)
-        found = measures.nats(model.params, "some", evaluation_key(), importance_weighted=True)
-        assert found.iw_nll_nats is not None
-        nats[count] = found.iw_nll_nats
-    closer, tokens = nats[draws], found.tokens
-    gain = nats[model.config.evaluation.importance_samples] - closer
+    # One draw of a latent without coordinates is all of them.
+    taken = draws if latent_dimension(model.config.latent) else 1
+    few = min(model.config.evaluation.importance_samples, taken)
+    chunk = model.config.evaluation.chunk
+    weigh = jax.jit(partial(importance_log_weights, model.model, samples=taken, chunk=chunk))
+    kappa = np.float32(model.config.latent.concentration)
+    boundaries = corpus_boundaries(model.corpus, model.config.data.buckets)
+    closer, other, tokens = np.zeros(size), np.zeros(size), np.zeros(size)
+    for i, batch in enumerate(evaluation_batches(take(test, rows), _BATCH_SIZE, boundaries)):
+        key = jax.random.fold_in(evaluation_key(), i)
+        weights = np.asarray(weigh(model.params, batch, key, concentration=kappa), np.float64)
+        real = batch.index >= 0
+        whole = weights[: taken // few * few].reshape(-1, few, len(real))
+        closer[batch.index[real]] = -_log_mean(weights, 0)[real]
+        other[batch.index[real]] = -_log_mean(whole, 1).mean(axis=0)[real]
+        tokens[batch.index[real]] = batch.counts.sum(axis=1)[real]
+    gain = other - closer
     ppl = perplexity(closer, tokens)
     # Of a ratio of sums, by its linear part.
     residual = closer - tokens * (closer.sum() / tokens.sum())
@@ -75,75 +81,109 @@ def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> d
         "tokens": int(tokens.sum()),
         "importance_samples": draws,
         "iw_nll_nats": float(closer.mean()),
-        "iw_nll_nats_standard_error": _standard_error(closer),
+        "iw_nll_nats_standard_error": standard_error(closer),
         "iw_perplexity": ppl,
-        "iw_perplexity_standard_error": ppl * _standard_error(residual) / float(tokens.mean()),
+        "iw_perplexity_standard_error": ppl * standard_error(residual) / float(tokens.mean()),
         "fewer_importance_samples": model.config.evaluation.importance_samples,
         "gain_nats": float(gain.mean()),
-        "gain_nats_standard_error": _standard_error(gain),
+        "gain_nats_standard_error": standard_error(gain),
         "iw_nll_nats_by_example": [round(float(value), 3) for value in closer],
     }
 
 
-def closer_table(found: Sequence[Row], group: Callable[[Row], Any]) -> Table:
-    """Returns the closer bounds of rows whose runs have `closer`.
-
-    Args:
-      found: rows.
-      group: rows of one group are compared with its first one, which has no code.
-    """
-    body = []
-    for row in found:
-        cells = [NOT_RUN] * 6
-        if row["runs"]:
-            first = next(other for other in found if group(other) == group(row))
-            closer = [run["closer"] for run in row["runs"]]
-            cells = [
-                _with_error(closer, "iw_nll_nats", 2),
-                _with_error(closer, "iw_perplexity", 1),
-                _difference(row, first),
-                _with_error(closer, "gain_nats", 2),
-                _all(closer, "importance_samples"),
-                _all(closer, "examples"),
-            ]
-        body.append([row["name"], *cells, seeds(row)])
-    head = ["row", "IW nats", "IW PPL", "IW nats less RNNLM's", "less by more draws", "draws"]
-    return Table(
-        [*head, "examples", "seeds"],
-        body,
-        "The importance-weighted bound by many draws on some examples of test, the same for all "
-        "models of a corpus: ± one standard error over examples. Paired over the examples: how far "
-        "it lies above the RNNLM's of the same setting (below, where negative), and by how many "
-        "nats more draws lower it, against as many as all of test was given. Without a code the "
-        "likelihood is exact. With several seeds means over them.",
+def kept_closer_bound(laboratory: Laboratory, run: Run, draws: int) -> dict[str, Any]:
+    """Returns the closer bound of a run, made once and kept."""
+    return laboratory.kept(
+        run, f"test-closer-{draws}", lambda: closer_bound(laboratory.model(run), draws)
     )
 
 
+def closer_tables(found: Sequence[Row], group: Callable[[Row], Any], reference: str) -> list[Table]:
+    """Returns a table of the rows whose runs have `closer`, none where no row has.
+
+    Args:
+      found: rows.
+      group: rows of one group are compared.
+      reference: the model with which the others of its group are compared.
+    """
+    body = []
+    for row in filter(_has_closer, found):
+        rivals = [other for other in found if group(other) == group(row)]
+        closer = [run["closer"] for run in row["runs"]]
+        body.append(
+            [
+                row["name"],
+                _with_error(closer, "iw_nll_nats", 2),
+                _with_error(closer, "iw_perplexity", 1),
+                _difference(row, rivals, reference),
+                _with_error(closer, "gain_nats", 2),
+                _all(closer, "importance_samples"),
+                _all(closer, "examples"),
+                seeds(row),
+            ]
+        )
+    if not body:
+        return []
+    head = ["row", "IW nats", "IW PPL", f"IW nats less {reference}'s", "less by more draws"]
+    caption = (
+        "The importance-weighted bound by many draws on some examples of test, the same for all "
+        "models of a corpus: ± one standard error over examples. Paired over the examples: how far "
+        f"it lies above that of the {reference} of its group (below, where negative), and by how "
+        "many nats more draws lower it, against as many as all of test was given. Without a code "
+        "the likelihood is exact. With several seeds means over them."
+    )
+    return [Table([*head, "draws", "examples", "seeds"], body, caption)]
+
+
 def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[str]:
-    """Returns a line for each group in which a Gaussian and a vMF have `closer`: who is ahead."""
+    """Returns a line for each group of which two rows have `closer`: who is ahead of whom."""
     lines = []
     for key in dict.fromkeys(map(group, found)):
-        here = {row["facts"]["model"]: row for row in found if group(row) == key and row["runs"]}
-        if not {"Gaussian", "vMF"} <= here.keys():
+        here = [row for row in found if group(row) == key and _has_closer(row)]
+        if len(here) < 2:
             continue
-        closer = here["vMF"]["runs"][0]["closer"]
-        vmf, gaussian = (_by_example(here[model]) for model in ("vMF", "Gaussian"))
-        if vmf.mean() < gaussian.mean():
-            ahead, difference = "vMF is ahead of the Gaussian", gaussian - vmf
-        else:
-            ahead, difference = "**the Gaussian is ahead of vMF**", vmf - gaussian
+        first, *others = sorted(here, key=lambda row: float(_by_example(row).mean()))
+        ahead = f"{_name(first)} is ahead"
+        if _model(first) == "Gaussian":
+            ahead = f"**{ahead}**"
+        margins = [
+            f"of {_name(other)} by {_margin(_by_example(other) - _by_example(first))}"
+            for other in others
+        ]
+        closer = first["runs"][0]["closer"]
         lines.append(
             f"{', '.join(key)}, by {closer['importance_samples']} draws on {closer['examples']} "
-            f"examples of test: {ahead} by {_mean_and_error(difference)} nats (paired). Fewer "
-            "draws leave the bound of a code with more KL further from log p(x)."
+            f"examples of test: {ahead} {', '.join(margins)} nats (paired). Fewer draws leave the "
+            "bound of a code with more KL further from log p(x)."
         )
     return lines
 
 
-def _difference(row: Row, first: Row) -> str:
-    if row is first or not first["runs"]:
-        return NOTHING
-    return _mean_and_error(_by_example(row) - _by_example(first))
+def _has_closer(row: Row) -> bool:
+    return bool(row["runs"]) and all("closer" in run for run in row["runs"])
+
+
+def _model(row: Row) -> str:
+    model: str = row["facts"].get("model", row["name"])
+    return model.removesuffix(" NVDM")
+
+
+def _name(row: Row) -> str:
+    model = _model(row)
+    return f"the {model}" if model in {"Gaussian", "RNNLM"} else model
+
+
+def _margin(difference: np.ndarray) -> str:
+    doubt = " (less than two errors)" if difference.mean() < 2 * standard_error(difference) else ""
+    return f"{_mean_and_error(difference)}{doubt}"
+
+
+def _difference(row: Row, rivals: Sequence[Row], reference: str) -> str:
+    """Returns how far a row is above the reference of its group, or a dash where there is none."""
+    for other in rivals:
+        if _model(other) == reference and other is not row and _has_closer(other):
+            return _mean_and_error(_by_example(row) - _by_example(other))
+    return NOTHING
 
 
 def _by_example(row: Row) -> np.ndarray:
@@ -154,7 +194,7 @@ def _by_example(row: Row) -> np.ndarray:
 
 
 def _mean_and_error(difference: np.ndarray) -> str:
-    return f"{number(float(difference.mean()), 2)} ± {number(_standard_error(difference), 2)}"
+    return f"{number(float(difference.mean()), 2)} ± {number(standard_error(difference), 2)}"
 
 
 def _with_error(closer: Sequence[Mapping[str, Any]], key: str, digits: int) -> str:
@@ -168,5 +208,6 @@ def _all(closer: Sequence[Mapping[str, Any]], key: str) -> str:
     return ", ".join(dict.fromkeys(str(one[key]) for one in closer))
 
 
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+def _log_mean(log_weights: np.ndarray, axis: int) -> np.ndarray:
+    mean: np.ndarray = np.logaddexp.reduce(log_weights, axis=axis)
+    return mean - np.log(log_weights.shape[axis])

@@ -17,6 +17,8 @@ DIMENSIONS = (25, 50, 200)
 CONCENTRATIONS = {25: (70.0, 100.0, 140.0), 50: (80.0, 100.0, 130.0), 200: (85.0, 100.0, 115.0)}
 # Around the likely one of the authors, which is that of `configs/rcv1.py`.
 _OTHER_CONCENTRATIONS = {("rcv1", 50): (100.0, 150.0, 200.0)}
+# Draws of the closer bound, on some documents of test.
+CLOSER_DRAWS = {"smoke": 4, "cpu": 10_000, "full": 10_000}
 TRIAL_EPOCHS = {"news20": 15, "reuters": 15, "rcv1": 2}
 # Done within a trial: a model is chosen by what it is with the whole KL.
 _RISING_EPOCHS = {"news20": 10.0, "reuters": 10.0, "rcv1": 1.0}

@@ -18,6 +18,7 @@ from spherical_vae.experiments.runs import Laboratory, Run
 from spherical_vae.experiments.settings import HONEST, Setting, mean, rows
 from spherical_vae.experiments.tables import NOTHING, Table, number
 from spherical_vae.experiments.word_swaps import swap_pairs
+from spherical_vae.metrics import standard_error
 from spherical_vae.trained import TrainedModel
 
 # The paper prints curves and no numbers.
@@ -66,8 +67,10 @@ def swap_cosines(model: TrainedModel) -> dict[str, dict[str, float]]:
     for name in swapped:
         after = jnp.asarray(measures.posterior(model.params, name).mean)
         found = np.asarray(cosines(before, after), np.float64)
-        error = float(found.std(ddof=1) / np.sqrt(len(found)))
-        results[name] = {"mean_cosine": float(found.mean()), "standard_error": error}
+        results[name] = {
+            "mean_cosine": float(found.mean()),
+            "standard_error": standard_error(found),
+        }
     return results
 
 

@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 
 from spherical_vae.experiments import documents
+from spherical_vae.experiments.closer_bound import (
+    closer_remarks,
+    closer_tables,
+    kept_closer_bound,
+)
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import (
     DOCUMENT_COLUMNS,
@@ -78,12 +83,14 @@ def settings(scale: str) -> list[Setting]:
 
 def collect(laboratory: Laboratory) -> dict[str, Any]:
     """Trains and measures all rows; of the learned ones also kappa over test, and KL on dev."""
+    draws = documents.CLOSER_DRAWS[laboratory.scale]
 
     def more(setting: Setting, run: Run) -> dict[str, Any]:
+        closer = {"closer": kept_closer_bound(laboratory, run, draws)}
         if "gradient" not in setting.facts:
-            return {}
+            return closer
         measure = partial(_concentrations, laboratory, run)
-        return {
+        return closer | {
             "concentration": laboratory.kept(run, "test-concentration", measure),
             "dev_kl_nats_by_step": [
                 # A KL that was not finite is null in the log.
@@ -114,6 +121,7 @@ def tables(record: Mapping[str, Any]) -> list[Table]:
     return [
         concentration_table(found),
         bounds_table(found, DOCUMENT_COLUMNS, lambda row: "all"),
+        *closer_tables(found, _group, "Gaussian"),
         trials_table(found),
         runs_table(found),
     ]
@@ -143,12 +151,8 @@ def concentration_table(found: Sequence[Row]) -> Table:
 
 def remarks(record: Mapping[str, Any]) -> list[str]:
     """Returns how the three kinds compare, of the learned rows the one that is best on dev."""
+    chosen = _chosen(record["rows"])
     column = DOCUMENT_COLUMNS[1]
-    chosen: dict[str, Row] = {}
-    for row in record["rows"]:
-        kind = row["facts"].get("model", "learned kappa")
-        if row["runs"] and (kind not in chosen or _on_dev(row) < _on_dev(chosen[kind])):
-            chosen[kind] = row
     found = {kind: mean(row, column.protocol, column.key) for kind, row in chosen.items()}
     order = sorted((value, kind) for kind, value in found.items() if value is not None)
     said = [f"{kind} {number(value)} ({chosen[kind]['name']})" for value, kind in order]
@@ -156,9 +160,25 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
         return []
     winner = f"**{said[0]}**" if order[0][1].startswith("Gaussian") else said[0]
     return [
+        *closer_remarks(list(chosen.values()), _group),
         f"{column.title} on test, of the rows with a learned kappa the one that is best on dev: "
-        f"{', '.join([winner, *said[1:]])}."
+        f"{', '.join([winner, *said[1:]])}.",
     ]
+
+
+def _chosen(found: Sequence[Row]) -> dict[str, Row]:
+    """Returns of each kind the row that is best on dev."""
+    chosen: dict[str, Row] = {}
+    for row in found:
+        kind = row["facts"].get("model", "learned kappa")
+        if row["runs"] and (kind not in chosen or _on_dev(row) < _on_dev(chosen[kind])):
+            chosen[kind] = row
+    return chosen
+
+
+def _group(row: Row) -> tuple[str, str]:
+    del row  # all rows are rivals
+    return "20NG", f"d={DIMENSION}"
 
 
 def _on_dev(row: Row) -> float:

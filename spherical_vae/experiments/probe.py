@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from spherical_vae.layers import fan_in_uniform
+from spherical_vae.metrics import standard_error
 
 HIDDEN = 200
 BATCH = 128
@@ -98,7 +99,7 @@ def fit_probe(pairs: Pairs, seed: int, epochs: int) -> ProbeResult:
         float(found.mean()),
         float(plain.mean(dtype=np.float64)),
         float(gain.mean()),
-        float(gain.std(ddof=1) / np.sqrt(len(gain))),
+        standard_error(gain),
         best_epoch,
     )
 
