@@ -13,6 +13,7 @@ from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.provenance import circumstances
 from spherical_vae.experiments.runs import Laboratory
 from spherical_vae.experiments.settings import Setting
+from spherical_vae.experiments.shown import show
 
 Record = Mapping[str, Any]
 
@@ -100,8 +101,8 @@ def draw(record: Record, results: Path) -> list[Path]:
     tables = results / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     path = tables / f"{file_name(record)}.md"
-    shown = "\n\n".join(table.markdown() for table in experiment.tables(record))
-    write_atomically(path, shown + "\n")
+    text = "\n\n".join(table.markdown() for table in show(experiment, record).tables)
+    write_atomically(path, text + "\n")
     if experiment.draw is None:
         return [path]
     from spherical_vae.experiments.plots import save

@@ -8,6 +8,7 @@ from pathlib import Path
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.records import Record, draw, file_name, read_all
+from spherical_vae.experiments.shown import show
 from spherical_vae.experiments.tables import Table, shown_commit
 
 _TITLE = "Results"
@@ -66,11 +67,12 @@ def markdown_page(records: Sequence[Record], folder: str = "results") -> str:
     for record in records:
         parts += [f"## {_heading(record)}", *_facts(record)]
         experiment = catalogue.load(record["experiment"])
-        parts += experiment.remarks(record)
+        shown = show(experiment, record)
+        parts += shown.remarks
         if _has_figure(record):
             name = file_name(record)
             parts.append(f"![{experiment.title}]({folder}/figures/{name}.png)")
-        parts += [table.markdown() for table in experiment.tables(record)]
+        parts += [table.markdown() for table in shown.tables]
         parts += experiment.notes
     parts.append(_missing(records))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -84,12 +86,13 @@ def html_page(records: Sequence[Record]) -> str:
         body.append(f"<h2>{_inline(_heading(record))}</h2>")
         warning = ' class="warning"' if record["scale"] != "full" else ""
         body += [f"<p{warning}>{_inline(text)}</p>" for text in _facts(record)]
-        body += [f"<p>{_inline(text)}</p>" for text in experiment.remarks(record)]
+        shown = show(experiment, record)
+        body += [f"<p>{_inline(text)}</p>" for text in shown.remarks]
         if _has_figure(record):
             source = f"figures/{file_name(record)}.svg"
             image = f'<img src="{source}" alt="{html.escape(experiment.title)}">'
             body.append(f'<div class="scroll">{image}</div>')
-        body += [html_table(table) for table in experiment.tables(record)]
+        body += [html_table(table) for table in shown.tables]
         body += [f"<p>{_inline(text)}</p>" for text in experiment.notes]
     body.append(f"<p>{_inline(_missing(records))}</p>")
     content = "\n".join(body)

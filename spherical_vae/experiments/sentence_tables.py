@@ -77,21 +77,6 @@ def protocols_table(rows: Sequence[Row]) -> Table:
     )
 
 
-def order_remarks(rows: Sequence[Row], group: Callable[[Row], Any]) -> list[str]:
-    """Returns a line for each group of which two rows were run: the lowest bound first."""
-    lines = []
-    for key in dict.fromkeys(map(group, rows)):
-        found = {
-            row["facts"]["model"]: value
-            for row in rows
-            if group(row) == key and (value := mean(row, HONEST, "iw_nll_nats")) is not None
-        }
-        if len(found) > 1:
-            said = [f"{name} {found[name]:.2f}" for name in sorted(found, key=found.__getitem__)]
-            lines.append(f"IW nats, {', '.join(key)}: {', '.join(said)}.")
-    return lines
-
-
 def averaging_remarks(rows: Sequence[Row]) -> list[str]:
     """Returns a line for each vMF row: what the mean of three draws gives, and what it costs."""
     lines = []

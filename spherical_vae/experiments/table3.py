@@ -16,7 +16,6 @@ from spherical_vae.experiments.runs import Laboratory, Run
 from spherical_vae.experiments.sentence_tables import (
     Printed,
     averaging_remarks,
-    order_remarks,
     sentence_tables,
     who_is_ahead,
 )
@@ -94,7 +93,6 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     return [
         *closer_remarks(found, _group),
         *who_is_ahead(record, _group),
-        *order_remarks(found, _group),
         *kl_remarks(found),
         *averaging_remarks(found),
     ]

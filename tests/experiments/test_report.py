@@ -22,6 +22,7 @@ from spherical_vae.experiments import (
 )
 from spherical_vae.experiments.records import read_all
 from spherical_vae.experiments.report import html_page, markdown_page
+from spherical_vae.experiments.shown import show
 from spherical_vae.experiments.tables import Table
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,11 +127,11 @@ def test_the_page_shows_the_same_cells():
     records = read_all(RESULTS)
     page = html_page(records)
     for record in records:
-        for table in catalogue.load(record["experiment"]).tables(record):
+        for table in show(catalogue.load(record["experiment"]), record).tables:
             assert page.count("<tr>") >= len(table.rows)
             assert all(len(row) == len(table.head) for row in table.rows)
     assert page.count("<table>") == sum(
-        len(catalogue.load(r["experiment"]).tables(r)) for r in records
+        len(show(catalogue.load(r["experiment"]), r).tables) for r in records
     )
 
 

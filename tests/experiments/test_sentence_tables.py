@@ -1,9 +1,9 @@
-"""What is said of sentence models: their order, what averaging is worth, what the paper quotes."""
+"""What is said of sentence models: what averaging is worth, what the paper quotes."""
 
 import pytest
 
 from spherical_vae.experiments import table3
-from spherical_vae.experiments.sentence_tables import averaging_remarks, order_remarks
+from spherical_vae.experiments.sentence_tables import averaging_remarks
 
 NATS = {"RNNLM": 97.5, "Gaussian": 98.25, "vMF": 96.125}
 
@@ -30,16 +30,6 @@ def row(model, mode="standard"):
 
 
 ROWS = [row("RNNLM"), row("Gaussian"), row("vMF"), row("RNNLM", "inputless")]
-
-
-def group(row):
-    return row["facts"]["corpus"], row["facts"]["mode"]
-
-
-def test_the_order_is_that_of_the_bounds_where_there_is_one():
-    assert order_remarks(ROWS, group) == [
-        "IW nats, PTB, standard: vMF 96.12, RNNLM 97.50, Gaussian 98.25."
-    ]
 
 
 def test_averaging_is_shown_at_both_prices():

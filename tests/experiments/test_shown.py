@@ -1,0 +1,39 @@
+"""Rows that were not run are named once and left out; all others are shown as they are."""
+
+import pytest
+
+from spherical_vae.experiments.experiment import Experiment
+from spherical_vae.experiments.shown import show
+from spherical_vae.experiments.tables import Table
+
+HEAD = ["row", "a", "b"]
+
+
+def experiment(*tables, remarks=()):
+    return Experiment("", lambda _: {}, lambda _: tables, remarks=lambda _: remarks)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        ["printed", "12", "not run"],
+        ["one seed", "0; seed 1: not run", "3.5"],
+        ["no code", "-", "-"],
+        ["no files", "the files of yelp are not here", "-"],
+    ],
+)
+def test_what_says_more_is_kept(kept):
+    shown = show(experiment(Table(HEAD, [kept])), {})
+    assert shown.tables == [Table(HEAD, [kept])]
+    assert shown.remarks == []
+
+
+def test_rows_not_run_are_named_once():
+    one = Table(HEAD, [["x", "not run", "not run"], ["y", "1", "2"], ["z", "not run", "-"]], "of x")
+    other = Table(HEAD, [["x", "seed 0: not run", "-"], ["y", "3", "4"]])
+    shown = show(experiment(one, other, Table(HEAD, [["x", "not run", "-"]]), remarks=("!",)), {})
+    assert shown.remarks == ["!", "Not run: x, z."]
+    assert shown.tables == [
+        Table(HEAD, [["y", "1", "2"]], "of x"),
+        Table(HEAD, [["y", "3", "4"]]),
+    ]
