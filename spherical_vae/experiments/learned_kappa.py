@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 
 from spherical_vae.experiments import documents
-from spherical_vae.experiments.closer_bound import (
-    closer_remarks,
-    closer_tables,
-    kept_closer_bound,
-)
+from spherical_vae.experiments.closer_bound import kept_closer_bound
+from spherical_vae.experiments.closer_tables import closer_remarks, closer_tables
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import (
     DOCUMENT_COLUMNS,

@@ -4,11 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from spherical_vae.experiments import language_models as models
-from spherical_vae.experiments.closer_bound import (
-    closer_remarks,
-    closer_tables,
-    kept_closer_bound,
-)
+from spherical_vae.experiments.closer_bound import kept_closer_bound
+from spherical_vae.experiments.closer_tables import closer_remarks, closer_tables
 from spherical_vae.experiments.dev_curves import dev_course, dev_table, draw_dev, kl_remarks
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.row_tables import Row
