@@ -66,7 +66,7 @@ def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[st
         closer = first["runs"][0]["closer"]
         lines.append(
             f"{', '.join(key)}, by {closer['importance_samples']} draws on {closer['examples']} "
-            f"examples of test: {ahead} {', '.join(margins)} nats (paired). Fewer draws leave the "
+            f"examples of test: {ahead} {'; '.join(margins)} (paired). Fewer draws leave the "
             "bound of a code with more KL further from log p(x)."
         )
     return lines
@@ -87,8 +87,8 @@ def _name(row: Row) -> str:
 
 
 def _margin(difference: np.ndarray) -> str:
-    doubt = " (less than two errors)" if difference.mean() < 2 * standard_error(difference) else ""
-    return f"{_mean_and_error(difference)}{doubt}"
+    doubt = ", less than two errors" if difference.mean() < 2 * standard_error(difference) else ""
+    return f"{_mean_and_error(difference)} nats{doubt}"
 
 
 def _difference(row: Row, rivals: Sequence[Row], reference: str) -> str:

@@ -33,7 +33,7 @@ def show(experiment: Experiment, record: Mapping[str, Any]) -> Shown:
             tables.append(dataclasses.replace(table, rows=rows))
     remarks = [*experiment.remarks(record)]
     if not_run:
-        remarks.append(f"Not run: {', '.join(not_run)}.")
+        remarks.append(f"Not run: {'; '.join(not_run)}.")
     return Shown(remarks, tables)
 
 

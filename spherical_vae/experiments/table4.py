@@ -89,7 +89,8 @@ def printed_table(found: Sequence[Row]) -> Table:
                 paper_values(row, "perplexity"),
             ]
         )
-        body.append([_name(key), printed_cell(PAPER.get(key)), *cells])
+        name = row["name"] if row else _name(key)
+        body.append([name, printed_cell(PAPER.get(key)), *cells])
     return Table(
         ["row", "paper", "ours, per document", "ours, corpus"],
         body,

@@ -55,19 +55,19 @@ def compared(*found):
 @pytest.mark.parametrize(
     ("vmf", "said"),
     [
-        ([89.0, 97.0, 78.0], "vMF is ahead of the Gaussian by 2.00 ± 0.58"),
-        ([91.0, 103.0, 82.0], "**the Gaussian is ahead** of vMF by 2.00 ± 0.58"),
+        ([89.0, 97.0, 78.0], "vMF is ahead of the Gaussian by 2.00 ± 0.58 nats"),
+        ([91.0, 103.0, 82.0], "**the Gaussian is ahead** of vMF by 2.00 ± 0.58 nats"),
         # 1, 0, 5: mean 2, error 1.53.
         (
             [91.0, 100.0, 85.0],
-            "**the Gaussian is ahead** of vMF by 2.00 ± 1.53 (less than two errors)",
+            "**the Gaussian is ahead** of vMF by 2.00 ± 1.53 nats, less than two errors",
         ),
     ],
 )
 def test_who_is_ahead_is_paired(vmf, said):
     rows = compared(("Gaussian NVDM", [90.0, 100.0, 80.0]), ("vMF NVDM", vmf))
     (line,) = closer_remarks(rows, lambda row: ("PTB",))
-    assert line.startswith(f"PTB, by 500 draws on 3 examples of test: {said} nats (paired).")
+    assert line.startswith(f"PTB, by 500 draws on 3 examples of test: {said} (paired).")
     assert closer_remarks(rows[:1], lambda row: ("PTB",)) == []
 
 
@@ -79,4 +79,4 @@ def test_who_is_ahead_is_compared_with_each_other_row():
     )
     (line,) = closer_remarks(rows, lambda row: ("PTB", "d=5"))
     assert line.startswith("PTB, d=5, by 500 draws on 3 examples of test: row of learned is ahead")
-    assert "of the Gaussian by 5.33 ± 0.33, of the RNNLM by 6.67 ± 0.33 nats" in line
+    assert "of the Gaussian by 5.33 ± 0.33 nats; of the RNNLM by 6.67 ± 0.33 nats (paired)" in line

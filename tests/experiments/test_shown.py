@@ -32,7 +32,7 @@ def test_rows_not_run_are_named_once():
     one = Table(HEAD, [["x", "not run", "not run"], ["y", "1", "2"], ["z", "not run", "-"]], "of x")
     other = Table(HEAD, [["x", "seed 0: not run", "-"], ["y", "3", "4"]])
     shown = show(experiment(one, other, Table(HEAD, [["x", "not run", "-"]]), remarks=("!",)), {})
-    assert shown.remarks == ["!", "Not run: x, z."]
+    assert shown.remarks == ["!", "Not run: x; z."]
     assert shown.tables == [
         Table(HEAD, [["y", "1", "2"]], "of x"),
         Table(HEAD, [["y", "3", "4"]]),
