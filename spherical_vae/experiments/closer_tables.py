@@ -49,7 +49,10 @@ def closer_tables(found: Sequence[Row], group: Callable[[Row], Any], reference: 
 
 
 def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[str]:
-    """Returns a line for each group of which two rows have `closer`: who is ahead of whom."""
+    """Returns a line for each group of which two rows have `closer`: who is ahead of whom.
+
+    And if there is one, another on what the number of draws does.
+    """
     lines = []
     for key in dict.fromkeys(map(group, found)):
         here = [row for row in found if group(row) == key and _has_closer(row)]
@@ -65,10 +68,11 @@ def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[st
         ]
         closer = first["runs"][0]["closer"]
         lines.append(
-            f"{', '.join(key)}, by {closer['importance_samples']} draws on {closer['examples']} "
-            f"examples of test: {ahead} {'; '.join(margins)} (paired). Fewer draws leave the "
-            "bound of a code with more KL further from log p(x)."
+            f"{', '.join(key)}, by {closer['importance_samples']:,} draws on {closer['examples']} "
+            f"examples of test: {ahead} {'; '.join(margins)} (paired)."
         )
+    if lines:
+        lines.append("Fewer draws leave the bound of a code with more KL further from log p(x).")
     return lines
 
 

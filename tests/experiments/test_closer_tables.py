@@ -66,7 +66,8 @@ def compared(*found):
 )
 def test_who_is_ahead_is_paired(vmf, said):
     rows = compared(("Gaussian NVDM", [90.0, 100.0, 80.0]), ("vMF NVDM", vmf))
-    (line,) = closer_remarks(rows, lambda row: ("PTB",))
+    line, caution = closer_remarks(rows, lambda row: ("PTB",))
+    assert caution.startswith("Fewer draws")
     assert line.startswith(f"PTB, by 500 draws on 3 examples of test: {said} (paired).")
     assert closer_remarks(rows[:1], lambda row: ("PTB",)) == []
 
@@ -77,6 +78,6 @@ def test_who_is_ahead_is_compared_with_each_other_row():
         ("RNNLM", [91.0, 102.0, 81.0]),
         ("learned", [85.0, 95.0, 74.0]),
     )
-    (line,) = closer_remarks(rows, lambda row: ("PTB", "d=5"))
+    line, _ = closer_remarks(rows, lambda row: ("PTB", "d=5"))
     assert line.startswith("PTB, d=5, by 500 draws on 3 examples of test: row of learned is ahead")
     assert "of the Gaussian by 5.33 ± 0.33 nats; of the RNNLM by 6.67 ± 0.33 nats (paired)" in line
