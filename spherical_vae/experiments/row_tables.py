@@ -112,7 +112,9 @@ def verdicts(rows: Sequence[Row], column: Column, group: Callable[[Row], Any]) -
         if not gaussian or not vmf:
             continue
         means = [statistics.fmean(found) for found in (gaussian, vmf)]
-        ahead = "**the Gaussian is ahead**" if means[0] < means[1] else "vMF is ahead"
+        ahead = "vMF is ahead of the Gaussian"
+        if means[0] < means[1]:
+            ahead = "**the Gaussian is ahead of vMF**"
         lines.append(
             f"{_group_name(key)}: {ahead}{_doubt(gaussian, vmf)} ({column.title}"
             f"{_draws(here, column)}: Gaussian {number(means[0], column.digits)}, vMF "

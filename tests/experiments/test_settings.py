@@ -148,10 +148,22 @@ def test_a_row_that_lacks_a_seed_says_why():
 @pytest.mark.parametrize(
     ("gaussian", "vmf", "said"),
     [
-        ([790.0, 794.0], [800.0, 802.0], "**the Gaussian is ahead** (PPL: Gaussian 792.0, vMF 801"),
-        ([790.0, 801.0], [800.0, 802.0], "**the Gaussian is ahead**, within the spread of the se"),
-        ([810.0, 804.0], [800.0, 802.0], "vMF is ahead (PPL: Gaussian 807.0, vMF 801.0)"),
-        ([790.0], [800.0, 802.0], "**the Gaussian is ahead**, by one seed (PPL"),
+        (
+            [790.0, 794.0],
+            [800.0, 802.0],
+            "**the Gaussian is ahead of vMF** (PPL: Gaussian 792.0, vMF 801",
+        ),
+        (
+            [790.0, 801.0],
+            [800.0, 802.0],
+            "**the Gaussian is ahead of vMF**, within the spread of the se",
+        ),
+        (
+            [810.0, 804.0],
+            [800.0, 802.0],
+            "vMF is ahead of the Gaussian (PPL: Gaussian 807.0, vMF 801.0)",
+        ),
+        ([790.0], [800.0, 802.0], "**the Gaussian is ahead of vMF**, by one seed (PPL"),
     ],
 )
 def test_a_verdict_says_how_sure_it_is(gaussian, vmf, said):

@@ -33,7 +33,9 @@ def test_values_outside_the_spread_by_both_averages_and_another_order_are_named(
         "for vMF.",
     ]
     order = table4.remarks({"scale": "full", "rows": found})[0]
-    assert order.startswith("20NG, d=50: **the Gaussian is ahead** (IW PPL, corpus by 100 draws: ")
+    assert order.startswith(
+        "20NG, d=50: **the Gaussian is ahead of vMF** (IW PPL, corpus by 100 draws: "
+    )
     assert len(table4.remarks({"scale": "cpu", "rows": found})) == 2
 
 
