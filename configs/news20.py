@@ -13,7 +13,7 @@ Command:   python -m spherical_vae.train --config=configs/news20.py --workdir=DI
            and the same with configs/news20.py:learned
 Device:    2 CPU cores, jax 0.10.2.
 Expected:  test ELBO perplexity, corpus: 797.6 (`learned`: 767.8); IW-100: 752.0 (742.0). Seed 0,
-           2026-11-26 (`learned`: 2026-11-25); RESULTS.md has the records. Another machine: 797.3.
+           2026-11-26 (`learned`: 2026-11-25); RESULTS.md has the records.
 """
 
 from ml_collections import ConfigDict
