@@ -7,19 +7,20 @@ from typing import IO
 from spherical_vae.errors import UserError
 
 
-def lock_folder(folder: Path, name: str) -> IO[str]:
+def lock_folder(folder: Path, name: str, wait: bool = False) -> IO[str]:
     """Locks a folder, which is made with its parents where it is not there.
 
     Args:
       folder: a working directory, or one in it.
       name: of the lock's file in it.
+      wait: for a process that holds it.
 
     Returns:
       A file: closing it gives the lock back. The kernel does so for a process that dies, however
       it ends: there are no stale locks.
 
     Raises:
-      BlockingIOError: another process holds it.
+      BlockingIOError: another process holds it, unless this one waits.
       UserError: it cannot be written, or its file system has no locks.
     """
     try:
@@ -30,7 +31,7 @@ def lock_folder(folder: Path, name: str) -> IO[str]:
     except OSError as error:
         raise UserError(cannot_write(folder, error)) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         raise

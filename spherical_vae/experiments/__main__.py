@@ -24,7 +24,7 @@ TRAIN = flags.DEFINE_bool("train", True, "--notrain: collect what has been train
 ONLY = flags.DEFINE_string(
     "only",
     "",
-    "only rows whose name contains this text; those that the record has of others stay",
+    "only rows whose name contains this text",
 )
 SWEEPS = flags.DEFINE_bool(
     "sweeps", None, "trains missing runs together where they can be; default: on accelerators only"
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
             print(path)
         return
     # Imported late: a wrong name is reported before JAX has loaded.
-    from spherical_vae.experiments.records import make_record, with_earlier_rows, write
+    from spherical_vae.experiments.records import keep, make_record
     from spherical_vae.experiments.runs import Laboratory
     from spherical_vae.loop import Interrupted
 
@@ -69,9 +69,7 @@ def main(argv: list[str]) -> None:
         except Interrupted as stop:
             print(stop, file=sys.stderr)
             sys.exit(128 + stop.signal)
-        if ONLY.value:
-            record = with_earlier_rows(record, results)
-        for path in write(record, results):
+        for path in keep(record, results):
             print(path)
 
 

@@ -14,6 +14,7 @@ from spherical_vae.experiments.provenance import circumstances
 from spherical_vae.experiments.runs import Laboratory
 from spherical_vae.experiments.settings import Setting
 from spherical_vae.experiments.shown import show
+from spherical_vae.folder_lock import lock_folder
 
 Record = Mapping[str, Any]
 
@@ -41,11 +42,27 @@ def make_record(name: str, laboratory: Laboratory) -> Record:
     return as_read
 
 
+def keep(record: Record, results: Path) -> list[Path]:
+    """Writes a record, with what an earlier one of its kind has on rows that this one has less of.
+
+    Nothing that was measured is lost for a run that is not here: trained elsewhere, being trained
+    by another process, of a corpus that was not given, of a seed or a row that was not asked for.
+
+    Raises:
+      UserError: the folder cannot be written, or the file that is there is no record.
+    """
+    # From reading to writing: processes that share the work may end together.
+    with lock_folder(results, ".lock", wait=True):
+        return write(with_earlier_rows(record, results), results)
+
+
 def with_earlier_rows(record: Record, results: Path) -> Record:
-    """Returns a record of some rows with what an earlier one of its kind has on the others.
+    """Returns a record with those rows of an earlier one of its kind that it has less of.
+
+    A row that would be trained otherwise today is not taken over.
 
     Args:
-      record: made with `--only`.
+      record: a new one.
       results: folder of records.
 
     Raises:

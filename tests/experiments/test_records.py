@@ -1,12 +1,14 @@
 """Records: one of some rows leaves what is known of the others, and is of one scale."""
 
 import json
+import threading
 
 import pytest
 
 from spherical_vae.errors import UserError
-from spherical_vae.experiments import table4
-from spherical_vae.experiments.records import with_earlier_rows, write
+from spherical_vae.experiments import records, table4
+from spherical_vae.experiments.records import keep, with_earlier_rows, write
+from spherical_vae.folder_lock import lock_folder
 
 SETTINGS = table4.settings("full")[:3]
 FIRST, SECOND, THIRD = (setting.name for setting in SETTINGS)
@@ -85,3 +87,30 @@ def test_a_record_is_written_with_its_tables(tmp_path):
     assert [path.name for path in paths] == ["table4.json", "table4.md"]
     assert json.loads(paths[0].read_text(encoding="utf-8")) == record()
     assert "| row | paper |" in paths[1].read_text(encoding="utf-8")
+
+
+def test_what_is_not_here_is_not_lost_with_the_next_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "draw", lambda record, results: [])
+    many = (0, 1, 2)
+    old = record(row(FIRST, "old", many), row(SECOND, "old", many), seeds=many)
+    put(tmp_path, old)
+    absent = [row(setting.name, "new", ()) for setting in SETTINGS]
+    for one in absent:
+        one |= {"missing": "not run", "chosen": None}
+    keep(record(*absent), tmp_path)
+    kept = json.loads((tmp_path / "table4.json").read_text(encoding="utf-8"))
+    assert marks(kept) == [(FIRST, "old"), (SECOND, "old"), (THIRD, "new")]
+    assert kept["seeds"] == [0, 1, 2]
+
+
+def test_a_record_is_read_and_written_in_one_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "draw", lambda record, results: [])
+    with lock_folder(tmp_path, ".lock"):
+        writer = threading.Thread(target=keep, args=(record(row(FIRST, "new")), tmp_path))
+        writer.start()
+        # Were it not waiting, it would be done in milliseconds, and would not see what comes now.
+        writer.join(timeout=0.5)
+        put(tmp_path, record(row(SECOND, "old")))
+    writer.join()
+    kept = json.loads((tmp_path / "table4.json").read_text(encoding="utf-8"))
+    assert marks(kept) == [(FIRST, "new"), (SECOND, "old")]
