@@ -20,32 +20,37 @@ def timed(directory: Path) -> Iterator[Starts]:
     Yields:
       A list that is empty, and has all starts of the training when the context ends.
     """
-    starts: Starts = []
-    begun = time.monotonic()
-    try:
-        yield starts
-    finally:
-        starts += add_start(directory, time.monotonic() - begun)
-
-
-def add_start(directory: Path, seconds: float) -> Starts:
-    """Adds a start to those of a directory, and returns them all."""
     path = directory / "starts.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     # Once only the seconds were noted.
-    starts = [one if isinstance(one, dict) else {"seconds": one, "commit": None} for one in before]
-    starts.append({"seconds": round(seconds, 1), "commit": commit()})
-    write_atomically(path, json.dumps(starts) + "\n")
-    return starts
+    before = [one if isinstance(one, dict) else {"seconds": one, "commit": None} for one in before]
+    starts: Starts = []
+    begun = time.monotonic()
+    # A process that is killed was at it too, for a time that nobody knows.
+    _write(path, [*before, {"seconds": None, "commit": commit()}])
+    try:
+        yield starts
+    finally:
+        seconds = round(time.monotonic() - begun, 1)
+        starts += [*before, {"seconds": seconds, "commit": commit()}]
+        _write(path, starts)
 
 
 def in_all(starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns what a record says of all starts; the last one is of this process."""
+    """Returns what a record says of all starts; the last one is of this process.
+
+    The seconds are None where one of them was killed.
+    """
     commits = dict.fromkeys(start["commit"] for start in starts)
+    seconds = [start["seconds"] for start in starts]
     return {
-        "train_seconds": round(sum(start["seconds"] for start in starts), 1),
+        "train_seconds": None if None in seconds else round(sum(seconds), 1),
         "starts": len(starts),
         **circumstances(),
         # A run that went on with other code names them all, unless one is not known.
         "commit": None if None in commits else ", ".join(commits),
     }
+
+
+def _write(path: Path, starts: Starts) -> None:
+    write_atomically(path, json.dumps(starts) + "\n")

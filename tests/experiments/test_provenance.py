@@ -1,6 +1,7 @@
 """The commit in a record is that of the code, and null where there is none."""
 
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,16 +61,35 @@ def test_no_clone_no_git_and_no_commit_are_null(clone, tmp_path, monkeypatch):
     assert commit(clone) is None
 
 
+def start(folder, seconds, monkeypatch, commit="aaa"):
+    """What is said of all starts after one more that took so long."""
+    clock = iter([100.0, 100.0 + seconds])
+    monkeypatch.setattr(starts, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(starts, "commit", lambda: commit)
+    with starts.timed(folder) as found:
+        assert found == []
+    return starts.in_all(found)
+
+
 def test_a_run_that_went_on_with_other_code_names_both(tmp_path, monkeypatch):
-    monkeypatch.setattr(starts, "commit", lambda: "aaa")
-    starts.add_start(tmp_path, 1.5)
-    monkeypatch.setattr(starts, "commit", lambda: "bbb")
-    said = starts.in_all(starts.add_start(tmp_path, 2.0))
+    start(tmp_path, 1.5, monkeypatch)
+    said = start(tmp_path, 2.0, monkeypatch, commit="bbb")
     assert (said["train_seconds"], said["starts"], said["commit"]) == (3.5, 2, "aaa, bbb")
     assert set(provenance.circumstances()) <= set(said)
 
 
-def test_a_start_of_before_commits_were_noted_makes_the_commit_unknown(tmp_path):
+def test_a_start_of_before_commits_were_noted_makes_the_commit_unknown(tmp_path, monkeypatch):
     (tmp_path / "starts.json").write_text("[4.0]", encoding="utf-8")
-    said = starts.in_all(starts.add_start(tmp_path, 1.0))
+    said = start(tmp_path, 1.0, monkeypatch)
     assert (said["train_seconds"], said["commit"]) == (5.0, None)
+
+
+def test_a_start_that_was_killed_counts_but_not_its_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(starts, "commit", lambda: "aaa")
+    before = tmp_path / "killed" / "starts.json"
+    before.parent.mkdir()
+    with starts.timed(tmp_path):
+        # As it lies there when the process dies now.
+        before.write_bytes((tmp_path / "starts.json").read_bytes())
+    said = start(before.parent, 2.0, monkeypatch, commit="bbb")
+    assert (said["train_seconds"], said["starts"], said["commit"]) == (None, 2, "aaa, bbb")
