@@ -37,19 +37,20 @@ def closer_tables(found: Sequence[Row], group: Callable[[Row], Any], reference: 
         )
     if not body:
         return []
-    head = ["row", "IW nats", "IW PPL", f"IW nats less {reference}'s", "less by more draws"]
+    head = ["row", "IW nats", "IW PPL", f"above the {reference}", "fell by"]
     caption = (
         "The importance-weighted bound by many draws on some examples of test, the same for all "
-        "models of a corpus: ± one standard error over examples. Paired over the examples: how far "
-        f"it lies above that of the {reference} of its group (below, where negative), and by how "
-        "many nats more draws lower it, against as many as all of test was given. Without a code "
-        "the likelihood is exact. With several seeds means over them."
+        "models of a corpus: ± one standard error over examples. Paired over the examples, in "
+        f"nats: how far it lies above that of the {reference} of its group (below, where "
+        "negative), and by how much it fell from as few draws as all of test was given. One that "
+        "fell far would fall further; without a code the likelihood is exact. With several seeds "
+        "means over them."
     )
     return [Table([*head, "draws", "examples", "seeds"], body, caption)]
 
 
 def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[str]:
-    """Returns a line for each group of which two rows have `closer`: who is ahead of whom.
+    """Returns a line for each group of which two rows have `closer`: who is ahead of the next.
 
     And if there is one, another on what the number of draws does.
     """
@@ -58,21 +59,17 @@ def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[st
         here = [row for row in found if group(row) == key and _has_closer(row)]
         if len(here) < 2:
             continue
-        first, *others = sorted(here, key=lambda row: float(_by_example(row).mean()))
-        ahead = f"{_name(first)} is ahead"
-        if _model(first) == "Gaussian":
-            ahead = f"**{ahead}**"
-        margins = [
-            f"of {_name(other)} by {_margin(_by_example(other) - _by_example(first))}"
-            for other in others
-        ]
-        closer = first["runs"][0]["closer"]
+        here.sort(key=lambda row: float(_by_example(row).mean()))
+        closer = here[0]["runs"][0]["closer"]
         lines.append(
             f"{', '.join(key)}, by {closer['importance_samples']:,} draws on {closer['examples']} "
-            f"examples of test: {ahead} {'; '.join(margins)} (paired)."
+            f"examples of test: {'; '.join(map(_ahead, here, here[1:]))} (paired)."
         )
     if lines:
-        lines.append("Fewer draws leave the bound of a code with more KL further from log p(x).")
+        lines.append(
+            "These stand above what fewer draws say of all of test: few leave the bound of a code "
+            "with more KL further from log p(x). Many leave it there too, only less."
+        )
     return lines
 
 
@@ -90,9 +87,15 @@ def _name(row: Row) -> str:
     return f"the {model}" if model in {"Gaussian", "RNNLM"} else model
 
 
-def _margin(difference: np.ndarray) -> str:
-    doubt = ", less than two errors" if difference.mean() < 2 * standard_error(difference) else ""
-    return f"{_mean_and_error(difference)} nats{doubt}"
+def _ahead(row: Row, behind: Row) -> str:
+    """Returns by how much a row is ahead of another, in bold where that is news."""
+    difference = _by_example(behind) - _by_example(row)
+    decided = difference.mean() >= 2 * standard_error(difference)
+    said = f"{_name(row)} is ahead"
+    if decided and (_model(row), _model(behind)) == ("Gaussian", "vMF"):
+        said = f"**{said}**"
+    doubt = "" if decided else ", less than two errors"
+    return f"{said} of {_name(behind)} by {_mean_and_error(difference)} nats{doubt}"
 
 
 def _difference(row: Row, rivals: Sequence[Row], reference: str) -> str:

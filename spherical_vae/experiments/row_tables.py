@@ -10,6 +10,8 @@ from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, num
 
 Row = Mapping[str, Any]
 NOT_RUN = "not run"
+# Of latents, in the names of rows.
+KINDS = ("Gaussian", "vMF")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def bounds_caption(rows: Sequence[Row]) -> str:
     said = [f"{' or '.join(shown)}, protocol *honest*: mean over seeds (lowest to highest)"]
     draws = sorted({t["importance_samples"] for t in tests})
     if draws:
-        said.append(f"IW: importance-weighted bound, {' or '.join(map(str, draws))} draws")
+        said.append(f"IW: importance-weighted (IWAE) bound, {' or '.join(map(str, draws))} draws")
         ceilings = sorted({round(t["mutual_information_ceiling_nats"], 2) for t in tests})
         said.append(
             "MI: mutual information of text and code, nats, ceiling "
@@ -104,29 +106,42 @@ def wins(row: Row, rivals: Sequence[Row], column: Column) -> bool:
 
 
 def verdicts(rows: Sequence[Row], column: Column, group: Callable[[Row], Any]) -> list[str]:
-    """Returns a line for each group in which a Gaussian and a vMF were run: who is ahead."""
+    """Returns a line for each group in which a Gaussian and a vMF were run: who is ahead.
+
+    Of several rows of a kind the one that is best on dev stands for it.
+    """
     lines = []
     for key in dict.fromkeys(group(row) for row in rows):
-        here = [row for row in rows if group(row) == key]
-        gaussian, vmf = (_best_seeds(here, kind, column) for kind in ("Gaussian", "vMF"))
-        if not gaussian or not vmf:
+        here = [row for row in rows if group(row) == key and row["runs"]]
+        gaussians, vmfs = ([row for row in here if kind in row["name"]] for kind in KINDS)
+        if not gaussians or not vmfs:
             continue
+        gaussian, vmf = (
+            values(min(found, key=_dev), column.protocol, column.key) for found in (gaussians, vmfs)
+        )
         means = [statistics.fmean(found) for found in (gaussian, vmf)]
         ahead = "vMF is ahead of the Gaussian"
         if means[0] < means[1]:
             ahead = "**the Gaussian is ahead of vMF**"
+        shown = "; ".join(
+            f"{kind} {number(found, column.digits)}{_out_of(candidates)}"
+            for kind, found, candidates in zip(KINDS, means, (gaussians, vmfs), strict=True)
+        )
         lines.append(
             f"{_group_name(key)}: {ahead}{_doubt(gaussian, vmf)} ({column.title}"
-            f"{_draws(here, column)}: Gaussian {number(means[0], column.digits)}, vMF "
-            f"{number(means[1], column.digits)})."
+            f"{_draws(here, column)}: {shown})."
         )
     return lines
 
 
-def _best_seeds(rows: Sequence[Row], kind: str, column: Column) -> list[float]:
-    """Returns the values of the row of a kind with the lowest mean, empty where none was run."""
-    found = [values(row, column.protocol, column.key) for row in rows if kind in row["name"]]
-    return min(filter(None, found), key=statistics.fmean, default=[])
+def _dev(row: Row) -> float:
+    """Returns the perplexity on dev, the mean over seeds; one that is not finite is the worst."""
+    found = [run["dev_perplexity"] for run in row["runs"]]
+    return float("inf") if None in found else statistics.fmean(found)
+
+
+def _out_of(candidates: Sequence[Row]) -> str:
+    return f", best of {len(candidates)} on dev" if len(candidates) > 1 else ""
 
 
 def _draws(rows: Sequence[Row], column: Column) -> str:

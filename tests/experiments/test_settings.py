@@ -151,7 +151,7 @@ def test_a_row_that_lacks_a_seed_says_why():
         (
             [790.0, 794.0],
             [800.0, 802.0],
-            "**the Gaussian is ahead of vMF** (PPL: Gaussian 792.0, vMF 801",
+            "**the Gaussian is ahead of vMF** (PPL: Gaussian 792.0; vMF 801",
         ),
         (
             [790.0, 801.0],
@@ -161,19 +161,40 @@ def test_a_row_that_lacks_a_seed_says_why():
         (
             [810.0, 804.0],
             [800.0, 802.0],
-            "vMF is ahead of the Gaussian (PPL: Gaussian 807.0, vMF 801.0)",
+            "vMF is ahead of the Gaussian (PPL: Gaussian 807.0; vMF 801.0)",
         ),
         ([790.0], [800.0, 802.0], "**the Gaussian is ahead of vMF**, by one seed (PPL"),
     ],
 )
 def test_a_verdict_says_how_sure_it_is(gaussian, vmf, said):
-    found = [
-        {"name": name, "runs": [{"measured": {"honest": {"perplexity": p}}} for p in values]}
-        for name, values in (("Gaussian", gaussian), ("vMF", vmf), ("vMF, worse", [900.0] * 3))
-    ]
+    found = [measured_row("Gaussian", gaussian), measured_row("vMF", vmf)]
     (line,) = verdicts(found, COLUMN, lambda row: "all")
     assert line.startswith(f"all: {said}")
     assert verdicts(found[:1], COLUMN, lambda row: "all") == []
+
+
+def measured_row(name, perplexities, dev=(1.0,)):
+    measured = [{"honest": {"perplexity": perplexity}} for perplexity in perplexities]
+    runs = [
+        {"measured": one, "dev_perplexity": dev[min(i, len(dev) - 1)]}
+        for i, one in enumerate(measured)
+    ]
+    return {"name": name, "runs": runs}
+
+
+def test_a_verdict_is_on_the_rows_that_dev_chose():
+    found = [
+        measured_row("Gaussian", [800.0], [790.0]),
+        measured_row("vMF, best on test", [700.0], [795.0]),
+        measured_row("vMF, best on dev", [810.0], [780.0]),
+        measured_row("vMF, diverged on dev", [600.0], [None]),
+        {"name": "vMF, not run", "runs": []},
+    ]
+    (line,) = verdicts(found, COLUMN, lambda row: "all")
+    assert line == (
+        "all: **the Gaussian is ahead of vMF**, by one seed (PPL: Gaussian 800.0; vMF 810.0, best "
+        "of 3 on dev)."
+    )
 
 
 def test_the_winner_is_the_lowest_mean_whoever_it_is():

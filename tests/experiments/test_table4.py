@@ -6,10 +6,11 @@ from spherical_vae.experiments import table4
 def row(model, dimension, honest, by_document, by_corpus):
     runs = [
         {
+            "dev_perplexity": 800.0,
             "measured": {
                 "honest": {"iw_perplexity": h, "importance_samples": 100},
                 "paper": {"document_perplexity": d, "perplexity": c},
-            }
+            },
         }
         for h, d, c in zip(honest, by_document, by_corpus, strict=True)
     ]
