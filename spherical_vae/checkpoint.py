@@ -35,11 +35,8 @@ class DamagedCheckpointError(UserError):
       damage: which checkpoint, and what is wrong with it.
     """
 
-    def __init__(self, damage: str):
-        super().__init__(
-            f"{damage}; to go on without it, remove that folder and start again: the checkpoint "
-            "before it is taken, or else the beginning"
-        )
+    def __init__(self, damage: str, advice: str):
+        super().__init__(f"{damage}; {advice}")
         self.damage = damage
 
 
@@ -184,25 +181,32 @@ class CheckpointStore:
         """Returns step, state and host state of the latest checkpoint that is whole.
 
         A damaged checkpoint is reported on standard error and moved aside, and the one before it is
-        taken: what follows is a function of the state, so that only time is lost.
+        taken: what follows is a function of the state, so that only time is lost. The best one,
+        which training needs in the end, is looked at now, not when it has ended.
 
         Args:
           abstract_state: as for `restore`.
 
         Raises:
-          UserError: the checkpoint is of another model.
-          DamagedCheckpointError: there are checkpoints, but not one is whole.
+          UserError: the checkpoint is of another model, or the best one of its training is missing.
+          DamagedCheckpointError: there are checkpoints, but not one is whole, or the best is not.
         """
         steps = self.steps()
         for step in reversed(steps):
             try:
-                return step, self.restore(step, abstract_state), self.restore_host(step)
+                host = self.restore_host(step)
+                state = self.restore(step, abstract_state)
             except DamagedCheckpointError as error:
                 if step == steps[0]:
                     raise
                 if hosts.is_first():
                     print(f"warning: {error.damage}; going on from the one before", file=sys.stderr)
                 self._set_aside(step)
+            else:
+                best = host.get("best_step")
+                if best is not None:
+                    self._find(best)
+                return step, state, host
         return None
 
     def close(self) -> None:
@@ -210,11 +214,7 @@ class CheckpointStore:
         self._manager.close()
 
     def _read_host(self, step: int) -> dict[str, Any]:
-        if step not in self.steps():
-            raise UserError(
-                f"{self._directory}: there is no checkpoint of step {step}, only of {self.steps()}"
-            )
-        self._verify(step)
+        self._find(step)
         args = self._ocp.args
         return self._manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
 
@@ -231,13 +231,28 @@ class CheckpointStore:
         sync_directory(self._directory)
         write_atomically(folder / _SEAL, json.dumps(checksums))
 
-    def _verify(self, step: int) -> None:
+    def _find(self, step: int) -> None:
         """Compares the files of a checkpoint with its seal, once for each store."""
+        steps = self.steps()
+        advice = (
+            "to go on without it, remove that folder and start again: the checkpoint before it is "
+            "taken, or else the beginning"
+        )
+        if steps and step != steps[-1]:
+            advice = (
+                "what was trained after it needs it as the best: bring it back from a copy, or "
+                f"remove {self._directory} and start again from the beginning"
+            )
+        if step not in steps:
+            raise UserError(
+                f"{self._directory}: there is no checkpoint of step {step}, only of {steps}; "
+                f"{advice}"
+            )
         if step in self._verified:
             return
         damage = hosts.from_first(lambda: self._damage(step))
         if damage is not None:
-            raise DamagedCheckpointError(damage)
+            raise DamagedCheckpointError(damage, advice)
         self._verified.add(step)
 
     def _damage(self, step: int) -> str | None:

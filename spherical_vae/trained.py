@@ -1,10 +1,10 @@
 """Models with their weights, and all that goes with them; how to open a working directory."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 from jax.sharding import Mesh
@@ -22,6 +22,8 @@ from spherical_vae.sharding import evaluation_mesh, replicated
 from spherical_vae.sweep_settings import Replica, build_replicas
 from spherical_vae.train_step import TrainState, abstract_state
 from spherical_vae.vae import VAE, build_vae
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,24 @@ def load_trained(workdir: str | os.PathLike[str], replica: str | None = None) ->
         return found
     if replica is not None:
         raise UserError(f"--replica={replica}: {workdir} holds a single run, without replicas")
-    config, corpus, model, mesh, store, (host,), abstract = _open(workdir)
-    latest = store.steps()[-1]
-    step = host.plateau.best_step if host.plateau.best_step >= 0 else latest
-    params = store.restore(step, abstract).params
-    store.close()
-    return TrainedModel(config, corpus, model, params, step, latest, host.tokens_seen, mesh)
+    opened = _open(workdir)
+
+    def read(latest: int, hosts: list[HostState]) -> TrainedModel:
+        (host,) = hosts
+        step = host.plateau.best_step if host.plateau.best_step >= 0 else latest
+        params = opened.store.restore(step, opened.abstract).params
+        return TrainedModel(
+            opened.config,
+            opened.corpus,
+            opened.model,
+            params,
+            step,
+            latest,
+            host.tokens_seen,
+            opened.mesh,
+        )
+
+    return read_latest(opened.store, opened.corpus, workdir, read)
 
 
 def load_sweep(workdir: str | os.PathLike[str]) -> list[TrainedReplica]:
@@ -105,11 +119,15 @@ def load_sweep(workdir: str | os.PathLike[str]) -> list[TrainedReplica]:
     settings = load_replicas(workdir)
     if settings is None:
         raise UserError(f"{workdir}: holds a single run, no sweep")
-    config, corpus, model, mesh, store, hosts, abstract = _open(workdir)
-    state = store.restore(store.steps()[-1], abstract_sweep_state(abstract, len(hosts)))
-    store.close()
-    replicas = build_replicas(config, list(settings.values()))
-    return trained_replicas(replicas, corpus, model, mesh, state, hosts)
+    opened = _open(workdir)
+    replicas = build_replicas(opened.config, list(settings.values()))
+
+    def read(latest: int, hosts: list[HostState]) -> list[TrainedReplica]:
+        abstract = abstract_sweep_state(opened.abstract, len(hosts))
+        state = opened.store.restore(latest, abstract)
+        return trained_replicas(replicas, opened.corpus, opened.model, opened.mesh, state, hosts)
+
+    return read_latest(opened.store, opened.corpus, workdir, read)
 
 
 def trained_replicas(
@@ -144,19 +162,15 @@ class _Opened(NamedTuple):
     model: VAE
     mesh: Mesh
     store: CheckpointStore
-    hosts: list[HostState]
     abstract: TrainState
 
 
 def _open(workdir: str | os.PathLike[str]) -> _Opened:
     config = load_config(workdir)
     store = CheckpointStore(RunDirectory(workdir).checkpoints_path, read_only=True)
-    latest = store.latest_step()
-    if latest is None:
+    if store.latest_step() is None:
         raise UserError(f"{workdir}: the run has no checkpoint yet; train it first")
-    hosts = host_states(store.restore_host(latest))
     corpus = load_corpus(config.data)
-    hosts[0].refuse_other_corpus(corpus, workdir)
     model = build_vae(config, len(corpus.vocabulary))
     mesh = evaluation_mesh(config.evaluation.batch_size)
     everywhere = partial(jax.ShapeDtypeStruct, sharding=replicated(mesh))
@@ -164,4 +178,37 @@ def _open(workdir: str | os.PathLike[str]) -> _Opened:
         lambda leaf: everywhere(leaf.shape, leaf.dtype),
         abstract_state(model, build_optimizer(config.optimizer)),
     )
-    return _Opened(config, corpus, model, mesh, store, hosts, abstract)
+    return _Opened(config, corpus, model, mesh, store, abstract)
+
+
+def read_latest(
+    store: CheckpointStore,
+    corpus: Corpus,
+    workdir: str | os.PathLike[str],
+    read: Callable[[int, list[HostState]], Loaded],
+) -> Loaded:
+    """Returns what is read of the latest checkpoint and of the best one that it names.
+
+    Training may be going on, and removes old checkpoints: what fails because there is a newer one
+    meanwhile is read once more, from that.
+
+    Args:
+      store: with a checkpoint; it is closed in the end.
+      corpus: that the run must have been trained on.
+      workdir: to be named in messages.
+      read: takes the latest step and the host states of that step, and reads the arrays.
+    """
+    while True:
+        latest = store.steps()[-1]
+        try:
+            hosts = host_states(store.restore_host(latest))
+            # Before any array is read: those of another vocabulary are refused for their shapes.
+            hosts[0].refuse_other_corpus(corpus, workdir)
+            found = read(latest, hosts)
+        # Files that vanish while Orbax reads them are reported by it in its own ways.
+        except (UserError, OSError, ValueError):
+            if store.latest_step() == latest:
+                raise
+        else:
+            store.close()
+            return found

@@ -241,6 +241,24 @@ def test_no_whole_checkpoint_is_an_error(damaged, directory):
     assert (directory / "1").is_dir()
 
 
+def test_a_damaged_best_one_is_told_before_training_goes_on(damaged, directory):
+    store = damaged("host/metadata", cut, step=1)
+    with pytest.raises(DamagedCheckpointError) as error:
+        store.restore_latest(state_of(0))
+    told = one_line(error)
+    assert told.startswith(f"{directory / '1'}: this checkpoint is damaged (host/metadata")
+    assert f"remove {directory} and start again from the beginning" in told
+    assert store.steps() == [1, 3]  # Nothing was moved aside: the latest is whole.
+
+
+def test_a_best_one_that_was_removed_is_missed_before_training_goes_on(damaged, directory):
+    store = damaged("host/metadata", lambda content: content)
+    shutil.rmtree(directory / "1")
+    with pytest.raises(UserError, match="no checkpoint of step 1, only of") as error:
+        store.restore_latest(state_of(0))
+    assert "as the best" in one_line(error)
+
+
 def test_reading_changes_nothing(damaged, directory):
     store = damaged("host/metadata", cut, read_only=True)
     (directory / "4.orbax-checkpoint-tmp").mkdir()
