@@ -53,19 +53,24 @@ class Bookkeeper:
         )
         return Hyperparameters(*values)
 
-    def log_train(self, step: int, sums: Sums, seconds: float) -> None:
+    def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:
         """Writes the totals since the last line.
 
         Args:
           step: steps taken.
           sums: of the steps since the last line, on the host.
-          seconds: they took.
+          seconds: they took; None where a stop lay between, and the record has none.
         """
         self.host = dataclasses.replace(
             self.host, tokens_seen=self.host.tokens_seen + int(sums.tokens)
         )
         hyper = self.hyperparameters(step - 1)
         nats = float(sums.reconstruction_nats) + float(sums.kl_nats)
+        speed = (
+            {}
+            if seconds is None
+            else {"seconds": seconds, "tokens_per_second": float(sums.tokens) / seconds}
+        )
         self._log.write(
             step,
             "train",
@@ -77,8 +82,7 @@ class Bookkeeper:
             learning_rate=float(hyper.learning_rate),
             kl_weight=float(hyper.kl_weight),
             tokens_seen=self.host.tokens_seen,
-            seconds=seconds,
-            tokens_per_second=float(sums.tokens) / seconds,
+            **speed,
         )
 
     def observe(self, step: int, nats: ExampleNats, seconds: float) -> bool:

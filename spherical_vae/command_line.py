@@ -98,6 +98,7 @@ class ConfigFlag:
 
 _config_flag: ConfigFlag | None = None
 _host_flags: tuple[flags.FlagHolder, ...] = ()
+_place_flags: tuple[flags.FlagHolder, ...] = ()
 
 
 def define_config_flag(default: str | None = None) -> ConfigFlag:
@@ -129,6 +130,20 @@ def define_host_flags() -> None:
         ),
         flags.DEFINE_integer("process_index", None, "of this process", lower_bound=0),
     )
+
+
+def define_place_flags() -> None:
+    """Gives the command flags that say where the corpus of a trained run lies today."""
+    global _place_flags
+    _place_flags = tuple(
+        flags.DEFINE_string(name, None, f"config.data.{name}; default: as in training")
+        for name in ("path", "manual_dir", "cache_dir")
+    )
+
+
+def given_places() -> dict[str, str]:
+    """Returns those keys of `config.data` that the flags of `define_place_flags` change."""
+    return {flag.name: flag.value for flag in _place_flags if flag.value is not None}
 
 
 def load_config_file(selected: str) -> ConfigDict:
@@ -220,7 +235,7 @@ def run(main: Callable[[list[str]], Any]) -> NoReturn:
 def _parse_or_exit(argv: list[str]) -> list[str]:
     def parse_all() -> None:
         # --help shows the flags of the main program, and these are shared by programs.
-        for flag in (COMPILATION_CACHE, *_host_flags):
+        for flag in (COMPILATION_CACHE, *_place_flags, *_host_flags):
             flags.FLAGS.register_key_flag_for_module(argv[0], flags.FLAGS[flag.name])
         try:
             parse(argv, _config_flag, flags.FLAGS)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from spherical_vae import hosts
 from spherical_vae.data.corpus import Corpus
+from spherical_vae.errors import DivergedError
 from spherical_vae.evaluation import BAG_NOTE, Evaluator
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer
@@ -53,13 +54,17 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
       What the main job prints.
     """
     begun = time.monotonic()
-    rows = [unigram_row(corpus)]
+    rows, failed = [unigram_row(corpus)], []
     for kind in config.baselines:
         if kind == config.latent.kind:
             continue  # the model itself
         baseline = baseline_config(config, kind)
         with open_run(run.path / "baselines" / kind, baseline) as directory:
-            rows.append(_train_and_measure(baseline, corpus, directory)[0])
+            try:
+                rows.append(_train_and_measure(baseline, corpus, directory)[0])
+            except DivergedError as error:
+                # It would again at the next start, and says nothing of the model.
+                failed.append(f"{LABELS[kind]:20s}{error.reason}")
     row, trained = _train_and_measure(config, corpus, run)
     rows.append(row)
     seconds = time.monotonic() - begun
@@ -69,6 +74,7 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
         f"{corpus.name}, test: {len(row.nats.tokens)} examples, {row.nats.tokens.sum()} tokens; "
         f"nats per example; IW: importance-weighted bound, {samples} draws; seed {config.seed}",
         *table(rows),
+        *failed,
         "",
         *(difference(row, other) for other in rows[:-1]),
         "",

@@ -1,7 +1,7 @@
 """The base configuration: every key there is, with its default; `configs/*.py` are short deltas.
 
 The defaults are the main job: small inputless models on the King James verses. What the keys mean
-stands beside them; which values are allowed is decided in `config_validation.py`.
+stands beside them; which values are allowed is decided in `config_rules.py`.
 """
 
 from ml_collections import ConfigDict
@@ -20,14 +20,14 @@ def base_config() -> ConfigDict:
     config.data.name = "kjv"  # a name in data/loading.py: kjv, text, feat, ptb, yelp ...
     # A folder with the files of published corpora, under the names they are published by.
     config.data.manual_dir = ""
-    config.data.path = ""  # folder or zip archive of train/valid/test files (text, feat)
+    config.data.path = ""  # text, feat: folder or zip of train/valid/test files; else an archive
     config.data.vocabulary_size = 2000  # most frequent words of train, specials included
     config.data.max_length = 50  # words of a sentence, the end mark not counted
     config.data.long_lines = "cut"  # cut | drop: what happens to longer sentences
     config.data.label_classes = 0  # 0: no labels; n: each line starts with a label in 1..n
-    config.data.valid_fraction = 0.05  # carved from train by `seed` where there is no valid split
-    config.data.test_fraction = 0.05  # the same for test; kjv only
-    config.data.seed = 0
+    config.data.valid_fraction = 0.05  # carved from train where there is no valid split
+    config.data.test_fraction = 0.05  # the same for test; of corpora that come as a whole
+    config.data.seed = 0  # of what is carved, and of the order of batches
     # Where prepared corpora are kept; empty: $XDG_CACHE_HOME or ~/.cache; none: nothing is kept.
     config.data.cache_dir = ""
     config.data.buckets = 2  # number of padded lengths, hence of compiled shapes

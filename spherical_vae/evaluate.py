@@ -6,9 +6,15 @@ import sys
 from absl import flags
 
 from spherical_vae import hosts
-from spherical_vae.command_line import define_host_flags, run
+from spherical_vae.command_line import (
+    define_host_flags,
+    define_place_flags,
+    given_places,
+    run,
+)
 
 define_host_flags()
+define_place_flags()
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to evaluate", required=True)
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "what to evaluate on")
 SAMPLES = flags.DEFINE_integer(
@@ -42,7 +48,7 @@ def _evaluate_run() -> None:
     from spherical_vae.sweep_results import finite
     from spherical_vae.trained import load_trained
 
-    trained = load_trained(WORKDIR.value, REPLICA.value)
+    trained = load_trained(WORKDIR.value, REPLICA.value, given_places())
     with trained.config.unlocked():
         if SAMPLES.value is not None:
             trained.config.evaluation.importance_samples = SAMPLES.value
@@ -72,13 +78,14 @@ def _evaluate_sweep() -> None:
     from spherical_vae.trained import load_sweep
 
     results = measure(
-        load_sweep(WORKDIR.value),
+        load_sweep(WORKDIR.value, given_places()),
         SPLIT.value,
         seed=SEED.value,
         protocol=PROTOCOL.value,
         importance_samples=SAMPLES.value,
     )
-    print(json.dumps(results.to_json(), allow_nan=False) if JSON.value else results.table())
+    if hosts.is_first():
+        print(json.dumps(results.to_json(), allow_nan=False) if JSON.value else results.table())
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ class Evaluator:
           split: name of the split.
           key: for the draws.
           concentration: as for `nats`.
-          protocol: "honest" or "paper".
+          protocol: "honest", "paper" or "averaged".
 
         Returns:
           What `python -m spherical_vae.evaluate --json` prints, and the nats of each example.

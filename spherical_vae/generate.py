@@ -4,9 +4,10 @@ import math
 
 from absl import flags
 
-from spherical_vae.command_line import run
+from spherical_vae.command_line import define_place_flags, given_places, run
 from spherical_vae.errors import UserError
 
+define_place_flags()
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to write from", required=True)
 REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name")
 MODE = flags.DEFINE_enum(
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> None:
     from spherical_vae.keys import Purpose, root_key
     from spherical_vae.trained import load_trained
 
-    trained = load_trained(WORKDIR.value, REPLICA.value)
+    trained = load_trained(WORKDIR.value, REPLICA.value, given_places())
     classes = trained.config.data.label_classes if trained.config.label_embedding_size else 0
     label = _label(classes)
     common = (

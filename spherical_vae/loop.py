@@ -77,8 +77,8 @@ class Session(Protocol):
         """Returns when the steps that were taken are done; they are queued ahead of the device."""
         ...
 
-    def log_train(self, step: int, seconds: float) -> None:
-        """Writes the totals since the last call and starts new ones."""
+    def log_train(self, step: int, seconds: float | None) -> None:
+        """Writes the totals since the last call, and their seconds if known; starts new ones."""
         ...
 
     def evaluate(self, step: int) -> None:
@@ -106,6 +106,8 @@ def walk(
       Interrupted: a signal came; the state is saved.
     """
     since = time.monotonic()
+    # Totals that were begun before a stop are of more time than this.
+    begun_earlier = step > 0 and not timetable.is_log(step)
     bar = tqdm(
         total=timetable.total_steps,
         initial=step,
@@ -122,8 +124,8 @@ def walk(
             bar.update(chunk.steps)
             if timetable.is_log(step):
                 session.wait()
-                session.log_train(step, time.monotonic() - since)
-                since = time.monotonic()
+                session.log_train(step, None if begun_earlier else time.monotonic() - since)
+                since, begun_earlier = time.monotonic(), False
                 bar.set_postfix_str(f"dev {session.status}", refresh=False)
             if timetable.is_evaluation(step):
                 session.evaluate(step)
@@ -251,7 +253,7 @@ class Trainer:
         """Waits for the device."""
         jax.block_until_ready(self._state.sums)
 
-    def log_train(self, step: int, seconds: float) -> None:
+    def log_train(self, step: int, seconds: float | None) -> None:
         """Writes the totals since the last line and starts new ones."""
         self._refuse_bad_steps()
         self._books.log_train(step, jax.device_get(self._state.sums), seconds)

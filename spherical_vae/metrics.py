@@ -55,7 +55,7 @@ def latent_use(means: Float[np.ndarray, "N D"], prior_scale: float) -> tuple[int
     """Counts the coordinates of z that the data moves.
 
     Args:
-      means: posterior mean of each example; unit vectors on the sphere.
+      means: posterior mean of each example; of a vMF inside of the sphere.
       prior_scale: gives z unit prior variance in each coordinate; on the raw sphere no coordinate
         could vary by more than 1/d.
 

@@ -20,15 +20,21 @@ from spherical_vae.folder_lock import cannot_write, lock_folder
 from spherical_vae.metrics_log import MetricsLog
 
 _FORMAT = 1
-# What changes no result: where things are, how steps share calls and devices. A run may go on with
-# other values, and its configuration keeps those that it was begun with.
+# What changes no result but by rounding, or is a run of its own: where things are, how steps share
+# calls and devices, how often the state is saved, which baselines are trained beside. A run may go
+# on with other values, which its configuration has from then on. That the text is the same is seen
+# to by its fingerprint.
 NO_MATTER = frozenset(
     {
+        "baselines",
         "compute.logits_at_once",
         "compute.recompute_gates",
         "data.cache_dir",
         "data.manual_dir",
+        "data.path",
+        "evaluation.chunk",
         "mesh.model",
+        "train.checkpoint_every",
         "train.steps_per_call",
     }
 )
@@ -117,7 +123,8 @@ def open_run(
 
     Args:
       workdir: the directory; made with its parents where it is not there.
-      config: the configuration to train with; written at the first use, compared at every later.
+      config: the configuration to train with; written at the first use, compared at every later
+        one, when only what is in `NO_MATTER` may differ.
       replicas: of a sweep, settings by name, which are kept and compared as well.
 
     Returns:
@@ -140,10 +147,11 @@ def _open(
     lock = _lock(path)
     try:
         run = RunDirectory(path, lock)
-        if run.config_path.exists():
-            _refuse_differences(path, load_config(path), config)
+        stored = load_config(path) if run.config_path.exists() else None
+        if stored is not None:
+            _refuse_differences(path, stored, config)
             _refuse_other_replicas(path, load_replicas(path), replicas)
-        else:
+        if stored is None or flatten(stored) != flatten(config):
             write_atomically(run.config_path, _to_json(config, replicas))
     except OSError as error:
         lock.close()

@@ -30,7 +30,7 @@ def measure(
       trained: of one sweep.
       split: name of the split.
       seed: of the draws; the same for all replicas.
-      protocol: "honest" or "paper".
+      protocol: "honest", "paper" or "averaged".
       importance_samples: of the importance-weighted bound; None for the configured number.
       keep_in: the sweep's directory, where each result is written as soon as it is there, and from
         where it is taken if it is; None for neither.

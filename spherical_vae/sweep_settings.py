@@ -6,7 +6,7 @@ differ: one executable serves all replicas.
 
 import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ml_collections import ConfigDict
@@ -36,6 +36,15 @@ SWEEPABLE = (
     "kl_weight.sigmoid_shift",
     "train.early_stopping",
 )
+# Keys that act only with some values of another.
+_ACTS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "latent.concentration": ("latent.kind", SPHERICAL_KINDS),
+    "optimizer.final_fraction": ("optimizer.schedule", ("cosine",)),
+    "optimizer.plateau_divisor": ("optimizer.schedule", ("plateau",)),
+    "kl_weight.linear_epochs": ("kl_weight.schedule", ("linear",)),
+    "kl_weight.sigmoid_slope": ("kl_weight.schedule", ("sigmoid",)),
+    "kl_weight.sigmoid_shift": ("kl_weight.schedule", ("sigmoid",)),
+}
 _GRAMMAR = "KEY=VALUE,VALUE... for each key, with ';' between keys, as in 'seed=0,1;dropout_rate=0'"
 
 
@@ -119,6 +128,7 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
         if replica.name in replicas:
             raise UserError(f"--sweep: {replica.name} is given twice, allowed: each setting once")
         replicas[replica.name] = replica
+    _refuse_idle_keys(settings[0], list(replicas.values()))
     return list(replicas.values())
 
 
@@ -131,11 +141,6 @@ def _build_replica(config: ConfigDict, given: Mapping[str, Value]) -> Replica:
     whole = copy.deepcopy(config)
     for key in given:
         require_name("--sweep", key, SWEEPABLE)
-    if "latent.concentration" in given and config.latent.kind not in SPHERICAL_KINDS:
-        raise UserError(
-            f"--sweep: latent.concentration has no effect with latent.kind={config.latent.kind}, "
-            f"allowed: latent.kind {' or '.join(SPHERICAL_KINDS)}"
-        )
     with whole.unlocked():
         for key, value in given.items():
             try:
@@ -146,6 +151,20 @@ def _build_replica(config: ConfigDict, given: Mapping[str, Value]) -> Replica:
     leaves = flatten(whole)  # where a float is meant, an int has become one
     settings = {key: leaves[key] for key in given}
     return Replica(settings_name(settings), settings, whole)
+
+
+def _refuse_idle_keys(keys: Iterable[str], replicas: Sequence[Replica]) -> None:
+    """Refuses a key that changes nothing in any replica: they would only seem to be compared."""
+    for key in keys:
+        if key not in _ACTS_WITH:
+            continue
+        other, allowed = _ACTS_WITH[key]
+        found = {flatten(replica.config)[other] for replica in replicas}
+        if found.isdisjoint(allowed):
+            raise UserError(
+                f"--sweep: {key} has no effect with {other}={', '.join(sorted(found))}, allowed: "
+                f"{other} {' or '.join(allowed)}"
+            )
 
 
 def settings_name(settings: Mapping[str, Value]) -> str:

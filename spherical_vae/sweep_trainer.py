@@ -169,7 +169,7 @@ class SweepTrainer:
         """Waits for the device."""
         jax.block_until_ready(self._state.replicas.sums)
 
-    def log_train(self, step: int, seconds: float) -> None:
+    def log_train(self, step: int, seconds: float | None) -> None:
         """Writes each replica's totals since its last line, and stops those that diverged.
 
         Seconds, and the tokens a second, are of a time in which all replicas were trained.

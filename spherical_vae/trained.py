@@ -1,7 +1,7 @@
 """Models with their weights, and all that goes with them; how to open a working directory."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -66,12 +66,17 @@ class TrainedReplica:
     diverged_step: int | None
 
 
-def load_trained(workdir: str | os.PathLike[str], replica: str | None = None) -> TrainedModel:
+def load_trained(
+    workdir: str | os.PathLike[str],
+    replica: str | None = None,
+    places: Mapping[str, str] | None = None,
+) -> TrainedModel:
     """Opens the run in a working directory; writes nothing there.
 
     Args:
       workdir: of a run or a sweep.
       replica: name of one of the replicas of a sweep; None for a run.
+      places: `path`, `manual_dir` or `cache_dir` of the corpus, where it has moved since.
 
     Raises:
       UserError: there is no run, no checkpoint or no such replica, or the corpus is missing or has
@@ -84,13 +89,13 @@ def load_trained(workdir: str | os.PathLike[str], replica: str | None = None) ->
             raise UserError(
                 f"--replica: {given}, allowed for the sweep in {workdir}: {' '.join(names)}"
             )
-        found = load_sweep(workdir)[list(names).index(replica)].model
+        found = load_sweep(workdir, places)[list(names).index(replica)].model
         if found is None:
             raise UserError(f"--replica={replica}: never finite on dev, so no step is best")
         return found
     if replica is not None:
         raise UserError(f"--replica={replica}: {workdir} holds a single run, without replicas")
-    opened = _open(workdir)
+    opened = _open(workdir, places)
 
     def read(latest: int, hosts: list[HostState]) -> TrainedModel:
         (host,) = hosts
@@ -110,8 +115,14 @@ def load_trained(workdir: str | os.PathLike[str], replica: str | None = None) ->
     return read_latest(opened.store, opened.corpus, workdir, read)
 
 
-def load_sweep(workdir: str | os.PathLike[str]) -> list[TrainedReplica]:
+def load_sweep(
+    workdir: str | os.PathLike[str], places: Mapping[str, str] | None = None
+) -> list[TrainedReplica]:
     """Opens all replicas of the sweep in a working directory; writes nothing there.
+
+    Args:
+      workdir: of a sweep.
+      places: as for `load_trained`.
 
     Raises:
       UserError: there is no sweep or no checkpoint, or the corpus is missing or has changed.
@@ -119,7 +130,7 @@ def load_sweep(workdir: str | os.PathLike[str]) -> list[TrainedReplica]:
     settings = load_replicas(workdir)
     if settings is None:
         raise UserError(f"{workdir}: holds a single run, no sweep")
-    opened = _open(workdir)
+    opened = _open(workdir, places)
     replicas = build_replicas(opened.config, list(settings.values()))
 
     def read(latest: int, hosts: list[HostState]) -> list[TrainedReplica]:
@@ -165,8 +176,9 @@ class _Opened(NamedTuple):
     abstract: TrainState
 
 
-def _open(workdir: str | os.PathLike[str]) -> _Opened:
+def _open(workdir: str | os.PathLike[str], places: Mapping[str, str] | None) -> _Opened:
     config = load_config(workdir)
+    config.data.update(places or {})
     store = CheckpointStore(RunDirectory(workdir).checkpoints_path, read_only=True)
     if store.latest_step() is None:
         raise UserError(f"{workdir}: the run has no checkpoint yet; train it first")

@@ -139,11 +139,26 @@ def test_whole_numbers_are_bounded(key):
         ),
         ({"data.name": "text"}, "data.path", "data.name=text"),
         ({"data.name": "text", "data.path": "  "}, "data.path", "folder or zip archive"),
+        ({"data.path": "my_text"}, "data.path", "your own files are data.name=text"),
         ({"data.label_classes": 5}, "data.label_classes", "data.name=kjv"),
         (
             {"data.valid_fraction": 0.5, "data.test_fraction": 0.5},
             "data.test_fraction",
             "data.valid_fraction=0.5",
+        ),
+        (
+            {"data.name": "yelp10k", "data.valid_fraction": 0.5, "data.test_fraction": 0.5},
+            "data.test_fraction",
+            "data.valid_fraction=0.5",
+        ),
+        (
+            {
+                "compute.dtype": "bfloat16",
+                "encoder.kind": "bag_of_words",
+                "decoder.kind": "bag_of_words",
+            },
+            "compute.dtype",
+            "without an LSTM",
         ),
         ({"label_embedding_size": 50}, "label_embedding_size", "data.label_classes"),
         ({"data.name": "feat", "data.path": "x"}, "encoder.kind", "no order"),
@@ -190,6 +205,8 @@ def test_every_conflict_is_formatted_from_the_configuration():
         {"decoder.layers": 3, "encoder.layers": 2},
         {"data.name": "text", "data.path": "x", "data.label_classes": 2, "label_embedding_size": 3},
         {"baselines": ()},
+        {"compute.dtype": "bfloat16", "encoder.kind": "bag_of_words"},
+        {"data.name": "ptb", "data.path": "x", "data.valid_fraction": 0.9},
         {"seed": 2**32 - 1},
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 from small_run import (
@@ -91,6 +92,21 @@ def test_a_seed_fixes_the_result_and_another_changes_only_what_is_drawn(sentence
         assert other[fixed] == first[fixed]
     assert (valid["split"], valid["examples"]) == ("valid", SIZES["valid"])
     assert valid["tokens"] != first["tokens"]
+
+
+def test_a_corpus_that_has_moved_is_found_where_it_is_now(sentences, tmp_path):
+    workdir, variables = sentences
+    moved = tmp_path / "run"
+    shutil.copytree(workdir, moved)
+    config = moved / "config.json"
+    content = json.loads(config.read_text(encoding="utf-8"))
+    path = content["config"]["data"]["path"]
+    content["config"]["data"]["path"] = str(tmp_path / "gone")
+    config.write_text(json.dumps(content), encoding="utf-8")
+    told = one_error_line(run(evaluate(moved, "--json"), variables, expect=2))
+    assert "gone" in told
+    there = run(evaluate(moved, "--json", f"--path={path}"), variables)
+    assert there.stdout == run(evaluate(workdir, "--json"), variables).stdout
 
 
 def test_the_papers_protocol_says_so(sentences):

@@ -106,6 +106,13 @@ def test_what_cannot_be_swept_with_this_model_is_told():
     assert "latent.concentration has no effect with latent.kind=gaussian" in complaint(
         "latent.concentration=1,2", latent__kind="gaussian"
     )
+    assert complaint("seed=0,1;optimizer.plateau_divisor=1.2,2").endswith(
+        "optimizer.plateau_divisor has no effect with optimizer.schedule=cosine, allowed: "
+        "optimizer.schedule plateau"
+    )
+    # With one of them it has.
+    schedules = parse_sweep("optimizer.schedule=cosine,plateau;optimizer.plateau_divisor=1.2,2")
+    assert len(build_replicas(small_config(), schedules)) == 4
 
 
 @pytest.mark.parametrize(

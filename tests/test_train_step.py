@@ -9,7 +9,7 @@ from small_models import WORDS, on_device, sentences, small_config
 
 from spherical_vae.optim import build_optimizer
 from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.vae import VAE, build_vae, init_params
 
 
 def hyper(learning_rate=0.05, dropout_rate=0.0, concentration=6.0, kl_weight=1.0, seed=1):
@@ -141,15 +141,29 @@ def test_filler_rows_weigh_nothing(nats_per):
     )
 
 
-def test_kl_weight_zero_is_an_autoencoder():
-    """The mean is then not pulled to the prior."""
-    state, step = prepared(latent__kind="gaussian", optimizer__name="sgd")
+def test_the_kl_counts_by_its_weight():
+    """The same draws for every weight: what a step of SGD moves is a line in the weight."""
+    state, step = prepared(latent__kind="gaussian", optimizer__name="sgd", optimizer__clip_norm=0.0)
     batch = sentences(rows=4)
-    moved = [
-        jax.jit(step)(state, batch, hyper(kl_weight=weight)).params["latent"]["mean"]
-        for weight in (0.0, 1.0)
-    ]
-    assert np.abs(moved[0]["bias"] - moved[1]["bias"]).max() > 0
+    step = jax.jit(step)
+
+    def moved(weight):
+        params = step(state, batch, hyper(kl_weight=weight)).params
+        return jax.flatten_util.ravel_pytree(params)[0] - before
+
+    before = jax.flatten_util.ravel_pytree(state.params)[0]
+
+    def kl(params):
+        posterior = model.apply({"params": params}, batch, jnp.float32(6.0), method=VAE.encode)
+        return posterior.kl_nats.mean()
+
+    model = build_vae(small_config(latent__kind="gaussian"), WORDS)
+    gradient = jax.flatten_util.ravel_pytree(jax.grad(kl)(state.params))[0]
+    pull = moved(1.0) - moved(0.0)
+    rate = float(hyper().learning_rate)
+    np.testing.assert_allclose(pull, -rate * gradient, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(moved(0.25) - moved(0.0), 0.25 * pull, rtol=1e-4, atol=1e-6)
+    assert np.abs(pull).max() > 1e-4
 
 
 def test_first_bad_step_is_remembered():

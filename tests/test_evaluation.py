@@ -1,0 +1,38 @@
+"""The evaluator gives every example its own numbers, whatever batch it was in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_models import quick_to_compile, small_config, small_corpus
+
+from spherical_vae.data.batches import evaluation_batches
+from spherical_vae.evaluation import Evaluator, corpus_boundaries
+from spherical_vae.experiments.closer_bound import take
+from spherical_vae.vae import VAE, build_vae, init_params
+
+BAGS = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}
+
+
+@pytest.mark.parametrize(("kind", "parts"), [("sequences", {}), ("bags", BAGS)])
+def test_posteriors_are_in_the_order_of_the_split(kind, parts):
+    """Batches go by length: table 6 sets each code beside the words of its own sentence."""
+    config, corpus = small_config(data__buckets=3, **parts), small_corpus(kind)
+    model = build_vae(config, len(corpus.vocabulary))
+    params = init_params(model, 0)
+    test, boundaries = corpus.splits["test"], corpus_boundaries(corpus, 3)
+    widths = [batch.ids.shape[1] for batch in evaluation_batches(test, 4, boundaries)]
+    assert len(set(widths)) > 1
+    with quick_to_compile():
+        found = Evaluator(model, config, corpus).posterior(params, "test").mean
+        encode = jax.jit(
+            lambda batch: (
+                model.apply({"params": params}, batch, jnp.float32(6.0), method=VAE.encode).mean
+            )
+        )
+        for i in range(len(test)):
+            (alone,) = evaluation_batches(take(test, np.asarray([i])), 1, boundaries[-1:])
+            np.testing.assert_allclose(found[i], encode(alone)[0], rtol=1e-4, atol=1e-5)
+    distances = np.linalg.norm(np.asarray(found)[:, None] - np.asarray(found), axis=-1)
+    # So that hardly another would do: bags may be the same twice.
+    assert (np.sort(distances, axis=1)[:, 1] > 1e-3).sum() >= 8
