@@ -10,8 +10,10 @@ from jaxtyping import Array, Float, Key
 from spherical_vae.averaged_latent import averaged_kl_nats
 from spherical_vae.data.corpus import Batch
 from spherical_vae.decoders.lstm import LSTMDecoder
+from spherical_vae.errors import UserError
 from spherical_vae.latents import Posterior
-from spherical_vae.latents.vmf import VonMisesFisherPosterior
+from spherical_vae.latents.vmf import VonMisesFisherHead, VonMisesFisherPosterior
+from spherical_vae.names import require_name
 from spherical_vae.vae import VAE, call
 
 PAPER_SAMPLES = 3
@@ -59,7 +61,18 @@ def elbo_terms(
 
     Returns:
       Terms in nats. Source: Kingma and Welling (2014), equation 3.
+
+    Raises:
+      UserError: an unknown protocol, or "averaged" with other parts.
     """
+    require_name("protocol", protocol, PROTOCOLS)
+    averages = isinstance(model.decoder, LSTMDecoder)
+    if protocol == "averaged" and not (averages and isinstance(model.latent, VonMisesFisherHead)):
+        raise UserError(
+            "protocol averaged: needs latent.kind vmf, the same concentration for all, and "
+            f"decoder.kind lstm; {type(model.latent).__name__} and {type(model.decoder).__name__} "
+            "given"
+        )
     key_latent, key_dropout = jax.random.split(key)
     bound = model.bind({"params": params}, rngs={"dropout": key_dropout})
     posterior = bound.encode(batch, concentration, dropout_rate)
@@ -69,10 +82,9 @@ def elbo_terms(
     else:
         z = posterior.sample(key_latent, PAPER_SAMPLES)
         kl_nats = posterior.paper_kl_nats
-        if protocol == "averaged":
-            assert isinstance(posterior, VonMisesFisherPosterior)
+        if isinstance(posterior, VonMisesFisherPosterior) and protocol == "averaged":
             kl_nats = averaged_kl_nats(z, posterior.concentration)
-        if isinstance(model.decoder, LSTMDecoder):
+        if averages:
             z = z.mean(axis=0, keepdims=True)
     log_likelihood = bound.decode(z, batch, dropout_rate)  # [S, B]
     return ElboTerms(-log_likelihood.mean(axis=0), kl_nats)

@@ -9,6 +9,7 @@ import pytest
 from scipy import special as scipy_special
 from small_models import WORDS, rows_of, sentences, small_config
 
+from spherical_vae.errors import UserError
 from spherical_vae.latents import is_spherical
 from spherical_vae.objectives import PAPER_SAMPLES, elbo_terms, importance_weighted_nats
 from spherical_vae.vae import VAE, build_vae, call, init_params
@@ -155,3 +156,24 @@ def test_paper_protocol_averages_codes_of_sentences_only():
         np.testing.assert_allclose(terms.reconstruction_nats, expected, rtol=1e-6)
         np.testing.assert_allclose(terms.kl_nats, posterior.paper_kl_nats, rtol=1e-6)
         assert float(posterior.paper_kl_nats[0]) != pytest.approx(float(posterior.kl_nats[0]))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "parts", "told"),
+    [
+        ("Honest", {}, "protocol: 'Honest' given, allowed: honest, paper, averaged"),
+        ("averaged", {"latent__kind": "learned_vmf"}, "needs latent.kind vmf"),
+        ("averaged", {"decoder__kind": "bag_of_words"}, "decoder.kind lstm"),
+    ],
+)
+def test_protocols_that_mean_nothing_are_refused(protocol, parts, told):
+    _, model, params = loud_model(**parts)
+    with pytest.raises(UserError, match=told):
+        elbo_terms(
+            model,
+            params,
+            sentences(),
+            jax.random.key(0),
+            concentration=CONCENTRATION,
+            protocol=protocol,
+        )

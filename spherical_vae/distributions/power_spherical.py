@@ -7,13 +7,13 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import digamma, gammaln
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
 from numpyro.util import is_prng_key
 
 from spherical_vae.special.arguments import as_float, check_dimension
+from spherical_vae.special.gamma_ratio import log_gamma_ratio
 
 
 class PowerSpherical(Distribution):
@@ -23,6 +23,9 @@ class PowerSpherical(Distribution):
         mean_direction: unit vectors [..., D].
         concentration: >= 0, broadcast against the leading axes; 0 is the uniform distribution.
 
+    Accuracy: log density and entropy to a few units of rounding of max(1, |value|), for every
+        concentration. Samples are reparameterised in both parameters; the gradient in the
+        concentration is JAX's of a gamma variate, in float32 finite everywhere and right up to 1e4.
     Source: De Cao and Aziz (2020), The Power Spherical distribution, (3)-(7).
     """
 
@@ -55,45 +58,55 @@ class PowerSpherical(Distribution):
         half = (self.event_shape[0] - 1) / 2
         return self.concentration + half, half
 
-    def _log_normalizer(self) -> jax.Array:
+    def _log_density_at_mode(self) -> jax.Array:
         alpha, beta = self._beta_parameters()
-        scale = (alpha + beta) * math.log(2.0) + beta * math.log(math.pi)
-        return scale + gammaln(alpha) - gammaln(alpha + beta)
+        return log_gamma_ratio(alpha, beta) - beta * math.log(4.0 * math.pi)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws unit vectors [*sample_shape, *batch_shape, D]."""
         assert is_prng_key(key)
-        key_cosine, key_tangent = jax.random.split(key)
+        key_alpha, key_beta, key_tangent = jax.random.split(key, 3)
         shape = (*sample_shape, *self.batch_shape)
         alpha, beta = self._beta_parameters()
         dtype = self.mean_direction.dtype
-        half = jax.random.beta(key_cosine, jnp.broadcast_to(alpha, shape), beta, shape, dtype)
+        # (1 + w) / 2 is a beta variate G_alpha / (G_alpha + G_beta), and rounds to 1; the logarithm
+        # of G_alpha / G_beta does not, and has a gradient everywhere.
+        odds = jax.random.loggamma(
+            key_alpha, jnp.broadcast_to(alpha, shape), shape, dtype
+        ) - jax.random.loggamma(key_beta, jnp.full(shape, beta, dtype), shape, dtype)
         direction = jnp.broadcast_to(self.mean_direction, (*shape, *self.event_shape))
         tangent = jax.random.normal(key_tangent, direction.shape, dtype)
         for _ in range(2):  # the second removes the rounding error of the first
             along = (tangent * direction).sum(-1, keepdims=True)
             tangent = tangent - along * direction
         tangent = tangent / jnp.linalg.norm(tangent, axis=-1, keepdims=True)
-        sine = 2.0 * jnp.sqrt(half * (1.0 - half))
-        return (2.0 * half - 1.0)[..., None] * direction + sine[..., None] * tangent
+        small = jnp.exp(-0.5 * jnp.abs(odds))
+        sine = 2.0 * small / (1.0 + small * small)
+        return jnp.tanh(0.5 * odds)[..., None] * direction + sine[..., None] * tangent
 
     @validate_sample
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Computes the log density with respect to surface area, in nats."""
         shape = jnp.broadcast_shapes(jnp.shape(value), self.mean_direction.shape)
-        total = jnp.broadcast_to(value, shape) + jnp.broadcast_to(self.mean_direction, shape)
-        # 1 + mean_direction . z as a square, which cannot become negative.
-        one_plus_cosine = jnp.maximum(0.5 * (total * total).sum(-1), jnp.finfo(total.dtype).tiny)
-        kappa = jnp.broadcast_to(self.concentration, shape[:-1])
-        return kappa * jnp.log(one_plus_cosine) - jnp.broadcast_to(
-            self._log_normalizer(), shape[:-1]
+        value = jnp.broadcast_to(value, shape)
+        direction = jnp.broadcast_to(self.mean_direction, shape)
+        # 1 - w and 1 + w as squares: each is exact where it is small.
+        gap = 0.5 * ((value - direction) ** 2).sum(-1)
+        rest = 0.5 * ((value + direction) ** 2).sum(-1)
+        log_half = jnp.where(
+            gap < 1.0,
+            jnp.log1p(-0.5 * jnp.minimum(gap, 1.0)),
+            jnp.log(0.5 * jnp.maximum(rest, jnp.finfo(rest.dtype).tiny)),
         )
+        peak = jnp.broadcast_to(self._log_density_at_mode(), shape[:-1])
+        return peak + jnp.broadcast_to(self.concentration, shape[:-1]) * log_half
 
     def entropy(self) -> jax.Array:
         """Computes the differential entropy in nats, [*batch_shape]."""
         alpha, beta = self._beta_parameters()
-        mean_log = math.log(2.0) + digamma(alpha) - digamma(alpha + beta)
-        return self._log_normalizer() - self.concentration * mean_log
+        # E log((1 + w) / 2) is minus the difference of two digamma functions: this slope.
+        _, slope = jax.jvp(lambda x: log_gamma_ratio(x, beta), (alpha,), (jnp.ones_like(alpha),))
+        return self.concentration * slope - self._log_density_at_mode()
 
     @property
     def mean(self) -> jax.Array:

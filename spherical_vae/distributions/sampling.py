@@ -91,7 +91,9 @@ def transport_tan_half(dimension: int, tangent: SplitNormal, concentration: Arra
         # The cosine of v is uniform on [-1, 1], and the distribution function is elementary.
         square = _uniform_tan_half(tangent) ** 2
         below = square / (1.0 + square)  # P(cosine of a uniform direction is larger)
-        kappa = jnp.broadcast_to(jnp.maximum(concentration, 1e-20), below.shape)
+        # Not below 0, where the mode is NaN in other dimensions too.
+        kappa = jnp.where(concentration < 0, jnp.nan, jnp.maximum(concentration, 1e-20))
+        kappa = jnp.broadcast_to(kappa, below.shape)
         gap = -jnp.log1p(below * jnp.expm1(-2.0 * kappa)) / kappa  # 1 - w
         eps = jnp.finfo(dtype).eps
         return jnp.sqrt(gap / jnp.maximum(2.0 - gap, eps))

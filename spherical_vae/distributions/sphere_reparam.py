@@ -3,24 +3,61 @@
 There is no bijection from R^n to the sphere; a normal vector divided by its norm does instead.
 """
 
+import jax
 import jax.numpy as jnp
 import numpyro
 from numpyro.distributions import Distribution, Normal, constraints
 from numpyro.infer.reparam import Reparam
 
-from spherical_vae.special import log_sphere_area
-
 # Of log |x|: small against 1, and not so small that the shell is harder to follow than the sphere.
 _LENGTH_SPREAD = 0.1
 
 
-class SphereReparam(Reparam):
-    """Samples a site on the sphere as x / |x|, x a normal vector named `NAME_normal`.
+class DirectionWithLength(Distribution):
+    """x in R^d whose direction has a given law, and log |x| a narrow normal one of its own.
 
-    x / |x| is uniform; the density of the site relative to the uniform one enters as a factor, so
-    the posterior is exact for any distribution whose support is the sphere. A second factor, of the
-    length alone, makes log |x| normal with mean 0 and standard deviation 0.1: the direction keeps
-    its law, and its scale in x, which is |x| times an angle, hardly varies. With the length of a
+    Args:
+        direction_law: on the sphere; its batch shape is that of x.
+    """
+
+    support = constraints.real_vector
+    pytree_data_fields = ("direction_law",)
+
+    def __init__(self, direction_law: Distribution, *, validate_args: bool | None = None) -> None:
+        self.direction_law = direction_law
+        super().__init__(
+            direction_law.batch_shape, direction_law.event_shape, validate_args=validate_args
+        )
+
+    @property
+    def _log_length(self) -> Distribution:
+        return Normal(0.0, _LENGTH_SPREAD)
+
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        """Draws vectors [*sample_shape, *batch_shape, D]."""
+        key_direction, key_length = jax.random.split(key)
+        direction = self.direction_law.sample(key_direction, sample_shape)
+        length = jnp.exp(self._log_length.sample(key_length, direction.shape[:-1]))
+        return length[..., None] * direction
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Computes the log density with respect to volume, in nats."""
+        square = (value**2).sum(-1)
+        log_length = 0.5 * jnp.log(square)
+        # dx = |x|^d dlog|x| dz.
+        return (
+            self.direction_law.log_prob(value / jnp.sqrt(square)[..., None])
+            + self._log_length.log_prob(log_length)
+            - value.shape[-1] * log_length
+        )
+
+
+class SphereReparam(Reparam):
+    """Samples a site on the sphere as x / |x|, x a vector in R^d named `NAME_vector`.
+
+    The direction of x has the law of the site, so prior draws, posterior and evidence are what they
+    would be without. log |x| is normal with mean 0 and standard deviation 0.1, whatever the
+    direction: its scale in x, which is |x| times an angle, hardly varies. With the length of a
     normal vector a posterior that is narrow in angle would be a funnel, and chains diverge in it.
 
     Example:
@@ -40,16 +77,5 @@ class SphereReparam(Reparam):
         assert obs is None, "SphereReparam does not support observe statements"
         if fn.support is not constraints.sphere or fn.event_dim != 1:
             raise ValueError(f"SphereReparam needs a site on the sphere, {name!r} is not")
-        shape = fn.shape()
-        normal = numpyro.sample(
-            f"{name}_normal", Normal(jnp.zeros(shape), jnp.ones(shape)).to_event(1)
-        )
-        square = (normal**2).sum(-1)
-        value = normal / jnp.sqrt(square)[..., None]
-        density = fn.log_prob(value) + log_sphere_area(shape[-1])
-        numpyro.factor(f"{name}_density", density)
-        # From the normal density of x to that of a log-normal length, up to a constant.
-        log_length = 0.5 * jnp.log(square)
-        shell = 0.5 * square - shape[-1] * log_length - 0.5 * (log_length / _LENGTH_SPREAD) ** 2
-        numpyro.factor(f"{name}_length", shell)
-        return None, value
+        vector = numpyro.sample(f"{name}_vector", DirectionWithLength(fn))
+        return None, vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)

@@ -9,6 +9,7 @@ from numpyro.util import is_prng_key
 
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
+from spherical_vae.names import require_name
 from spherical_vae.special.arguments import as_float, check_dimension
 
 
@@ -19,7 +20,8 @@ class VonMisesFisher(Distribution):
     Samples are reparameterised in both parameters, pathwise and unbiased.
 
     Args:
-        mean_direction: unit vectors [..., D]. Not normalised here; `validate_args=True` checks.
+        mean_direction: unit vectors [..., D]. Not normalised here. NumPyro's validation, which is
+            on by default, refuses others and gives values off the sphere a log_prob of -inf.
         concentration: kappa >= 0, broadcast against the leading axes of `mean_direction`.
         method: "transport" or "wood" (see `von_mises_fisher.sample`), static.
 
@@ -55,6 +57,7 @@ class VonMisesFisher(Distribution):
         batch_shape = jnp.broadcast_shapes(direction.shape[:-1], kappa.shape)
         self.mean_direction = jnp.broadcast_to(direction, (*batch_shape, dimension))
         self.concentration = jnp.broadcast_to(kappa, batch_shape).astype(direction.dtype)
+        require_name("method", method, von_mises_fisher.METHODS)
         self.method = method
         super().__init__(batch_shape, (dimension,), validate_args=validate_args)
 

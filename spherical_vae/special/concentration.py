@@ -6,8 +6,8 @@ without a difference of large numbers:
     A    = w0 (1 - (1 - w0^2) H(w0))           dA/dkappa  = (1 - w0^2)^2 / (m (1 + w0^2)) G(w0)
     KL   = (m / 2) log1p(F(w0) kappa w0 / m)   dKL/dkappa = kappa dA/dkappa
 
-`docs/vmf.md` derives them. Concentrations are >= 0; a negative one gives NaN. Results are right for
-every finite concentration, also far above the tested 1e6.
+`docs/vmf.md` derives them. Concentrations are >= 0; a negative one gives NaN. Results are right far
+above the tested 1e6: in float32 up to 1e17 (d - 1), from where 1 - A falls no further.
 """
 
 import math
@@ -146,11 +146,14 @@ def _log_density_at_mode_jvp(
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 @partial(jax.jit, static_argnums=0)
-def _inverse_ratio(dimension: int, target: Array) -> Array:
+def inverse_of_pair(dimension: int, target: Array, complement: Array) -> Array:
+    """Computes kappa from A and 1 - A, each as accurate as it is known; unchecked.
+
+    The derivative is by A alone, of which 1 - A is a function.
+    """
     m = dimension - 1
     series = concentration_series(float(dimension))
     target = jnp.where((target >= 0) & (target <= 1), target, jnp.nan)
-    complement = 1.0 - target
     # Banerjee et al. (2005), exact at both ends, turned into w0; then Newton on A(w0) = target,
     # where A is nearly the identity.
     square = target * target
@@ -171,10 +174,16 @@ def _inverse_ratio(dimension: int, target: Array) -> Array:
     return m * w0 * (1.0 + w0 * (1.0 + w0) * defect) / (complement * (1.0 + w0))
 
 
-@_inverse_ratio.defjvp
-def _inverse_ratio_jvp(dimension: int, primals: _Arrays, tangents: _Arrays) -> tuple[Array, Array]:
-    concentration = _inverse_ratio(dimension, *primals)
+@inverse_of_pair.defjvp
+def _inverse_of_pair_jvp(
+    dimension: int, primals: _Arrays, tangents: _Arrays
+) -> tuple[Array, Array]:
+    concentration = inverse_of_pair(dimension, *primals)
     return concentration, tangents[0] / _ratio_derivative(dimension, concentration)
+
+
+def _inverse_ratio(dimension: int, target: Array) -> Array:
+    return inverse_of_pair(dimension, target, 1.0 - target)
 
 
 def _normalizer(dimension: int, x: Array) -> Array:

@@ -56,7 +56,7 @@ def mixture(data: jax.Array) -> None:
 
 # Near one point of each cluster, so that the labels do not switch.
 def start(data: jax.Array) -> object:
-    return init_to_value(values={"direction_normal": data[jnp.array([0, -1])]})
+    return init_to_value(values={"direction_vector": data[jnp.array([0, -1])]})
 
 
 def check(share: float, normals: np.ndarray, kappa: np.ndarray, directions: jax.Array) -> None:
@@ -76,7 +76,7 @@ def test_variational_inference_recovers_the_mixture():
     median = guide.median(result.params)
     check(
         float(median["share"]),
-        np.asarray(median["direction_normal"]),
+        np.asarray(median["direction_vector"]),
         np.asarray(median["kappa"]),
         directions,
     )
@@ -89,7 +89,7 @@ def test_nuts_recovers_the_mixture():
     mcmc = MCMC(kernel, num_warmup=200, num_samples=300, progress_bar=False)
     mcmc.run(jax.random.key(2), data)
     draws = {name: np.asarray(values) for name, values in mcmc.get_samples().items()}
-    normal = draws["direction_normal"]
+    normal = draws["direction_vector"]
     unit = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
     check(float(draws["share"].mean()), unit.mean(0), np.median(draws["kappa"], 0), directions)
     # A funnel would diverge in some of the 300 draws (8, with the length of a normal vector).

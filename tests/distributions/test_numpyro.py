@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath as mp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
 from numpyro.distributions.gof import auto_goodness_of_fit
 from numpyro.distributions.kl import kl_divergence
+from oracle import reference
 
 from spherical_vae import special
 from spherical_vae.distributions import (
@@ -192,6 +194,8 @@ def test_invalid_parameters_are_refused():
         VonMisesFisher(jnp.array([1.0, 0.0, 0.0]), -1.0, validate_args=True)
     with pytest.raises(ValueError, match="at least one axis"):
         VonMisesFisher(1.0, 1.0)
+    with pytest.raises(ValueError, match=r"method: 'gibbs' given, allowed: transport, wood"):
+        VonMisesFisher(jnp.eye(3)[0], 1.0, method="gibbs")
     with pytest.raises(ValueError, match="dimension must be at least 2"):
         HypersphericalUniform(1)
 
@@ -210,6 +214,7 @@ def test_pathwise_derivative_through_the_class():
 PAIRS = {
     "vmf_uniform": ("vmf_batch", HypersphericalUniform(5)),
     "vmf_vmf": ("vmf_batch", VonMisesFisher(directions(5), 6.0)),
+    "power_uniform": ("power", HypersphericalUniform(4)),
     "uniform_vmf": (HypersphericalUniform(5), "vmf_batch"),
     "uniform_uniform": (HypersphericalUniform(5), HypersphericalUniform(5, (2,))),
 }
@@ -232,6 +237,25 @@ def test_kl_divergence_of_equals_is_zero():
     np.testing.assert_allclose(kl_divergence(p, p), jnp.zeros(p.batch_shape), atol=1e-6)
 
 
+@pytest.mark.parametrize("dimension", [2, 50])
+@pytest.mark.parametrize("concentration", [1e-2, 1.0, 80.0, 1e4])
+def test_kl_divergence_of_neighbours(dimension, concentration):
+    """Against the closed form in mpmath, of which float32 would keep nothing."""
+    direction = directions(dimension)
+    factors = np.array([0.25, 0.999, 1.0001, 1.01, 4.0, 20.0], np.float32)
+    others = np.float32(concentration) * factors
+    found = kl_divergence(
+        VonMisesFisher(direction, jnp.asarray(others)), VonMisesFisher(direction, concentration)
+    )
+    with mp.workdps(50):
+        kappa_q = mp.mpf(float(np.float32(concentration)))
+        q = reference(dimension, float(kappa_q))
+        for value, other in zip(np.asarray(found), others, strict=True):
+            p, kappa_p = reference(dimension, float(other)), mp.mpf(float(other))
+            exact = p.log_normalizer - q.log_normalizer + (kappa_p - kappa_q) * p.ratio
+            assert abs(float(value) / exact - 1) < 2e-5, (other, value, exact)
+
+
 def test_fit_recovers_parameters_and_the_score_equation():
     p = VonMisesFisher(directions(8), 25.0)
     draws = p.sample(jax.random.key(10), (DRAWS,))
@@ -244,6 +268,28 @@ def test_fit_recovers_parameters_and_the_score_equation():
     np.testing.assert_allclose(special.bessel_ratio(8, kappa), length, rtol=1e-6)
     weighted = von_mises_fisher.fit(draws, jnp.ones(DRAWS))
     np.testing.assert_allclose(weighted[1], kappa, rtol=1e-4)
+
+
+@pytest.mark.parametrize("concentration", [1e4, 1e6, 1e8])
+def test_fit_keeps_large_concentrations(concentration):
+    draws = VonMisesFisher(directions(3), concentration).sample(jax.random.key(11), (2000,))
+    _, kappa = von_mises_fisher.fit(draws)
+    # In float64 and from the squares, by the leading term (d - 1) / (2 (1 - R)).
+    wide = np.asarray(draws, np.float64)
+    wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
+    mean = wide.mean(0)
+    gap = ((wide - mean / np.linalg.norm(mean)) ** 2).sum(-1).mean() / 2
+    np.testing.assert_allclose(float(kappa), 1 / gap, rtol=1e-3)
+
+
+def test_fit_of_what_has_no_likeliest_parameters():
+    alike = jnp.broadcast_to(directions(5), (7, 5))
+    direction, kappa = von_mises_fisher.fit(alike)
+    np.testing.assert_allclose(direction, alike[0], atol=1e-6)
+    assert float(kappa) > 1e12
+    direction, kappa = von_mises_fisher.fit(jnp.stack([jnp.eye(5)[0], -jnp.eye(5)[0]]))
+    assert bool(jnp.isnan(direction).all())
+    assert float(kappa) == 0.0
 
 
 @pytest.mark.parametrize("kind", [VonMisesFisher, PowerSpherical])

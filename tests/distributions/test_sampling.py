@@ -170,6 +170,13 @@ def test_float64_samples():
         assert abs(float(z[:, 0].mean() - special.bessel_ratio(9, 50.0))) < 5 * error
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dimension", [2, 3, 6])
+def test_a_negative_concentration_is_not_a_number(method, dimension):
+    z = von_mises_fisher.sample(jax.random.key(0), jnp.eye(dimension)[0], -5.0, (3,), method)
+    assert bool(jnp.isnan(z).any(-1).all())
+
+
 def test_wood_ends_on_not_a_number():
     z = von_mises_fisher.sample(jax.random.key(0), jnp.eye(6)[0], jnp.nan, (3,), "wood")
     assert bool(jnp.isnan(z).all())

@@ -72,7 +72,7 @@ def test_law_of_the_cosine_everywhere(dimension, concentration, method):
     check_law(method, dimension, concentration, count=1_000_000)
 
 
-def test_the_test_has_power(monkeypatch):
+def test_the_test_has_power():
     # A sampler whose dimension is off by one, and one whose concentration is off by 5%.
     def distance(dimension, concentration):
         values = draw_log_tan_half("transport", 25, 35.0, 50_000, seed=1)

@@ -15,6 +15,8 @@ class Reference(NamedTuple):
     kl: mp.mpf
     kl_derivative: mp.mpf
     log_normalizer: mp.mpf
+    log_density_at_mode: mp.mpf
+    entropy: mp.mpf
 
 
 def log_iv(order: float, x: float) -> mp.mpf:
@@ -49,4 +51,6 @@ def reference(dimension: int, concentration: float) -> Reference:
             kappa * ratio + log_normalizer + log_area,
             kappa * derivative,
             log_normalizer,
+            log_normalizer + kappa,
+            -(log_normalizer + kappa * ratio),
         )
