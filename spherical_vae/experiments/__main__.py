@@ -1,5 +1,6 @@
 """`python -m spherical_vae.experiments NAME`: a table or figure, or `list`, `report`."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -36,6 +37,11 @@ _name = ""
 def main(argv: list[str]) -> None:
     """Runs an experiment, or lists or reports them all."""
     del argv
+    if _name != "list" and importlib.util.find_spec("matplotlib") is None:
+        raise UserError(
+            f"{_name}: figures are drawn by matplotlib, which is not here: pip install -e "
+            '".[experiments]"'
+        )
     smoke = SCALE.value == "smoke" and _name not in ("list", "report")
     results = Path(RESULTS.value or (f"{WORKDIR.value}/smoke" if smoke else "results"))
     if _name == "list":

@@ -1,6 +1,7 @@
 """`python -m spherical_vae.experiments` as a process: refusals, listing, and all of it in small."""
 
 import json
+import os
 
 import pytest
 from small_run import QUICK_TO_COMPILE, command, environment, one_error_line, run
@@ -20,6 +21,21 @@ from spherical_vae.experiments import catalogue
 def test_mistakes_are_refused_in_one_line(arguments, part, tmp_path):
     done = run(command("experiments", *arguments), environment(), expect=2, cwd=tmp_path)
     assert part in one_error_line(done)
+
+
+def test_without_matplotlib_nothing_is_begun(tmp_path):
+    hidden = (
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'matplotlib' else find(name, *rest)\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(hidden, encoding="utf-8")
+    variables = environment()
+    variables["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(tmp_path), variables.get("PYTHONPATH")])
+    )
+    done = run(command("experiments", "report"), variables, expect=2, cwd=tmp_path)
+    assert 'pip install -e ".[experiments]"' in one_error_line(done)
 
 
 @pytest.mark.slow
