@@ -67,8 +67,8 @@ def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[st
         )
     if lines:
         lines.append(
-            "These stand above what fewer draws say of all of test: few leave the bound of a code "
-            "with more KL further from log p(x). Many leave it there too, only less."
+            "Fewer draws, as on all of test, leave the bound of a code with more KL further from log "
+            "p(x); many leave it there too, only less."
         )
     return lines
 

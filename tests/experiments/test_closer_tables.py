@@ -67,7 +67,7 @@ def compared(*found):
 def test_who_is_ahead_is_paired(vmf, said):
     rows = compared(("Gaussian NVDM", [90.0, 100.0, 80.0]), ("vMF NVDM", vmf))
     line, caution = closer_remarks(rows, lambda row: ("PTB",))
-    assert caution.startswith("These stand above")
+    assert caution.startswith("Fewer draws")
     assert line.startswith(f"PTB, by 500 draws on 3 examples of test: {said} (paired).")
     assert closer_remarks(rows[:1], lambda row: ("PTB",)) == []
 
