@@ -87,7 +87,7 @@ def test_a_config_file_and_its_variant(equals):
         ("--config.latent.concentration=80", "latent.concentration", 80.0),
         ("--config.latent.concentration=1e2", "latent.concentration", 100.0),
         ("-config.seed=3", "seed", 3),
-        ("--config.data.path=a=b:c d", "data.path", "a=b:c d"),
+        ("--config.data.manual_dir=a=b:c d", "data.manual_dir", "a=b:c d"),
         ("--config.decoder.inputless=false", "decoder.inputless", False),
         ("--noconfig.decoder.inputless", "decoder.inputless", False),
         ("--config.encoder.bidirectional", "encoder.bidirectional", True),

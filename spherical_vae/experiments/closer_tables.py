@@ -67,8 +67,8 @@ def closer_remarks(found: Sequence[Row], group: Callable[[Row], Any]) -> list[st
         )
     if lines:
         lines.append(
-            "Fewer draws, as on all of test, leave the bound of a code with more KL further from log "
-            "p(x); many leave it there too, only less."
+            "Fewer draws, as on all of test, leave the bound of a code with more KL further from "
+            "log p(x); many leave it there too, only less."
         )
     return lines
 
