@@ -39,6 +39,8 @@ from spherical_vae.sweep_trainer import SweepTrainer
 from spherical_vae.trained import TrainedModel
 
 CONFIGS = ROOT / "configs"
+# These change no result either, but are part of the addresses of runs: those must stay what they are.
+_IN_ADDRESS = {"baselines", "data.path", "evaluation.chunk", "train.checkpoint_every"}
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.
 EVALUATION_SEED = 0
 
@@ -404,7 +406,7 @@ def address(config: ConfigDict) -> str:
     changed = {
         key: value
         for key, value in flatten(config).items()
-        if key not in NO_MATTER and value != base.get(key)
+        if (key in _IN_ADDRESS or key not in NO_MATTER) and value != base.get(key)
     }
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -2,12 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from small_models import quick_to_compile
 
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import runs
+from spherical_vae.experiments.language_models import setting
 from spherical_vae.experiments.runs import Laboratory, Run, Unavailable, address
 from spherical_vae.run_directory import open_run
 
@@ -37,6 +39,16 @@ def test_address_follows_what_is_set_and_nothing_else(tmp_path, monkeypatch):
     with config.unlocked():
         config.new_key = 2
     assert address(config) != before
+
+
+def test_addresses_stay_what_they_were():
+    """What was trained is found again by later code: these are of runs of 2026-11-27."""
+    laboratory = Laboratory(Path("anywhere"), "cpu", 1)
+    found = {
+        mode: address(laboratory.config(setting("cpu", "yelp10k", mode, "vMF").run({}, 0)))
+        for mode in ("standard", "inputless")
+    }
+    assert found == {"standard": "c748eac13295", "inputless": "306675572db1"}
 
 
 def test_a_wrong_override_is_refused_before_anything_is_trained(tmp_path):
