@@ -39,7 +39,7 @@ from spherical_vae.sweep_trainer import SweepTrainer
 from spherical_vae.trained import TrainedModel
 
 CONFIGS = ROOT / "configs"
-# These change no result either, but are part of the addresses of runs: those must stay what they are.
+# These change no result either, but are part of the addresses of runs, which must not change.
 _IN_ADDRESS = {"baselines", "data.path", "evaluation.chunk", "train.checkpoint_every"}
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.
 EVALUATION_SEED = 0
