@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 from spherical_vae import metrics
 from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Batch, Corpus, Split
-from spherical_vae.errors import UserError
 from spherical_vae.latents import Posterior, latent_dimension
 from spherical_vae.metrics import ExampleNats
 from spherical_vae.objectives import PROTOCOLS, elbo_terms, importance_weighted_nats
@@ -102,7 +101,6 @@ class Evaluator:
 
         jit = jax.jit if mesh is None else partial(jax.jit, out_shardings=replicated(mesh))
         self._elbo = {name: jit(partial(elbo, name)) for name in PROTOCOLS}
-        self._latent, self._decoder = config.latent.kind, config.decoder.kind
         self._bound = jit(bound)
         self._encode = jit(encode)
 
@@ -132,11 +130,6 @@ class Evaluator:
         Raises:
           UserError: protocol "averaged" with another latent or decoder than it is meant for.
         """
-        if protocol == "averaged" and (self._latent, self._decoder) != ("vmf", "lstm"):
-            raise UserError(
-                "protocol averaged: needs latent.kind vmf, the same concentration for all, and "
-                f"decoder.kind lstm; this run has {self._latent} and {self._decoder}"
-            )
         examples = self._corpus.splits[split]
         size = len(examples)
         kappa = self._traced(concentration)

@@ -112,7 +112,10 @@ def verdicts(rows: Sequence[Row], column: Column, group: Callable[[Row], Any]) -
     """
     lines = []
     for key in dict.fromkeys(group(row) for row in rows):
-        here = [row for row in rows if group(row) == key and row["runs"]]
+        # Also without those whose measure was not finite.
+        here = [
+            row for row in rows if group(row) == key and values(row, column.protocol, column.key)
+        ]
         gaussians, vmfs = ([row for row in here if kind in row["name"]] for kind in KINDS)
         if not gaussians or not vmfs:
             continue

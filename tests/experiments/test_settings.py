@@ -189,6 +189,7 @@ def test_a_verdict_is_on_the_rows_that_dev_chose():
         measured_row("vMF, best on dev", [810.0], [780.0]),
         measured_row("vMF, diverged on dev", [600.0], [None]),
         {"name": "vMF, not run", "runs": []},
+        measured_row("vMF, not finite on test", [None], [700.0]),
     ]
     (line,) = verdicts(found, COLUMN, lambda row: "all")
     assert line == (
