@@ -21,7 +21,9 @@ MANUAL_DIR = flags.DEFINE_string("manual_dir", "", "folder with the files of pub
 RESULTS = flags.DEFINE_string(
     "results", None, "where NAME.json goes; default: results, at smoke scale WORKDIR/smoke"
 )
-TRAIN = flags.DEFINE_bool("train", True, "--notrain: collect what has been trained, train nothing")
+TRAIN = flags.DEFINE_bool(
+    "train", True, "--notrain: collect what has been trained or another record has; train nothing"
+)
 ONLY = flags.DEFINE_string(
     "only",
     "",
@@ -56,6 +58,7 @@ def main(argv: list[str]) -> None:
             print(path)
         return
     # Imported late: a wrong name is reported before JAX has loaded.
+    from spherical_vae.experiments.known_runs import known_runs
     from spherical_vae.experiments.records import keep, make_record
     from spherical_vae.experiments.runs import Laboratory
     from spherical_vae.loop import Interrupted
@@ -68,6 +71,8 @@ def main(argv: list[str]) -> None:
         training=TRAIN.value,
         only=ONLY.value,
         sweeps=SWEEPS.value,
+        # What is to be trained is trained here.
+        known=None if TRAIN.value else known_runs(results, SCALE.value),
     )
     for name in catalogue.NAMES if _name == "all" else (_name,):
         try:

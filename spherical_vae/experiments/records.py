@@ -76,11 +76,10 @@ def with_earlier_rows(record: Record, results: Path) -> Record:
     rows = []
     for setting in catalogue.load(record["experiment"]).settings(record["scale"]):
         current = [new[setting.name]] if setting.name in new else []
-        if setting.name in old and _is_of(old[setting.name], setting):
+        if setting.name in old and is_of(old[setting.name], setting):
             current.append(old[setting.name])
         if current:
-            # The newer one, unless it was not run, or with fewer seeds.
-            rows.append(max(current, key=lambda row: len(row["runs"])))
+            rows.append(max(current, key=_worth))
     seeds = max(earlier["seeds"], record["seeds"], key=len)
     command = str(record["command"]).replace(
         f"--seeds={len(record['seeds'])}", f"--seeds={len(seeds)}"
@@ -88,7 +87,13 @@ def with_earlier_rows(record: Record, results: Path) -> Record:
     return {**record, "seeds": seeds, "command": command, "rows": rows}
 
 
-def _is_of(row: Mapping[str, Any], setting: Setting) -> bool:
+def _worth(row: Mapping[str, Any]) -> tuple[int, int]:
+    """Returns by what the newer of two rows is given up: more seeds, and more of its own."""
+    runs = row["runs"]
+    return len(runs), sum("taken_from" not in run for run in runs)
+
+
+def is_of(row: Mapping[str, Any], setting: Setting) -> bool:
     """Returns whether the runs of an earlier row are those that a setting makes today."""
     tried = [dict(alternative) for alternative in setting.alternatives]
     return row["alternatives"] == tried and all(

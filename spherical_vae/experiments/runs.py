@@ -45,6 +45,10 @@ _IN_ADDRESS = {"baselines", "data.path", "evaluation.chunk", "train.checkpoint_e
 EVALUATION_SEED = 0
 
 
+# By the address of a run, and the name of what is known of it in `Laboratory.kept`.
+Known = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
 class Unavailable(Exception):
     """A run that is not there and may not or cannot be made now; the message says why."""
 
@@ -71,6 +75,7 @@ class Laboratory:
         training: bool = True,
         only: str = "",
         sweeps: bool | None = None,
+        known: Known | None = None,
     ) -> None:
         """Makes nothing yet.
 
@@ -84,6 +89,7 @@ class Laboratory:
           sweeps: whether missing runs are trained together where they can be; None for where that
             pays, on accelerators. On a CPU it saves compilation only, and what is interrupted has
             no run that is whole.
+          known: what is known of runs that are not here, by address, and by name in `kept`.
         """
         commit()  # Looked up now: files may change while a run is trained.
         self.folder = folder
@@ -94,6 +100,7 @@ class Laboratory:
         self._only = only
         self._corpora: dict[str, Corpus] = {}
         self._sweeps = sweeps
+        self._known = known or {}
         self._turns = Turns()
         self._models: dict[Path, dict[str, TrainedModel]] = {}
 
@@ -152,11 +159,11 @@ class Laboratory:
           Elsewhere: another process is at it.
           Interrupted: a signal came; the next call goes on.
         """
-        if not self._is_trained(run):
-            if not self._training:
-                raise Unavailable("not run")
+        if self._training and not self._is_trained(run):
             self.corpus(self.config(run))
-        return self.kept(run, "trained", lambda: self._trained_record(run, trainer))
+        record = self.kept(run, "trained", lambda: self._trained_record(run, trainer))
+        # Another row may have written the same settings otherwise, or left out what is configured.
+        return record if "sweep" in record else {**record, "command": run.command}
 
     def train_all(self, runs: Sequence[Run]) -> None:
         """Trains together those of the runs that are missing and can be the replicas of a sweep.
@@ -214,7 +221,7 @@ class Laboratory:
         Raises:
           Unavailable: as `train`; also a replica of a sweep that diverged.
         """
-        record, config = self.train(run), self.config(run)
+        record, config = self._trained_here(run), self.config(run)
         if record.get("diverged"):
             raise Unavailable(record["diverged"])
         replica, path = self._home(record, config)
@@ -225,7 +232,7 @@ class Laboratory:
 
     def dev_curve(self, run: Run) -> list[dict[str, Any]]:
         """Returns the records of dev of a run, oldest first; it is trained where it is missing."""
-        replica, path = self._home(self.train(run), self.config(run))
+        replica, path = self._home(self._trained_here(run), self.config(run))
         return _dev_curve(RunDirectory(path).replica(replica) if replica else RunDirectory(path))
 
     def kept(self, run: Run, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -237,11 +244,16 @@ class Laboratory:
           make: finds it; called where there is no such file.
 
         Raises:
+          Unavailable: nothing may be trained, and of this run there is nothing here.
           Elsewhere: another process is at this run.
         """
         config = self.config(run)
         path = self.directory(config) / f"{name}.json"
         if not path.exists():
+            if (address(config), name) in self._known:
+                return dict(self._known[address(config), name])
+            if not self._training and not path.parent.exists():
+                raise Unavailable("not run")
             try:
                 with self._turns.at(path.parent):
                     # Whoever was at it may just have found it out.
@@ -318,6 +330,13 @@ class Laboratory:
             # Whoever was at one may just have trained it.
             if not any(self._is_trained(run) for run in runs.values()):
                 self._train_replicas(sweep, addresses, runs, corpus)
+
+    def _trained_here(self, run: Run) -> dict[str, Any]:
+        """Returns the record of a run whose checkpoints and curves are here."""
+        record = self.train(run)
+        if not self._is_trained(run):
+            raise Unavailable("only its record is here, not run")
+        return record
 
     def _is_trained(self, run: Run) -> bool:
         return (self.directory(self.config(run)) / "trained.json").exists()

@@ -32,6 +32,15 @@ def show(experiment: Experiment, record: Mapping[str, Any]) -> Shown:
         if rows:
             tables.append(dataclasses.replace(table, rows=rows))
     remarks = [*experiment.remarks(record)]
+    taken = {
+        row["name"]: run["taken_from"]
+        for row in record.get("rows", ())
+        for run in row["runs"]
+        if run.get("taken_from", record["experiment"]) != record["experiment"]
+    }
+    if taken:
+        listed = "; ".join(f"{row} ({name})" for row, name in taken.items())
+        remarks.append(f"The same run as for another table, from whose record it is: {listed}.")
     if not_run:
         remarks.append(f"Not run: {'; '.join(not_run)}.")
     return Shown(remarks, tables)

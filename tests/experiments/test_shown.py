@@ -37,3 +37,18 @@ def test_rows_not_run_are_named_once():
         Table(HEAD, [["y", "1", "2"]], "of x"),
         Table(HEAD, [["y", "3", "4"]]),
     ]
+
+
+def test_a_run_of_another_record_is_told():
+    runs = [{"taken_from": "table3"}, {"taken_from": "table3"}]
+    found = {
+        "experiment": "fig4",
+        "rows": [
+            {"name": "x", "runs": runs},
+            {"name": "y", "runs": [{"taken_from": "fig4"}]},
+            {"name": "z", "runs": [{}]},
+        ],
+    }
+    assert show(experiment(), found).remarks == [
+        "The same run as for another table, from whose record it is: x (table3)."
+    ]
