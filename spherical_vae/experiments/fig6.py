@@ -51,6 +51,30 @@ def _line(row: Mapping[str, Any]) -> str:
     return f"{row['facts']['mode']}{bag}"
 
 
+def _kappa(row: Mapping[str, Any]) -> float:
+    return float(row["name"].split("kappa=")[1])
+
+
+def remarks(record: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence for each setting: how far its concentrations are apart."""
+    said = []
+    for line in dict.fromkeys(_line(row) for row in record["rows"]):
+        measured = [row for row in record["rows"] if _line(row) == line and row["runs"]]
+        parts = []
+        for title, key in (("ELBO PPL", "perplexity"), ("IW PPL", "iw_perplexity")):
+            found = [mean(row, HONEST, key) for row in measured]
+            values = [value for value in found if value is not None]
+            if len(values) < 2 or len(values) < len(found):
+                continue
+            spread = max(values) / min(values) - 1
+            listed = ", ".join(f"{value:.1f}" for value in values)
+            parts.append(f"{title} {listed}, the highest {spread:.0%} above the lowest")
+        if parts:
+            kappas = ", ".join(f"{_kappa(row):g}" for row in measured)
+            said.append(f"{line}, kappa = {kappas}: {'; '.join(parts)}.")
+    return said
+
+
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws the map; each line has a colour scale of its own, for they differ tenfold."""
     from spherical_vae.experiments.plots import new_figure
@@ -59,9 +83,9 @@ def draw(record: Mapping[str, Any]) -> Any:
     kappas = CONCENTRATIONS[record["scale"]]
     values = np.full((len(lines), len(kappas)), np.nan)
     for row in record["rows"]:
-        kappa = float(row["name"].split("kappa=")[1])
         found = mean(row, HONEST, "perplexity")
-        values[lines.index(_line(row)), kappas.index(kappa)] = np.nan if found is None else found
+        place = lines.index(_line(row)), kappas.index(_kappa(row))
+        values[place] = np.nan if found is None else found
     lowest = np.fmin.reduce(values, axis=1, keepdims=True)
     figure, (axes,) = new_figure(1, width=8.0, height=3.0)
     axes.grid(visible=False)
@@ -83,5 +107,6 @@ EXPERIMENT = Experiment(
     tables,
     settings=settings,
     draw=draw,
+    remarks=remarks,
     notes=("Lines with the bag of words condition on the text: no bounds on log p(x).",),
 )

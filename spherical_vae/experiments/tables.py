@@ -47,7 +47,7 @@ def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False)
         return NOTHING
     mean = number(sum(values) / len(values), digits, bold)
     if len(values) == 1:
-        return f"{mean} (one seed)"
+        return mean
     return f"{mean} ({number(min(values), digits)} to {number(max(values), digits)})"
 
 

@@ -246,8 +246,9 @@ def test_batches_come_faster_than_any_model_eats_them():
     boundaries = bucket_boundaries(split.lengths, 4)
     seconds = []
     for epoch in range(3):
-        begin = time.perf_counter()
+        # Of this thread alone: the processor may be busy with other work.
+        begin = time.thread_time()
         for _ in epoch_batches(split, 64, boundaries, seed=0, epoch=epoch):
             pass
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.thread_time() - begin)
     assert len(split) / min(seconds) > 100_000

@@ -88,7 +88,7 @@ def test_what_is_missing_is_said_and_costs_the_other_rows_nothing():
     assert gaussian["runs"] == []
     table = bounds_table([vmf, gaussian], [COLUMN], lambda row: 0).markdown()
     assert "| Gaussian | not run | - |" in table
-    assert "| vMF | 50.0 (one seed) | 1 |" in table  # not bold: it has no rival
+    assert "| vMF | 50.0 | 1 |" in table  # not bold: it has no rival
 
 
 @pytest.mark.parametrize("busy", ["trial", "run"])

@@ -102,7 +102,7 @@ def record(scale):
 def test_printed_values_stand_beside_ours_at_full_scale_alone():
     embeddings, counted, _ = table6.tables(record("full"))
     assert embeddings.rows[0][:5] == [
-        "PTB inputless Gaussian", "0.74", "0.900 (one seed)", "0.500 (one seed)", "0.400 ± 0.010",
+        "PTB inputless Gaussian", "0.74", "0.900", "0.500", "0.400 ± 0.010",
     ]  # fmt: skip
     assert embeddings.rows[1][1] == "0.77"
     assert embeddings.rows[1][5] == "0.57"
