@@ -8,7 +8,7 @@ from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.batches import evaluation_batches
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
-from spherical_vae.experiments.closer_bound import take
+from spherical_vae.experiments.measures.closer_bound import take
 from spherical_vae.vae import VAE, build_vae, init_params
 
 BAGS = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}

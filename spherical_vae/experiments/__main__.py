@@ -9,7 +9,7 @@ from absl import flags
 from spherical_vae.command_line import run
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue
-from spherical_vae.experiments.scales import SCALES, SEEDS
+from spherical_vae.experiments.laboratory.scales import SCALES, SEEDS
 from spherical_vae.names import require_name
 
 SCALE = flags.DEFINE_enum("scale", "smoke", SCALES, "smoke: seconds, on a tiny generated corpus")
@@ -52,15 +52,15 @@ def main(argv: list[str]) -> None:
         print(listing(SCALE.value, SEED_COUNT.value, results))
         return
     if _name == "report":
-        from spherical_vae.experiments.report import write_report
+        from spherical_vae.experiments.rendering.report import write_report
 
         for path in write_report(results):
             print(path)
         return
     # Imported late: a wrong name is reported before JAX has loaded.
     from spherical_vae.experiments.known_runs import known_runs
+    from spherical_vae.experiments.laboratory.runs import Laboratory
     from spherical_vae.experiments.records import keep, make_record
-    from spherical_vae.experiments.runs import Laboratory
     from spherical_vae.loop import Interrupted
 
     laboratory = Laboratory(

@@ -5,7 +5,7 @@ Learning rate, batch, epochs and sizes are those of `configs/`, the same for bot
 
 from typing import Any
 
-from spherical_vae.experiments.settings import Setting
+from spherical_vae.experiments.laboratory.settings import Setting
 
 BUDGET_NOTE = (
     "Both kinds of latent have the same budget: three trials on dev, with seed 0 and a quarter of "

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spherical_vae.experiments.runs import Laboratory
-from spherical_vae.experiments.settings import Setting
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.laboratory.settings import Setting
+from spherical_vae.experiments.rendering.tables import Table
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.runs import Laboratory
-from spherical_vae.experiments.tables import Table, number
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.rendering.tables import Table, number
 
 DIMENSION, CONCENTRATION = 3, 100.0
 DRAWS = {"smoke": 40, "cpu": 400, "full": 400}
@@ -65,7 +65,7 @@ def tables(record: Mapping[str, Any]) -> list[Table]:
 
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws both clouds, the sphere as a net."""
-    from spherical_vae.experiments.plots import GAUSSIAN, VMF, new_figure
+    from spherical_vae.experiments.rendering.plots import GAUSSIAN, VMF, new_figure
 
     figure, panels = new_figure(2, subplot_kw={"projection": "3d"}, height=4.0)
     angle, height = np.mgrid[0 : 2 * np.pi : 25j, 0 : np.pi : 13j]

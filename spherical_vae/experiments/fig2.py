@@ -6,11 +6,16 @@ from typing import Any
 import numpy as np
 
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import DOCUMENT_COLUMNS, bounds_table, runs_table
-from spherical_vae.experiments.runs import Laboratory, Run
-from spherical_vae.experiments.settings import HONEST, Setting, rows
-from spherical_vae.experiments.tables import Table, number
-from spherical_vae.experiments.trace import TracingTrainer, read_trace
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.laboratory.settings import HONEST, Setting, rows
+from spherical_vae.experiments.measures.trace import TracingTrainer, read_trace
+from spherical_vae.experiments.rendering.row_tables import (
+    DOCUMENT_COLUMNS,
+    bounds_table,
+    runs_table,
+)
+from spherical_vae.experiments.rendering.tables import Table, number
 
 # The paper's figure is a sketch; this is a record, in as many dimensions as can be drawn.
 EPOCHS = 20
@@ -110,7 +115,7 @@ def cap_cosine(concentration: float, share: float = INSIDE) -> float:
 
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws the paths of seed 0 in the plane and on the sphere, and the KL on the way."""
-    from spherical_vae.experiments.plots import GAUSSIAN, VMF, new_figure, plt
+    from spherical_vae.experiments.rendering.plots import GAUSSIAN, VMF, new_figure, plt
 
     traces = {
         row["facts"]["model"]: row["runs"][0]["trace"] for row in record["rows"] if row["runs"]

@@ -11,8 +11,8 @@ from scipy.special import gammaln, ive
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.runs import Laboratory
-from spherical_vae.experiments.tables import Table, number
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.rendering.tables import Table, number
 
 # The paper's grid. It prints curves and no numbers, so there is nothing to set beside ours.
 DIMENSIONS = (25, 100)
@@ -91,7 +91,7 @@ def tables(record: Mapping[str, Any]) -> list[Table]:
 
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws both curves: lines by Bessel functions, markers ours."""
-    from spherical_vae.experiments.plots import COLOURS, MARKERS, new_figure
+    from spherical_vae.experiments.rendering.plots import COLOURS, MARKERS, new_figure
 
     figure, (kl_axes, cosine_axes) = new_figure(2)
     for i, dimension in enumerate(DIMENSIONS):

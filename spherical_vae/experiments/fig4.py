@@ -5,10 +5,14 @@ from typing import Any
 
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import SENTENCE_COLUMNS, bounds_table, runs_table
-from spherical_vae.experiments.sentence_tables import who_is_ahead
-from spherical_vae.experiments.settings import HONEST, Setting, collector, mean
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.laboratory.settings import HONEST, Setting, collector, mean
+from spherical_vae.experiments.rendering.row_tables import (
+    SENTENCE_COLUMNS,
+    bounds_table,
+    runs_table,
+)
+from spherical_vae.experiments.rendering.sentence_tables import who_is_ahead
+from spherical_vae.experiments.rendering.tables import Table
 
 # The paper prints bars; of its numbers only that kappa = 80 is the best of its vMF models.
 DIMENSION = 50
@@ -53,7 +57,7 @@ def tables(record: Mapping[str, Any]) -> list[Table]:
 
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws KL on top of reconstruction, the perplexity of the ELBO over each bar."""
-    from spherical_vae.experiments.plots import GAUSSIAN, VMF, new_figure
+    from spherical_vae.experiments.rendering.plots import GAUSSIAN, VMF, new_figure
 
     found = [row for row in record["rows"] if row["runs"]]
     figure, (axes,) = new_figure(1, width=8.0, height=3.8)

@@ -12,12 +12,13 @@ import numpy as np
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.probe import cosines
-from spherical_vae.experiments.row_tables import NOT_RUN, Row, runs_table
-from spherical_vae.experiments.runs import Laboratory, Run
-from spherical_vae.experiments.settings import HONEST, Setting, mean, rows
-from spherical_vae.experiments.tables import NOTHING, Table, number
-from spherical_vae.experiments.word_swaps import swap_pairs
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.laboratory.settings import HONEST, Setting, mean, rows
+from spherical_vae.experiments.measures.probe import cosines
+from spherical_vae.experiments.measures.word_swaps import swap_pairs
+from spherical_vae.experiments.rendering.row_tables import NOT_RUN, Row, runs_table
+from spherical_vae.experiments.rendering.tables import NOTHING, Table, number
 from spherical_vae.metrics import standard_error
 from spherical_vae.trained import TrainedModel
 
@@ -104,7 +105,7 @@ def _cell(row: Row, probability: str) -> str:
 
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws a panel for each setting; a band from the lowest to the highest seed."""
-    from spherical_vae.experiments.plots import GAUSSIAN, VMF, new_figure
+    from spherical_vae.experiments.rendering.plots import GAUSSIAN, VMF, new_figure
 
     figure, panels = new_figure(2, sharey=True, height=3.6)
     for axes, mode in zip(panels, models.MODES, strict=True):

@@ -7,9 +7,13 @@ import numpy as np
 
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import SENTENCE_COLUMNS, bounds_table, runs_table
-from spherical_vae.experiments.settings import HONEST, Setting, collector, mean
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.laboratory.settings import HONEST, Setting, collector, mean
+from spherical_vae.experiments.rendering.row_tables import (
+    SENTENCE_COLUMNS,
+    bounds_table,
+    runs_table,
+)
+from spherical_vae.experiments.rendering.tables import Table
 
 # The paper prints a heat map and no numbers.
 DIMENSION = 50
@@ -77,7 +81,7 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
 
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws the map; each line has a colour scale of its own, for they differ tenfold."""
-    from spherical_vae.experiments.plots import new_figure
+    from spherical_vae.experiments.rendering.plots import new_figure
 
     lines = list(dict.fromkeys(_line(row) for row in record["rows"]))
     kappas = CONCENTRATIONS[record["scale"]]

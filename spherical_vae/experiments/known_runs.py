@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from spherical_vae.experiments import catalogue
+from spherical_vae.experiments.laboratory.address import address
+from spherical_vae.experiments.laboratory.runs import Known, Laboratory
 from spherical_vae.experiments.records import is_of, read_all
-from spherical_vae.experiments.runs import Known, Laboratory, address
 
 
 def known_runs(results: Path, scale: str) -> Known:

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, Setting
+from spherical_vae.experiments.laboratory.settings import AVERAGED, HONEST, PAPER, Setting
 
 CORPORA = {"ptb": "PTB", "yelp": "Yelp", "yelp10k": "Yelp-10k stand-in"}
 STANDARD, INPUTLESS = "standard", "inputless"

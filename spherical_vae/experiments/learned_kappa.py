@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from spherical_vae.experiments import documents
-from spherical_vae.experiments.closer_bound import kept_closer_bound
-from spherical_vae.experiments.closer_tables import closer_remarks, closer_tables
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import (
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory, evaluator
+from spherical_vae.experiments.laboratory.settings import Setting, mean, rows
+from spherical_vae.experiments.measures.closer_bound import kept_closer_bound
+from spherical_vae.experiments.rendering.closer_tables import closer_remarks, closer_tables
+from spherical_vae.experiments.rendering.row_tables import (
     DOCUMENT_COLUMNS,
     NOT_RUN,
     Row,
@@ -21,9 +24,7 @@ from spherical_vae.experiments.row_tables import (
     seeds,
     trials_table,
 )
-from spherical_vae.experiments.runs import Laboratory, Run, evaluator
-from spherical_vae.experiments.settings import Setting, mean, rows
-from spherical_vae.experiments.tables import Table, mean_and_range, number
+from spherical_vae.experiments.rendering.tables import Table, mean_and_range, number
 
 DIMENSION = 25
 NARROW = (50.0, 150.0)
@@ -184,7 +185,7 @@ def _on_dev(row: Row) -> float:
 
 def draw(record: Mapping[str, Any]) -> Any:
     """Draws KL on dev through training, a line for each row, seed 0."""
-    from spherical_vae.experiments.plots import COLOURS, MARKERS, new_figure
+    from spherical_vae.experiments.rendering.plots import COLOURS, MARKERS, new_figure
 
     figure, (axes,) = new_figure(1, width=6.4, height=3.8)
     learned = [r for r in record["rows"] if "gradient" in r["facts"] and r["runs"]]

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spherical_vae.experiments import catalogue
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.laboratory.scales import SEEDS
+from spherical_vae.experiments.laboratory.settings import Setting
 from spherical_vae.experiments.records import Record, read_all
-from spherical_vae.experiments.runs import Laboratory, Run
-from spherical_vae.experiments.scales import SEEDS
-from spherical_vae.experiments.settings import Setting
+from spherical_vae.experiments.rendering.tables import Table
 from spherical_vae.experiments.table2 import CORPORA
-from spherical_vae.experiments.tables import Table
 from spherical_vae.timetable import Timetable
 
 NOT_MEASURED = "not measured"

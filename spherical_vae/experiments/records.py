@@ -10,10 +10,10 @@ from typing import Any
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue
-from spherical_vae.experiments.provenance import circumstances
-from spherical_vae.experiments.runs import Laboratory
-from spherical_vae.experiments.settings import Setting
-from spherical_vae.experiments.shown import show
+from spherical_vae.experiments.laboratory.provenance import circumstances
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.laboratory.settings import Setting
+from spherical_vae.experiments.rendering.shown import show
 from spherical_vae.folder_lock import lock_folder
 
 Record = Mapping[str, Any]
@@ -127,7 +127,7 @@ def draw(record: Record, results: Path) -> list[Path]:
     write_atomically(path, text + "\n")
     if experiment.draw is None:
         return [path]
-    from spherical_vae.experiments.plots import save
+    from spherical_vae.experiments.rendering.plots import save
 
     return [path, *save(experiment.draw(record), results / "figures", file_name(record))]
 

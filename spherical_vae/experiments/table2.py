@@ -8,8 +8,9 @@ import numpy as np
 
 from spherical_vae.data.corpus import Corpus, Split
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.runs import Laboratory, Run, Unavailable
-from spherical_vae.experiments.tables import NOTHING, Table, number
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory, Unavailable
+from spherical_vae.experiments.rendering.tables import NOTHING, Table, number
 
 # Examples by split, mean length in words, vocabulary; None where the paper gives none.
 PAPER: dict[str, tuple[int, int | None, int, float | None, int]] = {

@@ -4,20 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from spherical_vae.experiments import language_models as models
-from spherical_vae.experiments.closer_bound import kept_closer_bound
-from spherical_vae.experiments.closer_tables import closer_remarks, closer_tables
-from spherical_vae.experiments.dev_curves import dev_course, dev_table, draw_dev, kl_remarks
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import Row
-from spherical_vae.experiments.runs import Laboratory, Run
-from spherical_vae.experiments.sentence_tables import (
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.laboratory.settings import Setting, rows
+from spherical_vae.experiments.measures.closer_bound import kept_closer_bound
+from spherical_vae.experiments.rendering.closer_tables import closer_remarks, closer_tables
+from spherical_vae.experiments.rendering.dev_curves import (
+    dev_course,
+    dev_table,
+    draw_dev,
+    kl_remarks,
+)
+from spherical_vae.experiments.rendering.row_tables import Row
+from spherical_vae.experiments.rendering.sentence_tables import (
     Printed,
     averaging_remarks,
     sentence_tables,
     who_is_ahead,
 )
-from spherical_vae.experiments.settings import Setting, rows
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.rendering.tables import Table
 
 # NLL, KL, PPL.
 PAPER: dict[tuple[str, str, str], Printed] = {

@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spherical_vae.experiments import documents
-from spherical_vae.experiments.closer_bound import kept_closer_bound
-from spherical_vae.experiments.closer_tables import closer_remarks, closer_tables
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import (
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory
+from spherical_vae.experiments.laboratory.settings import HONEST, Setting, mean, rows, values
+from spherical_vae.experiments.laboratory.settings import PAPER as BY_PAPER
+from spherical_vae.experiments.measures.closer_bound import kept_closer_bound
+from spherical_vae.experiments.rendering.closer_tables import closer_remarks, closer_tables
+from spherical_vae.experiments.rendering.row_tables import (
     DOCUMENT_COLUMNS,
     Row,
     bounds_table,
@@ -17,10 +21,7 @@ from spherical_vae.experiments.row_tables import (
     trials_table,
     verdicts,
 )
-from spherical_vae.experiments.runs import Laboratory, Run
-from spherical_vae.experiments.settings import HONEST, Setting, mean, rows, values
-from spherical_vae.experiments.settings import PAPER as BY_PAPER
-from spherical_vae.experiments.tables import NOTHING, Table
+from spherical_vae.experiments.rendering.tables import NOTHING, Table
 
 # Perplexity per word, from table 4; how a document's is averaged is not said there.
 PAPER = {

@@ -5,10 +5,14 @@ from typing import Any
 
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import Row
-from spherical_vae.experiments.sentence_tables import Printed, sentence_tables, who_is_ahead
-from spherical_vae.experiments.settings import Setting, collector
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.laboratory.settings import Setting, collector
+from spherical_vae.experiments.rendering.row_tables import Row
+from spherical_vae.experiments.rendering.sentence_tables import (
+    Printed,
+    sentence_tables,
+    who_is_ahead,
+)
+from spherical_vae.experiments.rendering.tables import Table
 
 # NLL, KL, PPL.
 PAPER: dict[tuple[str, str], Printed] = {

@@ -13,11 +13,18 @@ from scipy import sparse
 from spherical_vae.data.corpus import END_ID, Split
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.probe import fit_probe
-from spherical_vae.experiments.row_tables import NOT_RUN, Row, printed_cell, runs_table, seeds
-from spherical_vae.experiments.runs import Laboratory, Run, evaluator
-from spherical_vae.experiments.settings import HONEST, Setting, rows, values
-from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory, evaluator
+from spherical_vae.experiments.laboratory.settings import HONEST, Setting, rows, values
+from spherical_vae.experiments.measures.probe import fit_probe
+from spherical_vae.experiments.rendering.row_tables import (
+    NOT_RUN,
+    Row,
+    printed_cell,
+    runs_table,
+    seeds,
+)
+from spherical_vae.experiments.rendering.tables import NOTHING, Table, mean_and_range, number
 
 # Cosine of code to bag, and of bag to code; None where the paper prints none.
 PAPER: dict[tuple[bool, str], tuple[float | None, float | None]] = {

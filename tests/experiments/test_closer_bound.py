@@ -7,12 +7,12 @@ from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation import Evaluator
-from spherical_vae.experiments.closer_bound import (
+from spherical_vae.experiments.laboratory.runs import evaluation_key
+from spherical_vae.experiments.measures.closer_bound import (
     EXAMPLES_SEED,
     closer_bound,
     take,
 )
-from spherical_vae.experiments.runs import evaluation_key
 from spherical_vae.sharding import data_mesh
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import build_vae, init_params

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spherical_vae.experiments.closer_tables import closer_remarks, closer_tables
+from spherical_vae.experiments.rendering.closer_tables import closer_remarks, closer_tables
 
 
 def test_the_table_shows_value_error_and_paired_difference():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spherical_vae.experiments import fig1, fig3, table2
-from spherical_vae.experiments.runs import Laboratory
+from spherical_vae.experiments.laboratory.runs import Laboratory
 
 
 @pytest.fixture

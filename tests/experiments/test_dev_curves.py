@@ -2,7 +2,7 @@
 
 import pytest
 
-from spherical_vae.experiments.dev_curves import (
+from spherical_vae.experiments.rendering.dev_curves import (
     NOT_THE_LAST,
     STILL_FALLING,
     dev_course,

@@ -6,9 +6,9 @@ import pytest
 
 from spherical_vae.experiments import fig4, table1, table3
 from spherical_vae.experiments.known_runs import known_runs
+from spherical_vae.experiments.laboratory.runs import Laboratory, Unavailable
+from spherical_vae.experiments.laboratory.settings import rows
 from spherical_vae.experiments.records import with_earlier_rows
-from spherical_vae.experiments.runs import Laboratory, Unavailable
-from spherical_vae.experiments.settings import rows
 
 TRAINED = {"seed": 0, "corpus": "ptb", "dev_perplexity": 7.0, "train_seconds": 5.0}
 MEASURED = {"honest": {"perplexity": 8.0}, "paper": {"perplexity": 6.0}, "averaged": {}}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spherical_vae.experiments.probe import cosines, fit_probe
+from spherical_vae.experiments.measures.probe import cosines, fit_probe
 
 SIZES = {"train": 2048, "valid": 128, "test": 256}
 INPUTS, TARGETS, EPOCHS = 5, 4, 40

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from spherical_vae.experiments import provenance, starts
-from spherical_vae.experiments.provenance import commit
+from spherical_vae.experiments.laboratory import provenance, starts
+from spherical_vae.experiments.laboratory.provenance import commit
 
 
 def git(folder, *arguments):

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 from small_models import quick_to_compile
 
+from spherical_vae.config import base_config
 from spherical_vae.errors import UserError
-from spherical_vae.experiments import runs
+from spherical_vae.experiments.laboratory import address as addressing
+from spherical_vae.experiments.laboratory import runs
+from spherical_vae.experiments.laboratory.address import address
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory, Unavailable
 from spherical_vae.experiments.language_models import setting
-from spherical_vae.experiments.runs import Laboratory, Run, Unavailable, address
 from spherical_vae.run_directory import open_run
 
 DOCUMENTS = {"latent.dimension": 25}
@@ -30,9 +34,9 @@ def test_address_follows_what_is_set_and_nothing_else(tmp_path, monkeypatch):
 
     # A key that the base gains later, and that no run sets, changes nothing.
     config = here.config(run)
-    before, base = address(config), runs.base_config()
+    before, base = address(config), base_config()
     base.new_key = 1
-    monkeypatch.setattr(runs, "base_config", lambda: base)
+    monkeypatch.setattr(addressing, "base_config", lambda: base)
     with config.unlocked():
         config.new_key = 1
     assert address(config) == before

@@ -3,7 +3,7 @@
 import pytest
 
 from spherical_vae.experiments import table3
-from spherical_vae.experiments.sentence_tables import averaging_remarks
+from spherical_vae.experiments.rendering.sentence_tables import averaging_remarks
 
 NATS = {"RNNLM": 97.5, "Gaussian": 98.25, "vMF": 96.125}
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from spherical_vae.experiments.row_tables import (
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Elsewhere, Laboratory, Unavailable
+from spherical_vae.experiments.laboratory.settings import Setting, rows, values
+from spherical_vae.experiments.rendering.row_tables import (
     Column,
     bounds_table,
     printed_cell,
@@ -12,8 +15,6 @@ from spherical_vae.experiments.row_tables import (
     verdicts,
     wins,
 )
-from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable
-from spherical_vae.experiments.settings import Setting, rows, values
 
 KAPPAS = ({"latent.concentration": 10.0}, {"latent.concentration": 20.0})
 COLUMN = Column("PPL", "honest", "perplexity", compared=True)

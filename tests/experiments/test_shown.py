@@ -3,8 +3,8 @@
 import pytest
 
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.shown import show
-from spherical_vae.experiments.tables import Table
+from spherical_vae.experiments.rendering.shown import show
+from spherical_vae.experiments.rendering.tables import Table
 
 HEAD = ["row", "a", "b"]
 

@@ -4,16 +4,20 @@ import copy
 import os
 import shlex
 import signal
+from pathlib import Path
 
 import pytest
 from small_models import quick_to_compile, small_config
 
-from spherical_vae.experiments import runs
-from spherical_vae.experiments.gathering import gather
-from spherical_vae.experiments.row_tables import runs_table
-from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable, address
-from spherical_vae.experiments.settings import Setting, rows
-from spherical_vae.experiments.turns import Turns
+from spherical_vae.experiments.laboratory import together as sweeping
+from spherical_vae.experiments.laboratory.address import address
+from spherical_vae.experiments.laboratory.gathering import gather
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Elsewhere, Laboratory, Unavailable
+from spherical_vae.experiments.laboratory.settings import Setting, rows
+from spherical_vae.experiments.laboratory.together import train_together
+from spherical_vae.experiments.laboratory.turns import Turns
+from spherical_vae.experiments.rendering.row_tables import runs_table
 from spherical_vae.loop import Interrupted
 from spherical_vae.sweep_settings import parse_sweep
 from spherical_vae.sweep_trainer import SweepTrainer
@@ -119,7 +123,7 @@ def test_what_was_interrupted_goes_on(together, tmp_path, monkeypatch):
 def test_what_there_is_is_not_trained_again(tmp_path, monkeypatch):
     laboratory(tmp_path, sweeps=False).train(RUNS[0])
     where = laboratory(tmp_path)
-    where.train_all(RUNS)
+    train_together(where, RUNS)
     records = [where.train(run) for run in RUNS]
     assert [record.get("sweep", {}).get("replicas") for record in records] == [None, 2, 2]
     assert len(list((tmp_path / "sweeps").iterdir())) == 1
@@ -128,20 +132,20 @@ def test_what_there_is_is_not_trained_again(tmp_path, monkeypatch):
         pytest.fail("trained again")
 
     monkeypatch.setattr(SweepTrainer, "advance", refuse)
-    where.train_all(RUNS)
+    train_together(where, RUNS)
     # As if it had been killed between the end of training and the last record.
     (where.directory(where.config(RUNS[1])) / "trained.json").unlink()
-    where.train_all(RUNS)
+    train_together(where, RUNS)
     assert numbers(where.train(RUNS[1])) == numbers(records[1])
     assert where.model(RUNS[1]).step == records[1]["best_step"]
 
 
 def test_a_run_that_was_begun_alone_goes_on_alone(tmp_path, monkeypatch):
     gathered = []
-    monkeypatch.setattr(runs, "gather", lambda found: gathered.extend(found) or [])
+    monkeypatch.setattr(sweeping, "gather", lambda found: gathered.extend(found) or [])
     where = laboratory(tmp_path)
     (where.directory(where.config(RUNS[0])) / "checkpoints").mkdir(parents=True)
-    where.train_all([*RUNS, RUNS[2]])
+    train_together(where, [*RUNS, RUNS[2]])
     assert [config.dropout_rate for _, config in gathered] == [0.1, 0.3]
 
 
@@ -149,10 +153,12 @@ def test_a_run_that_was_begun_alone_goes_on_alone(tmp_path, monkeypatch):
 def test_a_run_that_another_process_is_at_is_in_no_sweep(held, tmp_path, monkeypatch):
     trained = []
     where, other = laboratory(tmp_path), Turns()
-    monkeypatch.setattr(where, "_train_replicas", lambda _, members, *rest: trained.append(members))
+    monkeypatch.setattr(
+        sweeping, "_train_replicas", lambda lab, sweep, members, *rest: trained.append(members)
+    )
     addresses = [address(where.config(run)) for run in RUNS]
     with other.at(where.directory(where.config(RUNS[held]))):
-        where.train_all(RUNS)
+        train_together(where, RUNS)
         with pytest.raises(Elsewhere):
             where.train(RUNS[held])
     assert trained == [[one for i, one in enumerate(addresses) if i != held]]
@@ -163,9 +169,9 @@ def test_a_sweep_that_another_process_has_begun_is_left_to_it(tmp_path, monkeypa
     configs = [where.config(run) for run in RUNS]
     (sweep,) = gather([("news20", config) for config in configs])
     missing = {address(config): run for config, run in zip(configs, RUNS, strict=True)}
-    monkeypatch.setattr(where, "_train_replicas", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr(sweeping, "_train_replicas", lambda *_: pytest.fail("trained twice"))
     with other.at(where.directory(configs[1])):
-        where._train_sweep(sweep, missing)
+        sweeping._train_sweep(where, sweep, missing)
     assert missing == {}
     # None is held for nothing.
     with Turns().at(where.directory(configs[0])):
@@ -187,7 +193,7 @@ def test_a_replica_that_diverged_is_not_chosen_and_cannot_be_measured(tmp_path):
 
 
 def configs_of(found):
-    where = Laboratory(runs.Path("nowhere"), "full", 1)
+    where = Laboratory(Path("nowhere"), "full", 1)
     return [(run.config, where.config(run)) for run in found]
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from spherical_vae.data.corpus import END_ID, Split
 from spherical_vae.experiments import fig4, fig5, fig6, table3, table5, table6
-from spherical_vae.experiments.runs import Laboratory, address
+from spherical_vae.experiments.laboratory.address import address
+from spherical_vae.experiments.laboratory.runs import Laboratory
 
 SENTENCES = [[2, 3, 2, END_ID], [0, END_ID], [END_ID], [4, 4, 4, 3, END_ID]]
 SPLIT = Split(

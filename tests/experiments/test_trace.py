@@ -10,7 +10,7 @@ from small_models import quick_to_compile, small_config, small_corpus
 from spherical_vae.data.corpus import Batch
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import fig2
-from spherical_vae.experiments.trace import TracingTrainer, read_trace
+from spherical_vae.experiments.measures.trace import TracingTrainer, read_trace
 from spherical_vae.loop import Trainer
 from spherical_vae.run_directory import open_run
 from spherical_vae.vae import VAE, call
@@ -111,7 +111,7 @@ def point(step, mean, **spread):
 
 
 def test_the_figure_is_drawn_from_whatever_rows_were_run(tmp_path):
-    from spherical_vae.experiments.plots import save
+    from spherical_vae.experiments.rendering.plots import save
 
     wide, narrow, kappa = (
         {"deviation": [1.0, 1.0]},

@@ -5,13 +5,14 @@ import sys
 
 import pytest
 
-from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run
-from spherical_vae.experiments.turns import Taken, Turns
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Elsewhere, Laboratory
+from spherical_vae.experiments.laboratory.turns import Taken, Turns
 
 HOLD = """
 import sys
 from pathlib import Path
-from spherical_vae.experiments.turns import Turns
+from spherical_vae.experiments.laboratory.turns import Turns
 with Turns().at(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

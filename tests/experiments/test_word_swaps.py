@@ -9,7 +9,7 @@ from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.corpus import END_ID, Split
 from spherical_vae.experiments.fig5 import PROBABILITIES, swap_cosines
-from spherical_vae.experiments.word_swaps import swap_pairs
+from spherical_vae.experiments.measures.word_swaps import swap_pairs
 from spherical_vae.sharding import data_mesh
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import build_vae, init_params

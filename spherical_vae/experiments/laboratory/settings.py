@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spherical_vae.experiments.runs import Elsewhere, Laboratory, Run, Unavailable
-from spherical_vae.experiments.scales import SMOKE_TRIALS
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Elsewhere, Laboratory, Unavailable
+from spherical_vae.experiments.laboratory.scales import SMOKE_TRIALS
+from spherical_vae.experiments.laboratory.together import train_together
 from spherical_vae.loop import Trainer
 
 HONEST, PAPER, AVERAGED = "honest", "paper", "averaged"
@@ -129,7 +131,7 @@ def _pass(
         for setting in wanted
     }
     if trainer is Trainer:
-        laboratory.train_all([run for s in wanted for run in s.trials(laboratory.scale)])
+        train_together(laboratory, [run for s in wanted for run in s.trials(laboratory.scale)])
     for setting in wanted:
         record = records[setting.name]
         try:
@@ -141,8 +143,8 @@ def _pass(
     decided = [setting for setting in wanted if records[setting.name]["chosen"] is not None]
     seeds = range(laboratory.seeds)
     if trainer is Trainer:
-        laboratory.train_all(
-            [s.run(records[s.name]["chosen"], seed) for seed in seeds for s in decided]
+        train_together(
+            laboratory, [s.run(records[s.name]["chosen"], seed) for seed in seeds for s in decided]
         )
     for seed in seeds:
         for setting in decided:

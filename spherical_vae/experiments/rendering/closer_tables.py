@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from spherical_vae.experiments.row_tables import Row, seeds
-from spherical_vae.experiments.tables import NOTHING, Table, number
+from spherical_vae.experiments.rendering.row_tables import Row, seeds
+from spherical_vae.experiments.rendering.tables import NOTHING, Table, number
 from spherical_vae.metrics import standard_error
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.row_tables import NOT_RUN
-from spherical_vae.experiments.tables import NOTHING, Table
+from spherical_vae.experiments.rendering.row_tables import NOT_RUN
+from spherical_vae.experiments.rendering.tables import NOTHING, Table
 
 
 @dataclasses.dataclass(frozen=True)

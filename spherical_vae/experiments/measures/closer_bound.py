@@ -9,7 +9,8 @@ import numpy as np
 from spherical_vae.data.batches import evaluation_batches
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation import corpus_boundaries
-from spherical_vae.experiments.runs import Laboratory, Run, evaluation_key
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.runs import Laboratory, evaluation_key
 from spherical_vae.latents import latent_dimension
 from spherical_vae.metrics import perplexity, standard_error
 from spherical_vae.objectives import importance_log_weights

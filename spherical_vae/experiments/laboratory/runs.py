@@ -4,12 +4,9 @@ A run lives in a folder named after its configuration, so experiments that need 
 it, and one that was interrupted goes on by training's own resume.
 """
 
-import contextlib
-import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +15,29 @@ from ml_collections import ConfigDict
 
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.command_line import load_config_file
-from spherical_vae.config import base_config
-from spherical_vae.config_validation import flatten, validate
+from spherical_vae.config_validation import validate
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import DivergedError, UserError
 from spherical_vae.evaluation import Evaluator
-from spherical_vae.experiments.gathering import Sweep, gather, read_sweep
-from spherical_vae.experiments.provenance import ROOT, commit
-from spherical_vae.experiments.run import Run
-from spherical_vae.experiments.scales import shrink
-from spherical_vae.experiments.starts import in_all, timed
-from spherical_vae.experiments.turns import Taken, Turns
+from spherical_vae.experiments.laboratory.address import address
+from spherical_vae.experiments.laboratory.gathering import read_sweep
+from spherical_vae.experiments.laboratory.provenance import ROOT, commit
+from spherical_vae.experiments.laboratory.run import Run
+from spherical_vae.experiments.laboratory.scales import shrink
+from spherical_vae.experiments.laboratory.starts import timed
+from spherical_vae.experiments.laboratory.training_record import dev_curve, training_record
+from spherical_vae.experiments.laboratory.turns import Taken, Turns
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer
-from spherical_vae.metrics_log import MetricsLog
-from spherical_vae.run_directory import NO_MATTER, RunDirectory, load_config, open_run
+from spherical_vae.run_directory import RunDirectory, load_config, open_run
 from spherical_vae.sweep_settings import settings_by_name
 from spherical_vae.sweep_trainer import SweepTrainer
 from spherical_vae.trained import TrainedModel
 
 CONFIGS = ROOT / "configs"
-# These change no result either, but are part of the addresses of runs, which must not change.
-_IN_ADDRESS = {"baselines", "data.path", "evaluation.chunk", "train.checkpoint_every"}
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.
 EVALUATION_SEED = 0
-
-
 # By the address of a run, and the name of what is known of it in `Laboratory.kept`.
 Known = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -64,6 +57,7 @@ class Laboratory:
       folder: the working directory of all experiments.
       scale: smoke, cpu or full.
       seeds: of every row, 0 to seeds - 1.
+      turns: the runs that this process is at.
     """
 
     def __init__(
@@ -101,7 +95,7 @@ class Laboratory:
         self._corpora: dict[str, Corpus] = {}
         self._sweeps = sweeps
         self._known = known or {}
-        self._turns = Turns()
+        self.turns = Turns()
         self._models: dict[Path, dict[str, TrainedModel]] = {}
 
     def wants(self, name: str) -> bool:
@@ -159,39 +153,15 @@ class Laboratory:
           Elsewhere: another process is at it.
           Interrupted: a signal came; the next call goes on.
         """
-        if self._training and not self._is_trained(run):
+        if self._training and not self.is_trained(run):
             self.corpus(self.config(run))
         record = self.kept(run, "trained", lambda: self._trained_record(run, trainer))
         # Another row may have written the same settings otherwise, or left out what is configured.
         return record if "sweep" in record else {**record, "command": run.command}
 
-    def train_all(self, runs: Sequence[Run]) -> None:
-        """Trains together those of the runs that are missing and can be the replicas of a sweep.
-
-        Sweeps that were begun go on first, with all their replicas. What is left, and everything
-        where there are no sweeps, is trained by `train`, run by run.
-
-        Raises:
-          Interrupted: a signal came; the next call goes on.
-        """
-        if not self.sweeping:
-            return
-        missing: dict[str, Run] = {}
-        for run in runs:
-            directory = self.directory(self.config(run))
-            with contextlib.suppress(Taken), self._turns.at(directory):
-                # A run that was begun alone goes on alone.
-                begun = RunDirectory(directory).checkpoints_path.exists()
-                if not begun and not self._is_trained(run):
-                    missing[address(self.config(run))] = run
-        for path in sorted((self.folder / "sweeps").glob("*/config.json")):
-            self._train_sweep(read_sweep(path.parent), missing)
-        for sweep in gather([(run.config, self.config(run)) for run in missing.values()]):
-            self._train_sweep(sweep, missing)
-
     @property
     def sweeping(self) -> bool:
-        """Whether `train_all` does anything."""
+        """Whether `train_together` does anything."""
         sweeps = jax.default_backend() != "cpu" if self._sweeps is None else self._sweeps
         return self._training and sweeps
 
@@ -233,7 +203,7 @@ class Laboratory:
     def dev_curve(self, run: Run) -> list[dict[str, Any]]:
         """Returns the records of dev of a run, oldest first; it is trained where it is missing."""
         replica, path = self._home(self._trained_here(run), self.config(run))
-        return _dev_curve(RunDirectory(path).replica(replica) if replica else RunDirectory(path))
+        return dev_curve(RunDirectory(path).replica(replica) if replica else RunDirectory(path))
 
     def kept(self, run: Run, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Returns what was found out about a run before, or finds it out and keeps it.
@@ -255,7 +225,7 @@ class Laboratory:
             if not self._training and not path.parent.exists():
                 raise Unavailable("not run")
             try:
-                with self._turns.at(path.parent):
+                with self.turns.at(path.parent):
                     # Whoever was at it may just have found it out.
                     if not path.exists():
                         text = json.dumps(_finite(make()), indent=1, allow_nan=False) + "\n"
@@ -275,7 +245,7 @@ class Laboratory:
         try:
             # Another process may be loading another replica.
             with (
-                self._turns.at(path),
+                self.turns.at(path),
                 open_run(path, sweep.config, settings_by_name(sweep.replicas)) as directory,
             ):
                 trained = SweepTrainer(
@@ -306,104 +276,20 @@ class Laboratory:
                     # A result like any other, which would be the same at the next try.
                     print(error, file=sys.stderr)
                     failed = {"diverged": error.reason}
-        curve = _dev_curve(RunDirectory(directory))
-        return self._record(run, run.command, corpus, trained, curve, starts) | failed
-
-    def _train_sweep(self, sweep: Sweep, missing: dict[str, Run]) -> None:
-        """Trains a sweep if missing runs are among its replicas, and takes them out of these.
-
-        Nothing is done, and `train` says why of each run, where the corpus is missing or another
-        process is at one of the runs.
-        """
-        addresses = [address(replica.config) for replica in sweep.replicas]
-        runs = {key: missing.pop(key) for key in addresses if key in missing}
-        if not runs:
-            return
-        with contextlib.ExitStack() as turns:
-            try:
-                corpus = self.corpus(self.config(next(iter(runs.values()))))
-                # Sorted, so that of two processes one gets them all.
-                for member in sorted(self.directory(replica.config) for replica in sweep.replicas):
-                    turns.enter_context(self._turns.at(member))
-            except (Unavailable, Taken):
-                return
-            # Whoever was at one may just have trained it.
-            if not any(self._is_trained(run) for run in runs.values()):
-                self._train_replicas(sweep, addresses, runs, corpus)
+        curve = dev_curve(RunDirectory(directory))
+        record = training_record(run, run.command, self.scale, corpus.name, trained, curve, starts)
+        return record | failed
 
     def _trained_here(self, run: Run) -> dict[str, Any]:
         """Returns the record of a run whose checkpoints and curves are here."""
         record = self.train(run)
-        if not self._is_trained(run):
+        if not self.is_trained(run):
             raise Unavailable("only its record is here, not run")
         return record
 
-    def _is_trained(self, run: Run) -> bool:
+    def is_trained(self, run: Run) -> bool:
+        """Returns whether the training of a run has ended, here and with a record."""
         return (self.directory(self.config(run)) / "trained.json").exists()
-
-    def _train_replicas(
-        self, sweep: Sweep, addresses: Sequence[str], runs: Mapping[str, Run], corpus: Corpus
-    ) -> None:
-        digest = hashlib.sha256(json.dumps(addresses).encode()).hexdigest()[:12]
-        path = self.folder / "sweeps" / f"{sweep.config.name}-{digest}"
-        print(
-            f"training {len(addresses)} replicas\n  in {path}",
-            *(f"  {run}" for run in runs.values()),
-            sep="\n",
-            file=sys.stderr,
-        )
-        names = settings_by_name(sweep.replicas)
-        with open_run(path, sweep.config, names) as opened, timed(path) as starts:
-            trained = SweepTrainer(sweep.config, sweep.replicas, corpus, opened).train()
-        settings = [replica.settings for replica in sweep.replicas]
-        for key, one in zip(addresses, trained, strict=True):
-            if key not in runs:
-                continue
-            run, name = runs[key], one.replica.name
-            curve = _dev_curve(RunDirectory(path).replica(name))
-            record = self._record(
-                run, run.sweep_command(settings), corpus, one.model, curve, starts
-            )
-            record["sweep"] = {
-                "replicas": len(addresses),
-                "replica": name,
-                "folder": path.relative_to(self.folder).as_posix(),
-            }
-            if one.diverged_step is not None:
-                record |= {"diverged": f"diverged in step {one.diverged_step}"} | _NO_DEV
-            elif one.model is None:
-                record["diverged"] = "never finite on dev"
-            config = self.config(run)
-            open_run(self.directory(config), config).close()
-            self.kept(run, "trained", partial(dict, record))
-
-    def _record(
-        self,
-        run: Run,
-        command: str,
-        corpus: Corpus,
-        trained: TrainedModel | None,
-        dev_curve: Sequence[Mapping[str, Any]],
-        starts: Sequence[Mapping[str, Any]],
-    ) -> dict[str, Any]:
-        record = {"command": command, "seed": run.seed, "corpus": corpus.name, "scale": self.scale}
-        if trained is None:
-            return {**record, **_NO_DEV, **in_all(starts)}
-        best = next(point for point in dev_curve if point["step"] == trained.step)
-        return {
-            **record,
-            "best_step": trained.step,
-            "last_step": trained.last_step,
-            "tokens_seen": trained.tokens_seen,
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
-            "dev_perplexity": best["perplexity"],
-            "dev_kl_nats": best["kl_nats"],
-            **in_all(starts),
-        }
-
-
-# Of a replica that diverged: it is not chosen, and cannot be measured.
-_NO_DEV = {"best_step": None, "dev_perplexity": None, "dev_kl_nats": None}
 
 
 def evaluator(model: TrainedModel) -> Evaluator:
@@ -414,24 +300,6 @@ def evaluator(model: TrainedModel) -> Evaluator:
 def evaluation_key() -> jax.Array:
     """Returns the key of every evaluation."""
     return root_key(EVALUATION_SEED, Purpose.EVALUATE)
-
-
-def address(config: ConfigDict) -> str:
-    """Returns a short digest of what is set, but for what changes no result.
-
-    A key that the base gains later changes no address as long as it keeps its default.
-    """
-    base = flatten(base_config())
-    changed = {
-        key: value
-        for key, value in flatten(config).items()
-        if (key in _IN_ADDRESS or key not in NO_MATTER) and value != base.get(key)
-    }
-    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _dev_curve(directory: RunDirectory) -> list[dict[str, Any]]:
-    return [r for r in MetricsLog(directory.metrics_path).records() if r["split"] == "valid"]
 
 
 def _refuse_another(wanted: ConfigDict, stored: ConfigDict, directory: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spherical_vae.atomic_file import write_atomically
-from spherical_vae.experiments.provenance import circumstances, commit
+from spherical_vae.experiments.laboratory.provenance import circumstances, commit
 
 Starts = list[dict[str, Any]]
 

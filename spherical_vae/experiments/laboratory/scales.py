@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from spherical_vae.experiments import tiny_corpus
+from spherical_vae.experiments.laboratory import tiny_corpus
 
 SCALES = ("smoke", "cpu", "full")
 # Seeds of a row where the command line does not say.

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from spherical_vae.experiments.row_tables import (
+from spherical_vae.experiments.laboratory.settings import AVERAGED, HONEST, PAPER, mean, values
+from spherical_vae.experiments.rendering.row_tables import (
     NOT_RUN,
     SENTENCE_COLUMNS,
     Row,
@@ -13,8 +14,7 @@ from spherical_vae.experiments.row_tables import (
     trials_table,
     verdicts,
 )
-from spherical_vae.experiments.settings import AVERAGED, HONEST, PAPER, mean, values
-from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range
+from spherical_vae.experiments.rendering.tables import NOTHING, Table, mean_and_range
 
 _PROTOCOLS = ("honest", "averaged", "by *paper*")
 # NLL and KL in nats as the paper counts them, perplexity a token; None where it prints none.

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from spherical_vae.experiments.row_tables import NOT_RUN, Row, seeds
-from spherical_vae.experiments.tables import Table, mean_and_range
+from spherical_vae.experiments.rendering.row_tables import NOT_RUN, Row, seeds
+from spherical_vae.experiments.rendering.tables import Table, mean_and_range
 
 STILL_FALLING = "not converged: the last is the lowest"
 NOT_THE_LAST = "the lowest came before the end"
@@ -99,7 +99,7 @@ def draw_dev(record: Mapping[str, Any]) -> Any:
     Args:
       record: of an experiment whose rows are of `language_models` and whose runs have `dev`.
     """
-    from spherical_vae.experiments.plots import GAUSSIAN, VMF, new_figure
+    from spherical_vae.experiments.rendering.plots import GAUSSIAN, VMF, new_figure
 
     panels = _panels(record["rows"])
     figure, axes = new_figure(max(1, len(panels)), width=3.6)

@@ -5,8 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spherical_vae.experiments.settings import HONEST, PAPER, mean, values
-from spherical_vae.experiments.tables import NOTHING, Table, mean_and_range, number, shown_commit
+from spherical_vae.experiments.laboratory.settings import HONEST, PAPER, mean, values
+from spherical_vae.experiments.rendering.tables import (
+    NOTHING,
+    Table,
+    mean_and_range,
+    number,
+    shown_commit,
+)
 
 Row = Mapping[str, Any]
 NOT_RUN = "not run"

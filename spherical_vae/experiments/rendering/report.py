@@ -8,8 +8,8 @@ from pathlib import Path
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.records import Record, draw, file_name, read_all
-from spherical_vae.experiments.shown import show
-from spherical_vae.experiments.tables import Table, shown_commit
+from spherical_vae.experiments.rendering.shown import show
+from spherical_vae.experiments.rendering.tables import Table, shown_commit
 
 _TITLE = "Results"
 _INTRODUCTION = (
