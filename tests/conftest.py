@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -20,6 +21,13 @@ def pytest_configure(config):
     # Workers inherit it: corpora are prepared once for all, and nobody's own cache is touched.
     if not hasattr(config, "workerinput"):
         os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="spherical_vae_tests_")
+    # Tests compile the same small models again and again. A folder for each worker: JAX writes an
+    # entry in place, and another process could read the half of it.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    folder = Path(os.environ["XDG_CACHE_HOME"]) / worker
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def pytest_unconfigure(config):

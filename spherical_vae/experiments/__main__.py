@@ -63,18 +63,19 @@ def main(argv: list[str]) -> None:
     from spherical_vae.experiments.records import keep, make_record
     from spherical_vae.loop import Interrupted
 
-    laboratory = Laboratory(
-        Path(WORKDIR.value),
-        SCALE.value,
-        SEED_COUNT.value or SEEDS[SCALE.value],
-        manual_dir=MANUAL_DIR.value,
-        training=TRAIN.value,
-        only=ONLY.value,
-        sweeps=SWEEPS.value,
-        # What is to be trained is trained here.
-        known=None if TRAIN.value else known_runs(results, SCALE.value),
-    )
+    workdir = Path(WORKDIR.value)
     for name in catalogue.NAMES if _name == "all" else (_name,):
+        laboratory = Laboratory(
+            workdir,
+            SCALE.value,
+            SEED_COUNT.value or SEEDS[SCALE.value],
+            manual_dir=MANUAL_DIR.value,
+            training=TRAIN.value,
+            only=ONLY.value,
+            sweeps=SWEEPS.value,
+            # What may be trained is trained, whatever a record says.
+            known=None if TRAIN.value else known_runs(results, workdir, name, SCALE.value),
+        )
         try:
             record = make_record(name, laboratory)
         except Interrupted as stop:

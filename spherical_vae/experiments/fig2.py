@@ -49,6 +49,7 @@ def collect(laboratory: Laboratory) -> dict[str, Any]:
 
     def more(setting: Setting, run: Run) -> dict[str, Any]:
         del setting
+        laboratory.trained_here(run)
         return {"trace": read_trace(laboratory.directory(laboratory.config(run)))}
 
     return {"rows": rows(laboratory, settings(laboratory.scale), more, TracingTrainer)}

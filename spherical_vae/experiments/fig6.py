@@ -11,9 +11,10 @@ from spherical_vae.experiments.laboratory.settings import HONEST, Setting, colle
 from spherical_vae.experiments.rendering.row_tables import (
     SENTENCE_COLUMNS,
     bounds_table,
+    draws,
     runs_table,
 )
-from spherical_vae.experiments.rendering.tables import Table
+from spherical_vae.experiments.rendering.tables import Table, number
 
 # The paper prints a heat map and no numbers.
 DIMENSION = 50
@@ -23,6 +24,8 @@ CONCENTRATIONS = {
     "cpu": (40.0, 80.0, 120.0),
     "full": (20.0, 50.0, 80.0, 110.0, 150.0, 200.0),
 }
+# Perplexities of the ELBO and of the importance-weighted bound.
+_COLUMNS = (SENTENCE_COLUMNS[1], SENTENCE_COLUMNS[3])
 
 
 def settings(scale: str) -> list[Setting]:
@@ -65,17 +68,20 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     for line in dict.fromkeys(_line(row) for row in record["rows"]):
         measured = [row for row in record["rows"] if _line(row) == line and row["runs"]]
         parts = []
-        for title, key in (("ELBO PPL", "perplexity"), ("IW PPL", "iw_perplexity")):
-            found = [mean(row, HONEST, key) for row in measured]
-            values = [value for value in found if value is not None]
-            if len(values) < 2 or len(values) < len(found):
+        for column in _COLUMNS:
+            means = [mean(row, column.protocol, column.key) for row in measured]
+            found = [value for value in means if value is not None]
+            if len(found) < 2 or len(found) < len(means):
                 continue
-            spread = max(values) / min(values) - 1
-            listed = ", ".join(f"{value:.1f}" for value in values)
-            parts.append(f"{title} {listed}, the highest {spread:.0%} above the lowest")
+            listed = ", ".join(number(value) for value in found)
+            parts.append(
+                f"{column.title}{draws(measured, column)} {listed}, the highest "
+                f"{max(found) / min(found) - 1:.1%} above the lowest"
+            )
         if parts:
             kappas = ", ".join(f"{_kappa(row):g}" for row in measured)
-            said.append(f"{line}, kappa = {kappas}: {'; '.join(parts)}.")
+            single = ", by one seed" if min(len(row["runs"]) for row in measured) == 1 else ""
+            said.append(f"{line}, kappa = {kappas}{single}: {'; '.join(parts)}.")
     return said
 
 

@@ -18,6 +18,7 @@ from spherical_vae.experiments.rendering.row_tables import (
     paper_values,
     printed_cell,
     runs_table,
+    seeds,
     trials_table,
     verdicts,
 )
@@ -83,17 +84,18 @@ def printed_table(found: Sequence[Row]) -> Table:
     for key in dict.fromkeys([*PAPER, *ours]):
         row = ours.get(key)
         cells = (
-            ["not reproduced", NOTHING]
+            ["not reproduced", NOTHING, NOTHING]
             if row is None
             else [
                 paper_values(row, "document_perplexity"),
                 paper_values(row, "perplexity"),
+                seeds(row),
             ]
         )
         name = row["name"] if row else _name(key)
         body.append([name, printed_cell(PAPER.get(key)), *cells])
     return Table(
-        ["row", "paper", "ours, per document", "ours, corpus"],
+        ["row", "paper", "ours, per document", "ours, corpus", "seeds"],
         body,
         "Perplexity on test, measured by protocol *paper* (Guu et al.'s KL, three draws) and, for "
         "ours, trained and selected by *honest*; the paper does not say how it averages over "

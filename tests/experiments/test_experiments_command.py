@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 
 import pytest
-from small_run import QUICK_TO_COMPILE, command, environment, one_error_line, run
+from small_run import QUICK_TO_COMPILE, ROOT, command, environment, one_error_line, run
 
 from spherical_vae.experiments import catalogue
 
@@ -36,6 +37,20 @@ def test_without_matplotlib_nothing_is_begun(tmp_path):
     )
     done = run(command("experiments", "report"), variables, expect=2, cwd=tmp_path)
     assert 'pip install -e ".[experiments]"' in one_error_line(done)
+
+
+def test_notrain_collects_what_another_record_has(tmp_path):
+    folder = ROOT / "results"
+    shutil.copy(folder / "table3-cpu.json", tmp_path)
+    places = [f"--workdir={tmp_path / 'runs'}", f"--results={tmp_path}"]
+    run(command("experiments", "fig4", "--scale=cpu", "--notrain", *places), environment())
+    rows = json.loads((tmp_path / "fig4-cpu.json").read_text(encoding="utf-8"))["rows"]
+    taken = {row["name"]: [one["taken_from"] for one in row["runs"]] for row in rows}
+    assert {name: found for name, found in taken.items() if found} == {
+        "PTB inputless Gaussian alpha=1": ["table3"],
+        "PTB inputless vMF kappa=80": ["table3"],
+    }
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

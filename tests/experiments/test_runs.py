@@ -68,12 +68,12 @@ def test_a_missing_corpus_is_named_without_folders_of_this_machine(tmp_path, cap
 
 
 def test_what_was_found_is_kept_and_another_run_is_not_taken_for_this_one(tmp_path):
-    laboratory = Laboratory(tmp_path, "smoke", 1, training=False)
     run = Run("news20", DOCUMENTS)
     with pytest.raises(Unavailable, match="not run"):
-        laboratory.train(run)
+        Laboratory(tmp_path, "smoke", 1, training=False).train(run)
     assert not (tmp_path / "runs").exists()
 
+    laboratory = Laboratory(tmp_path, "smoke", 1)
     config = laboratory.config(run)
     directory = laboratory.directory(config)
     open_run(directory, config).close()

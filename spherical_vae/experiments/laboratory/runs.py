@@ -38,8 +38,8 @@ from spherical_vae.trained import TrainedModel
 CONFIGS = ROOT / "configs"
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.
 EVALUATION_SEED = 0
-# By the address of a run, and the name of what is known of it in `Laboratory.kept`.
-Known = Mapping[tuple[str, str], Mapping[str, Any]]
+# Of runs by their address: what is known, by its name in `Laboratory.kept`.
+Known = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 class Unavailable(Exception):
@@ -83,7 +83,7 @@ class Laboratory:
           sweeps: whether missing runs are trained together where they can be; None for where that
             pays, on accelerators. On a CPU it saves compilation only, and what is interrupted has
             no run that is whole.
-          known: what is known of runs that are not here, by address, and by name in `kept`.
+          known: of runs that have not been trained here.
         """
         commit()  # Looked up now: files may change while a run is trained.
         self.folder = folder
@@ -159,6 +159,21 @@ class Laboratory:
         # Another row may have written the same settings otherwise, or left out what is configured.
         return record if "sweep" in record else {**record, "command": run.command}
 
+    def trained_here(self, run: Run) -> dict[str, Any]:
+        """Returns what `train` does of a run of which more is here than its record.
+
+        Raises:
+          Unavailable: as `train`; also where the run is known only.
+        """
+        record = self.train(run)
+        if not self.is_trained(run):
+            raise Unavailable("only its record is here, not run")
+        return record
+
+    def is_trained(self, run: Run) -> bool:
+        """Returns whether a run has been trained here, to the end."""
+        return (self.directory(self.config(run)) / "trained.json").exists()
+
     @property
     def sweeping(self) -> bool:
         """Whether `train_together` does anything."""
@@ -191,7 +206,7 @@ class Laboratory:
         Raises:
           Unavailable: as `train`; also a replica of a sweep that diverged.
         """
-        record, config = self._trained_here(run), self.config(run)
+        record, config = self.trained_here(run), self.config(run)
         if record.get("diverged"):
             raise Unavailable(record["diverged"])
         replica, path = self._home(record, config)
@@ -202,7 +217,7 @@ class Laboratory:
 
     def dev_curve(self, run: Run) -> list[dict[str, Any]]:
         """Returns the records of dev of a run, oldest first; it is trained where it is missing."""
-        replica, path = self._home(self._trained_here(run), self.config(run))
+        replica, path = self._home(self.trained_here(run), self.config(run))
         return dev_curve(RunDirectory(path).replica(replica) if replica else RunDirectory(path))
 
     def kept(self, run: Run, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -214,16 +229,18 @@ class Laboratory:
           make: finds it; called where there is no such file.
 
         Raises:
-          Unavailable: nothing may be trained, and of this run there is nothing here.
+          Unavailable: the run is missing and may not be trained.
           Elsewhere: another process is at this run.
         """
         config = self.config(run)
         path = self.directory(config) / f"{name}.json"
         if not path.exists():
-            if (address(config), name) in self._known:
-                return dict(self._known[address(config), name])
-            if not self._training and not path.parent.exists():
-                raise Unavailable("not run")
+            if not self.is_trained(run):
+                known = self._known.get(address(config), {})
+                if name in known:
+                    return dict(known[name])
+                if not self._training:
+                    raise Unavailable("not run")
             try:
                 with self.turns.at(path.parent):
                     # Whoever was at it may just have found it out.
@@ -277,19 +294,10 @@ class Laboratory:
                     print(error, file=sys.stderr)
                     failed = {"diverged": error.reason}
         curve = dev_curve(RunDirectory(directory))
-        record = training_record(run, run.command, self.scale, corpus.name, trained, curve, starts)
+        record = training_record(
+            run, run.command, config, self.scale, corpus.name, trained, curve, starts
+        )
         return record | failed
-
-    def _trained_here(self, run: Run) -> dict[str, Any]:
-        """Returns the record of a run whose checkpoints and curves are here."""
-        record = self.train(run)
-        if not self.is_trained(run):
-            raise Unavailable("only its record is here, not run")
-        return record
-
-    def is_trained(self, run: Run) -> bool:
-        """Returns whether the training of a run has ended, here and with a record."""
-        return (self.directory(self.config(run)) / "trained.json").exists()
 
 
 def evaluator(model: TrainedModel) -> Evaluator:

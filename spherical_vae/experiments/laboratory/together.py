@@ -95,10 +95,10 @@ def _train_replicas(
         if key not in runs:
             continue
         run, name = runs[key], one.replica.name
-        command = run.sweep_command(settings)
+        config, command = laboratory.config(run), run.sweep_command(settings)
         curve = dev_curve(RunDirectory(path).replica(name))
         record = training_record(
-            run, command, laboratory.scale, corpus.name, one.model, curve, starts
+            run, command, config, laboratory.scale, corpus.name, one.model, curve, starts
         )
         record["sweep"] = {
             "replicas": len(addresses),
@@ -109,6 +109,5 @@ def _train_replicas(
             record |= {"diverged": f"diverged in step {one.diverged_step}"} | NO_DEV
         elif one.model is None:
             record["diverged"] = "never finite on dev"
-        config = laboratory.config(run)
         open_run(laboratory.directory(config), config).close()
         laboratory.kept(run, "trained", partial(dict, record))

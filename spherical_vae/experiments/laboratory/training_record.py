@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
+from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.starts import in_all
 from spherical_vae.metrics_log import MetricsLog
@@ -18,6 +20,7 @@ NO_DEV = {"best_step": None, "dev_perplexity": None, "dev_kl_nats": None}
 def training_record(
     run: Run,
     command: str,
+    config: ConfigDict,
     scale: str,
     corpus: str,
     trained: TrainedModel | None,
@@ -29,13 +32,20 @@ def training_record(
     Args:
       run: that was trained.
       command: that repeats it.
+      config: its own, whole.
       scale: smoke, cpu or full.
       corpus: its name.
       trained: None where there is no checkpoint, because it diverged.
       curve: of `dev_curve`.
       starts: of `starts.timed`.
     """
-    record = {"command": command, "seed": run.seed, "corpus": corpus, "scale": scale}
+    record = {
+        "command": command,
+        "address": address(config),
+        "seed": run.seed,
+        "corpus": corpus,
+        "scale": scale,
+    }
     if trained is None:
         return {**record, **NO_DEV, **in_all(starts)}
     best = next(point for point in curve if point["step"] == trained.step)

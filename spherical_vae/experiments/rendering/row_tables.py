@@ -138,7 +138,7 @@ def verdicts(rows: Sequence[Row], column: Column, group: Callable[[Row], Any]) -
         )
         lines.append(
             f"{_group_name(key)}: {ahead}{_doubt(gaussian, vmf)} ({column.title}"
-            f"{_draws(here, column)}: {shown})."
+            f"{draws(here, column)}: {shown})."
         )
     return lines
 
@@ -153,8 +153,8 @@ def _out_of(candidates: Sequence[Row]) -> str:
     return f", best of {len(candidates)} on dev" if len(candidates) > 1 else ""
 
 
-def _draws(rows: Sequence[Row], column: Column) -> str:
-    """Returns by how many draws a bound is that more of them would lower."""
+def draws(rows: Sequence[Row], column: Column) -> str:
+    """Returns by how many draws a bound is that more of them would lower; empty for others."""
     if not column.key.startswith("iw_"):
         return ""
     tests = [run["measured"][column.protocol] for row in rows for run in row["runs"]]

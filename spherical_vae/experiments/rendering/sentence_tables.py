@@ -11,6 +11,7 @@ from spherical_vae.experiments.rendering.row_tables import (
     bounds_table,
     paper_values,
     runs_table,
+    seeds,
     trials_table,
     verdicts,
 )
@@ -66,9 +67,9 @@ def protocols_table(rows: Sequence[Row]) -> Table:
                 for protocol in (HONEST, AVERAGED, PAPER)
                 for key, digits in (("nll_nats", 2), ("kl_nats", 2), ("perplexity", 1))
             ]
-        body.append([row["name"], *cells])
+        body.append([row["name"], *cells, seeds(row)])
     return Table(
-        ["row", *(f"{name}: {v}" for name in _PROTOCOLS for v in ("NLL", "KL", "PPL"))],
+        ["row", *(f"{name}: {v}" for name in _PROTOCOLS for v in ("NLL", "KL", "PPL")), "seeds"],
         body,
         "The same checkpoints by three protocols. *Averaged*: the mean of three draws, charged "
         "with what it carries; a bound. *Paper*: the mean of three draws charged for one, Guu et "
@@ -109,12 +110,13 @@ def _printed_table(
             paper_values(row, "nll_nats"),
             paper_values(row, "kl_nats"),
             paper_values(row, "perplexity"),
+            seeds(row),
         ]
         for row in rows
     ]
-    body += [[name, value, "not reproduced", NOTHING, NOTHING] for name, value in quoted]
+    body += [[name, value, "not reproduced", *[NOTHING] * 3] for name, value in quoted]
     return Table(
-        ["row", "paper: NLL (KL) / PPL", "ours: NLL", "KL", "PPL"],
+        ["row", "paper: NLL (KL) / PPL", "ours: NLL", "KL", "PPL", "seeds"],
         body,
         "Measured by protocol *paper* on both sides: mean of three draws charged for one, Guu et "
         "al.'s KL, nats a padded slot times the mean length without end mark. No bound on log "

@@ -14,7 +14,7 @@ class Shown:
     """Of a record.
 
     Attributes:
-      remarks: that were computed from it, and which rows were not run.
+      remarks: that were computed from it, which rows are of another record, and which were not run.
       tables: of the rows that were, and of those that the paper has a value for.
     """
 
@@ -36,11 +36,11 @@ def show(experiment: Experiment, record: Mapping[str, Any]) -> Shown:
         row["name"]: run["taken_from"]
         for row in record.get("rows", ())
         for run in row["runs"]
-        if run.get("taken_from", record["experiment"]) != record["experiment"]
+        if "taken_from" in run
     }
     if taken:
         listed = "; ".join(f"{row} ({name})" for row, name in taken.items())
-        remarks.append(f"The same run as for another table, from whose record it is: {listed}.")
+        remarks.append(f"The same run as elsewhere, from whose record it is: {listed}.")
     if not_run:
         remarks.append(f"Not run: {'; '.join(not_run)}.")
     return Shown(remarks, tables)
