@@ -7,6 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+# By default a TPU multiplies float32 in bfloat16, and a GPU may in TF32, of ten bits.
+EXACT = jax.lax.Precision.HIGHEST
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -33,9 +36,9 @@ class Compute:
     def product(
         self, left: Float[Array, "*rows K"], right: Float[Array, "K N"]
     ) -> Float[Array, "*rows N"]:
-        """Returns the matrix product in float32, of factors rounded to `dtype`."""
+        """Returns the matrix product in float32, of factors rounded to `dtype`, on any device."""
         if self.dtype == "float32":
-            return left @ right
+            return jnp.matmul(left, right, precision=EXACT)
         left, right = left.astype(self.dtype), right.astype(self.dtype)
         return jnp.matmul(left, right, preferred_element_type=jnp.float32)
 
@@ -44,7 +47,11 @@ class Compute:
         if self.dtype != "float32":
             left, right = left.astype(self.dtype), right.astype(self.dtype)
         return jax.lax.dot_general(
-            left, right, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
+            left,
+            right,
+            (((0,), (0,)), ((), ())),
+            precision=EXACT if self.dtype == "float32" else None,
+            preferred_element_type=jnp.float32,
         )
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from spherical_vae.compute import EXACT
 from spherical_vae.data.corpus import END_ID, Batch, Vocabulary
 from spherical_vae.vae import VAE, call
 
@@ -86,9 +87,10 @@ def great_circle(
     Returns:
       Unit vectors. Source: Shoemake (1985), spherical linear interpolation.
     """
-    tangent = end - (end @ start) * start
+    cosine = jnp.dot(end, start, precision=EXACT)
+    tangent = end - cosine * start
     length = jnp.linalg.norm(tangent)
-    angle = jnp.arctan2(length, end @ start)
+    angle = jnp.arctan2(length, cosine)
     tangent = jnp.where(length > 0, tangent / jnp.where(length > 0, length, 1.0), 0.0)
     angles = (angle * jnp.linspace(0.0, 1.0, points))[:, None]
     return jnp.cos(angles) * start[None] + jnp.sin(angles) * tangent[None]

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.typing import Initializer
 from jaxtyping import Array, Float, Int, Key
 
 from spherical_vae import threefry
-from spherical_vae.compute import FLOAT32, Compute
+from spherical_vae.compute import EXACT, FLOAT32, Compute
 from spherical_vae.recurrence import Kernels, State, recurrence
 
 
@@ -26,9 +27,20 @@ def fan_in_uniform() -> Callable[..., Array]:
     return initialise
 
 
-def dense(features: int, name: str) -> nn.Dense:
-    """Returns an affine map with the package's initialisation and a zero bias."""
-    return nn.Dense(features, kernel_init=fan_in_uniform(), name=name)
+def dense(
+    features: int,
+    name: str,
+    kernel_init: Initializer | None = None,
+    bias_init: Initializer = nn.initializers.zeros,
+) -> nn.Dense:
+    """Returns an affine map in float32, by default with the package's initialisation, zero bias."""
+    return nn.Dense(
+        features,
+        kernel_init=kernel_init or fan_in_uniform(),
+        bias_init=bias_init,
+        precision=EXACT,
+        name=name,
+    )
 
 
 def dropout(
@@ -84,9 +96,7 @@ class LSTMLayer(nn.Module):
           The state after step T, and the hidden states of all steps.
         """
         gates = 4 * self.features
-        fixed = nn.Dense(
-            gates, kernel_init=fan_in_uniform(), bias_init=forget_bias_one, name="constant"
-        )(constant)  # [N, 4H]
+        fixed = dense(gates, "constant", bias_init=forget_bias_one)(constant)  # [N, 4H]
         kernel = None
         if inputs is not None:
             kernel = self.param("input_kernel", fan_in_uniform(), (inputs.shape[-1], gates))

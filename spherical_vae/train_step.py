@@ -1,6 +1,7 @@
 """One optimiser step as a pure function: `state = train_step(state, batch, hyper)`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,9 @@ import optax
 from jaxtyping import Array, Float, Int, UInt
 from ml_collections import ConfigDict
 
+from spherical_vae.compute import EXACT
 from spherical_vae.data.corpus import Batch
+from spherical_vae.decoders.lstm import LSTMDecoder
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.objectives import elbo_terms
 from spherical_vae.vae import VAE, init_params
@@ -100,17 +103,23 @@ def make_train_step(
       model: the VAE.
       optimizer: gives directions; the step applies the learning rate.
       settings: `config.train`: `samples`, `protocol`, and `nats_per`, whether the loss is the mean
-        over examples or over tokens ("paper" divides by padded slots, as the authors do).
+        over examples or over tokens (of sentences "paper" divides by padded slots, as the authors
+        do).
     """
+
+    unit = settings.nats_per
+    if unit == "token" and settings.protocol == "paper" and isinstance(model.decoder, LSTMDecoder):
+        unit = "slot"
 
     def train_step(state: TrainState, batch: Batch, hyper: Hyperparameters) -> TrainState:
         key = jax.random.fold_in(root_key(hyper.seed, Purpose.TRAIN), state.step)
         real = (batch.index >= 0).astype(jnp.float32)  # rows that only fill the batch weigh nothing
         tokens = batch.counts.sum().astype(jnp.float32)
-        if settings.nats_per == "example":
-            divisor = real.sum()
-        else:
-            divisor = jnp.float32(batch.ids.size) if settings.protocol == "paper" else tokens
+        divisor = {
+            "example": real.sum(),
+            "token": tokens,
+            "slot": real.sum() * batch.ids.shape[1],
+        }[unit]
 
         def loss(params: dict) -> tuple[Array, tuple[Array, Array]]:
             terms = elbo_terms(
@@ -124,8 +133,8 @@ def make_train_step(
                 protocol=settings.protocol,
             )
             nats = terms.reconstruction_nats + hyper.kl_weight * terms.kl_nats
-            totals = (terms.reconstruction_nats @ real, terms.kl_nats @ real)
-            return nats @ real / divisor, totals
+            total = partial(jnp.dot, real, precision=EXACT)
+            return total(nats) / divisor, (total(terms.reconstruction_nats), total(terms.kl_nats))
 
         (value, (reconstruction, kl)), gradients = jax.value_and_grad(loss, has_aux=True)(
             state.params

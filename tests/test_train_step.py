@@ -119,10 +119,18 @@ def test_seed_and_step_decide_the_noise():
     assert not all(jax.tree.leaves(later))
 
 
-@pytest.mark.parametrize("nats_per", ["example", "token"])
-def test_filler_rows_weigh_nothing(nats_per):
+@pytest.mark.parametrize(
+    ("nats_per", "protocol"), [("example", "honest"), ("token", "honest"), ("token", "paper")]
+)
+def test_filler_rows_weigh_nothing(nats_per, protocol):
     # Without a latent nothing is drawn, so that the shape of the batch leaves no trace.
-    state, step = prepared(train__nats_per=nats_per, latent__kind="none", optimizer__name="sgd")
+    state, step = prepared(
+        train__nats_per=nats_per,
+        train__protocol=protocol,
+        latent__kind="none",
+        optimizer__name="sgd",
+        optimizer__clip_norm=0.0,
+    )
     batch = sentences(rows=3)
     filler = on_device(
         batch._replace(
@@ -139,6 +147,33 @@ def test_filler_rows_weigh_nothing(nats_per):
         (plain.params, plain.sums),
         (padded.params, padded.sums),
     )
+
+
+@pytest.mark.parametrize("kind", ["lstm", "bag_of_words"])
+def test_what_the_loss_is_divided_by(kind):
+    """By padded slots for the paper's sentences, as its code does; documents have none."""
+    overrides = {
+        "encoder__kind": kind,
+        "decoder__kind": kind,
+        "latent__kind": "none",
+        "optimizer__name": "sgd",
+        "optimizer__clip_norm": 0.0,
+    }
+    batch = sentences(rows=4)
+
+    def moved(**more):
+        state, step = prepared(**overrides, **more)
+        after = jax.jit(step)(state, batch, hyper()).params
+        flat = [jax.flatten_util.ravel_pytree(p)[0] for p in (state.params, after)]
+        return float(jnp.linalg.norm(flat[1] - flat[0]))
+
+    tokens, slots = int(batch.counts.sum()), batch.ids.size
+    assert slots > tokens
+    each = moved(train__nats_per="example")
+    assert moved(train__nats_per="token") == pytest.approx(each * 4 / tokens, rel=1e-4)
+    expected = each * 4 / (slots if kind == "lstm" else tokens)
+    paper = moved(train__nats_per="token", train__protocol="paper")
+    assert paper == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_kl_counts_by_its_weight():

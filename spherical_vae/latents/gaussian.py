@@ -67,7 +67,5 @@ class GaussianHead(nn.Module):
         """Returns the posterior of each example; `concentration` belongs to other heads."""
         del concentration
         # A zero start for the log variance: training begins at the prior's spread.
-        log_variance = nn.Dense(
-            self.dimension, kernel_init=nn.initializers.zeros_init(), name="log_variance"
-        )
+        log_variance = dense(self.dimension, "log_variance", kernel_init=nn.initializers.zeros)
         return GaussianPosterior(dense(self.dimension, name="mean")(hidden), log_variance(hidden))

@@ -48,7 +48,7 @@ class LearnedVonMisesFisherHead(nn.Module):
           concentration: where training starts, strictly inside the range.
         """
         mean = mean_direction(dense(self.dimension, name="mean")(hidden))
-        offset = nn.Dense(1, kernel_init=nn.initializers.zeros_init(), name="concentration")
+        offset = dense(1, "concentration", kernel_init=nn.initializers.zeros)
         low, high = jnp.log(self.min_concentration), jnp.log(self.max_concentration)
         if self.range == "clipped":
             logarithm = jnp.clip(jnp.log(concentration) + offset(hidden)[:, 0], low, high)
