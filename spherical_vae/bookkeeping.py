@@ -35,7 +35,8 @@ class Bookkeeper:
     ) -> None:
         self.config = config
         self.host = host
-        self._sentences = corpus.kind == "sequences"
+        in_paper_units = config.train.protocol == "paper" and corpus.kind == "sequences"
+        self._paper_words = corpus.mean_words if in_paper_units else None
         self._timetable = timetable
         self._log = log
 
@@ -99,13 +100,13 @@ class Bookkeeper:
         config, protocol = self.config, self.config.train.protocol
         value = float(nats.nll_nats.sum() / nats.slots.sum())
         plateau = self.host.plateau.observe(value, step, config.optimizer)
-        in_paper_units = protocol == "paper" and self._sentences
-        summarise = metrics.summarise_paper if in_paper_units else metrics.summarise
+        words = self._paper_words
+        summary = metrics.summarise(nats) if words is None else metrics.summarise_paper(nats, words)
         self._log.write(
             step,
             "valid",
             protocol=protocol,
-            **summarise(nats),
+            **summary,
             best_step=plateau.best_step,
             seconds=seconds,
         )

@@ -20,14 +20,16 @@ from spherical_vae.objectives import PROTOCOLS, elbo_terms, importance_weighted_
 from spherical_vae.sharding import refuse_uneven, replicated, shard_rows
 from spherical_vae.vae import VAE, call
 
+# Sentences in a batch of the authors' code, which is what its padded slots come from.
+PAPER_BATCH = 20
 # Rows of the table of log q(z_i|x_j) that are formed at once.
 PAIR_ROWS = 64
 
 PAPER_NOTE = (
     "protocol 'paper', for comparison with printed tables only: the code is the mean of three "
     "draws (sentences) or the log-likelihood is (documents), the KL is Guu et al.'s, and "
-    "sentences are charged per padded slot of length-sorted batches, in units of the mean length "
-    "without the end mark. For sentences this is no bound on log p(x)."
+    f"sentences are charged per padded slot of length-sorted batches of {PAPER_BATCH}, in units of "
+    "the mean length of train without the end mark. For sentences this is no bound on log p(x)."
 )
 
 AVERAGED_NOTE = (
@@ -70,7 +72,6 @@ class Evaluator:
         self._mesh = mesh
         self._corpus = corpus
         self._settings = config.evaluation
-        self._paper_batch = config.train.batch_size
         self._conditioned_on_bag = config.condition_on_bag
         self._boundaries = corpus_boundaries(corpus, config.data.buckets)
         self._concentration = config.latent.concentration
@@ -149,7 +150,7 @@ class Evaluator:
         tokens = columns["tokens"].astype(np.int64)
         slots = columns["tokens"]
         if protocol == "paper" and self._corpus.kind == "sequences":
-            slots = padded_slots(tokens, self._paper_batch)
+            slots = padded_slots(tokens, PAPER_BATCH)
         return ExampleNats(
             columns["reconstruction"],
             columns["kl"],
@@ -223,7 +224,7 @@ class Evaluator:
             **(
                 metrics.summarise(nats)
                 if protocol != "paper" or not sentences
-                else metrics.summarise_paper(nats)
+                else metrics.summarise_paper(nats, self._corpus.mean_words)
             ),
             "importance_samples": self._settings.importance_samples if honest else None,
             "active_units": active,

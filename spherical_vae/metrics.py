@@ -88,12 +88,17 @@ def summarise(nats: ExampleNats) -> dict[str, float | int | None]:
     }
 
 
-def summarise_paper(nats: ExampleNats) -> dict[str, float | int | None]:
+def summarise_paper(nats: ExampleNats, mean_words: float) -> dict[str, float | int | None]:
     """Returns the same keys in the units of the paper's sentence tables.
 
-    Nats per padded slot, times the mean length without the end mark; perplexity per padded slot.
+    Args:
+      nats: by the paper's protocol.
+      mean_words: a sentence of train, without the end mark.
+
+    Returns:
+      Nats per padded slot, times the mean words; perplexity per padded slot.
     """
-    unit = float((nats.tokens - 1).mean() / nats.slots.sum())
+    unit = mean_words / float(nats.slots.sum())
     return summarise(nats) | {
         "nll_nats": float(nats.nll_nats.sum()) * unit,
         "reconstruction_nats": float(nats.reconstruction_nats.sum()) * unit,

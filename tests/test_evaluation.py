@@ -1,5 +1,7 @@
 """The evaluator gives every example its own numbers, whatever batch it was in."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,3 +38,26 @@ def test_posteriors_are_in_the_order_of_the_split(kind, parts):
     distances = np.linalg.norm(np.asarray(found)[:, None] - np.asarray(found), axis=-1)
     # So that hardly another would do: bags may be the same twice.
     assert (np.sort(distances, axis=1)[:, 1] > 1e-3).sum() >= 8
+
+
+def test_the_papers_units_are_those_of_its_code():
+    """Slots of batches of 20 sorted by length, whatever ours are, times the mean words of train."""
+    config, corpus = small_config(latent__kind="none"), small_corpus(examples=50)
+    train = corpus.splits["train"]
+    some = take(train, np.arange(33))
+    corpus = dataclasses.replace(corpus, splits={**corpus.splits, "test": some})
+    model = build_vae(config, len(corpus.vocabulary))
+    measures = Evaluator(model, config, corpus)
+    arguments = init_params(model, 0), "test", jax.random.key(0)
+    with quick_to_compile():
+        found, _ = measures.report(*arguments, protocol="paper")
+        honest, nats = measures.report(*arguments)
+    lengths = sorted(map(int, np.diff(some.offsets)))
+    slots = 20 * lengths[19] + 13 * lengths[32]
+    # Without a code its nats are the honest ones.
+    total = nats.nll_nats.sum()
+    assert found["perplexity"] == pytest.approx(np.exp(total / slots), rel=1e-5)
+    words = np.diff(train.offsets).mean() - 1
+    assert words != pytest.approx(np.mean(lengths) - 1, rel=1e-3)
+    assert found["nll_nats"] == pytest.approx(total / slots * words, rel=1e-5)
+    assert found["perplexity"] < honest["perplexity"]

@@ -36,12 +36,12 @@ def test_documents_are_averaged_by_document():
 
 
 def test_paper_units():
-    """PTB test: PPL 98 per slot is 98 x 21.1 / 21.1; nats per slot times the mean length."""
+    """Nats a slot, times the mean words of a sentence."""
     nats = example_nats([5, 10, 3], slots=[10.0, 10.0, 10.0])
-    summary = metrics.summarise_paper(nats)
+    summary = metrics.summarise_paper(nats, 7.0)
     assert summary["perplexity"] == pytest.approx(np.exp(51 / 30))
-    assert summary["nll_nats"] == pytest.approx(51 / 30 * 5)  # mean length without the end mark
-    assert summary["kl_nats"] == pytest.approx(6 / 30 * 5)
+    assert summary["nll_nats"] == pytest.approx(51 / 30 * 7)
+    assert summary["kl_nats"] == pytest.approx(6 / 30 * 7)
 
 
 def test_padded_slots_of_sorted_batches():

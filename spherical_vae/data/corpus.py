@@ -96,6 +96,12 @@ class Corpus:
     label_classes: int
     report: tuple[str, ...]
 
+    @property
+    def mean_words(self) -> float:
+        """Words of a sentence of train, the end mark not among them."""
+        train = self.splits["train"]
+        return train.tokens / len(train) - 1
+
     def fingerprint(self) -> int:
         """Returns a checksum of the vocabulary and of every split.
 

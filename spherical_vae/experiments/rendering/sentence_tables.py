@@ -73,7 +73,7 @@ def protocols_table(rows: Sequence[Row]) -> Table:
         body,
         "The same checkpoints by three protocols. *Averaged*: the mean of three draws, charged "
         "with what it carries; a bound. *Paper*: the mean of three draws charged for one, Guu et "
-        "al.'s KL, nats a padded slot (of batches as in training) times the mean length without "
+        "al.'s KL, nats a padded slot (of batches of 20) times the mean length of train without "
         "end mark; no bound, and ours are not trained by it.",
     )
 
@@ -119,8 +119,9 @@ def _printed_table(
         ["row", "paper: NLL (KL) / PPL", "ours: NLL", "KL", "PPL", "seeds"],
         body,
         "Measured by protocol *paper* on both sides: mean of three draws charged for one, Guu et "
-        "al.'s KL, nats a padded slot times the mean length without end mark. No bound on log "
-        "p(x). Ours are trained and selected by *honest*; the paper's are trained by *paper* too.",
+        "al.'s KL, nats a padded slot (of batches of 20) times the mean length of train without "
+        "end mark. No bound on log p(x). Ours are trained and selected by *honest*; the paper's "
+        "are trained by *paper* too.",
     )
 
 
