@@ -75,7 +75,7 @@ def base_config() -> ConfigDict:
     config.optimizer.learning_rate = 5e-3
     config.optimizer.schedule = "cosine"  # constant | cosine | plateau
     config.optimizer.warmup_steps = 0
-    config.optimizer.final_fraction = 0.05  # cosine: last learning rate over the first
+    config.optimizer.final_fraction = 0.05  # cosine: of the first, what it is when training ends
     config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever dev does not improve
     config.optimizer.clip_norm = 5.0  # of the gradient's global norm; 0: off
     config.optimizer.weight_decay = 0.0  # adamw

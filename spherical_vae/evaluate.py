@@ -12,6 +12,7 @@ from spherical_vae.command_line import (
     given_places,
     run,
 )
+from spherical_vae.errors import UserError
 
 define_host_flags()
 define_place_flags()
@@ -34,6 +35,11 @@ REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name; default
 def main(argv: list[str]) -> None:
     """Evaluates the best checkpoint of a run, or of all replicas of a sweep."""
     del argv
+    if SAMPLES.value is not None and PROTOCOL.value != "honest":
+        raise UserError(
+            f"--importance_samples={SAMPLES.value}: given with --protocol={PROTOCOL.value}, which "
+            "has no importance-weighted bound; allowed: --protocol=honest"
+        )
     from spherical_vae.run_directory import load_replicas
 
     if REPLICA.value is None and load_replicas(WORKDIR.value) is not None:

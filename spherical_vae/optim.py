@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import optax
 from ml_collections import ConfigDict
 
+from spherical_vae.errors import UserError
+
 
 def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
     """Returns clipping and the update direction; the caller multiplies by minus the learning rate.
@@ -75,6 +77,20 @@ def learning_rate(settings: ConfigDict, step: int, total_steps: int, plateau: Pl
         wave = 0.5 * (1 + math.cos(math.pi * (step - settings.warmup_steps) / span))
         return rate * (settings.final_fraction + (1 - settings.final_fraction) * wave)
     return rate
+
+
+def refuse_endless_warmup(settings: ConfigDict, total_steps: int) -> None:
+    """Raises a `UserError` where training would be over before its warm-up is.
+
+    Args:
+      settings: `config.optimizer`.
+      total_steps: of training.
+    """
+    if settings.warmup_steps >= total_steps:
+        raise UserError(
+            f"config.optimizer.warmup_steps: {settings.warmup_steps} given, allowed: less than the "
+            f"{total_steps} steps of training"
+        )
 
 
 def kl_weight(settings: ConfigDict, epoch: int) -> float:

@@ -67,7 +67,7 @@ def reconstruction_texts(
       Pairs of original and reconstruction.
     """
     key_choice, key_words = jax.random.split(key)
-    batch = _draw_examples(trained.corpus, split, key_choice, count)
+    batch = _draw_examples(trained.corpus, split, key_choice, count, f"--count={count}")
     z, conditions = _mean_codes(trained, batch)
     written = _write(trained, z, conditions, key_words, temperature)
     return list(zip(_originals(trained.corpus, batch), written, strict=True))
@@ -88,7 +88,7 @@ def interpolation_texts(
       The first example, `count` texts from the codes on the way, the second example.
     """
     key_choice, key_words = jax.random.split(key)
-    batch = _draw_examples(trained.corpus, split, key_choice, 2)
+    batch = _draw_examples(trained.corpus, split, key_choice, 2, "a walk between two examples")
     z, conditions = _mean_codes(trained, batch)
     walk = great_circle if is_spherical(trained.config.latent) else straight_line
     path = walk(z[0], z[1], count)
@@ -111,10 +111,12 @@ def _mean_codes(
     return posterior.mean, _conditions(trained, batch)
 
 
-def _draw_examples(corpus: Corpus, split: str, key: Key[Array, ""], count: int) -> Batch:
+def _draw_examples(
+    corpus: Corpus, split: str, key: Key[Array, ""], count: int, wanted: str
+) -> Batch:
     examples = corpus.splits[split]
     if count > len(examples):
-        raise UserError(f"--count={count}: the {split} split has {len(examples)} examples")
+        raise UserError(f"{wanted}: the {split} split has {len(examples)} examples")
     rows = jax.random.choice(key, len(examples), (count,), replace=False)
     return gather_batch(examples, np.asarray(rows), [int(examples.lengths.max())])
 

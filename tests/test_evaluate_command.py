@@ -143,6 +143,10 @@ def test_documents_as_json_and_as_text(documents):
         (["--split=tset", "--workdir={}"], "split"),
         (["--importance_samples=0", "--workdir={}"], "importance_samples"),
         (["--protocol=papers", "--workdir={}"], "protocol"),
+        (
+            ["--protocol=paper", "--importance_samples=9", "--workdir={}"],
+            "--importance_samples=9: given with --protocol=paper",
+        ),
         ([], "workdir"),
     ],
 )

@@ -6,7 +6,14 @@ import optax
 import pytest
 from small_models import small_config
 
-from spherical_vae.optim import Plateau, build_optimizer, kl_weight, learning_rate
+from spherical_vae.errors import UserError
+from spherical_vae.optim import (
+    Plateau,
+    build_optimizer,
+    kl_weight,
+    learning_rate,
+    refuse_endless_warmup,
+)
 
 
 def optimizer_settings(**overrides):
@@ -36,6 +43,12 @@ def test_dev_does_not_touch_the_rate_of_other_schedules():
     plateau = Plateau(best=1.0, best_step=0).observe(2.0, 1, settings)
     assert plateau.stale == 1
     assert learning_rate(settings, 5, 10, plateau) == 0.5
+
+
+def test_a_warmup_that_never_ends_is_refused():
+    refuse_endless_warmup(optimizer_settings(warmup_steps=9), 10)
+    with pytest.raises(UserError, match=r"warmup_steps: 10 given, allowed: less than the 10 steps"):
+        refuse_endless_warmup(optimizer_settings(warmup_steps=10), 10)
 
 
 def test_cosine_ends_at_its_final_fraction_after_warming_up():

@@ -9,7 +9,7 @@ from spherical_vae.layers import Dropout, bag_vector, dense
 
 
 class BagOfWordsEncoder(nn.Module):
-    """Affine maps over a bag of words, a tanh after each but the last.
+    """Affine maps over a bag of words, a tanh after each but the last of several.
 
     Two layers of 400 are the paper's; as in the authors' code only the first carries a tanh, since
     the head of the latent follows the second.
