@@ -74,8 +74,20 @@ def protocols_table(rows: Sequence[Row]) -> Table:
         "The same checkpoints by three protocols. *Averaged*: the mean of three draws, charged "
         "with what it carries; a bound. *Paper*: the mean of three draws charged for one, Guu et "
         "al.'s KL, nats a padded slot (of batches of 20) times the mean length of train without "
-        "end mark; no bound, and ours are not trained by it.",
+        f"end mark; no bound, and ours are not trained by it.{_converted(rows)}",
     )
+
+
+def _converted(rows: Sequence[Row]) -> str:
+    """Returns which rows were once measured in other units of that protocol."""
+    found = [
+        row["name"]
+        for row in rows
+        if any("Converted" in run["measured"].get(PAPER, {}).get("note", "") for run in row["runs"])
+    ]
+    if not found:
+        return ""
+    return f" Converted from slots of batches of 64, as their records say: {'; '.join(found)}."
 
 
 def averaging_remarks(rows: Sequence[Row]) -> list[str]:
