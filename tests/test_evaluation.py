@@ -9,6 +9,7 @@ import pytest
 from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.batches import evaluation_batches
+from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.experiments.measures.closer_bound import take
 from spherical_vae.vae import VAE, build_vae, init_params
@@ -61,3 +62,25 @@ def test_the_papers_units_are_those_of_its_code():
     assert words != pytest.approx(np.mean(lengths) - 1, rel=1e-3)
     assert found["nll_nats"] == pytest.approx(total / slots * words, rel=1e-5)
     assert found["perplexity"] < honest["perplexity"]
+
+
+def test_the_averaged_latent_is_charged_for_what_it_carries():
+    config, corpus = small_config(), small_corpus()
+    model = build_vae(config, len(corpus.vocabulary))
+    measures = Evaluator(model, config, corpus)
+    arguments = init_params(model, 0), "test", jax.random.key(0)
+    with quick_to_compile():
+        honest, _ = measures.report(*arguments)
+        found, _ = measures.report(*arguments, protocol="averaged")
+    assert found["kl_nats"] > 1.3 * honest["kl_nats"]
+    assert found["nll_nats"] == pytest.approx(found["reconstruction_nats"] + found["kl_nats"])
+    assert found["iw_nll_nats"] is found["importance_samples"] is None
+    assert "a bound on log p(x)" in found["note"]
+
+
+def test_what_cannot_be_averaged_is_refused():
+    config, corpus = small_config(latent__kind="gaussian"), small_corpus()
+    model = build_vae(config, len(corpus.vocabulary))
+    measures = Evaluator(model, config, corpus)
+    with pytest.raises(UserError, match="averaged"):
+        measures.report(init_params(model, 0), "test", jax.random.key(0), protocol="averaged")
