@@ -14,6 +14,8 @@ install_import_hook("spherical_vae", "beartype.beartype")
 
 import jax  # noqa: E402
 
+from spherical_vae.compilation_cache import keep_compiled_programs  # noqa: E402
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -24,10 +26,7 @@ def pytest_configure(config):
     # Tests compile the same small models again and again. A folder for each worker: JAX writes an
     # entry in place, and another process could read the half of it.
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    folder = Path(os.environ["XDG_CACHE_HOME"]) / worker
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    keep_compiled_programs(str(Path(os.environ["XDG_CACHE_HOME"]) / worker))
 
 
 def pytest_unconfigure(config):

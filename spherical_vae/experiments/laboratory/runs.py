@@ -295,7 +295,7 @@ class Laboratory:
                     failed = {"diverged": error.reason}
         curve = dev_curve(RunDirectory(directory))
         record = training_record(
-            run, run.command, config, self.scale, corpus.name, trained, curve, starts
+            run.command, config, self.scale, corpus.name, trained, curve, starts
         )
         return record | failed
 

@@ -98,7 +98,7 @@ def _train_replicas(
         config, command = laboratory.config(run), run.sweep_command(settings)
         curve = dev_curve(RunDirectory(path).replica(name))
         record = training_record(
-            run, command, config, laboratory.scale, corpus.name, one.model, curve, starts
+            command, config, laboratory.scale, corpus.name, one.model, curve, starts
         )
         record["sweep"] = {
             "replicas": len(addresses),

@@ -7,7 +7,6 @@ import jax
 from ml_collections import ConfigDict
 
 from spherical_vae.experiments.laboratory.address import address
-from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.starts import in_all
 from spherical_vae.metrics_log import MetricsLog
 from spherical_vae.run_directory import RunDirectory
@@ -18,7 +17,6 @@ NO_DEV = {"best_step": None, "dev_perplexity": None, "dev_kl_nats": None}
 
 
 def training_record(
-    run: Run,
     command: str,
     config: ConfigDict,
     scale: str,
@@ -30,7 +28,6 @@ def training_record(
     """Returns the record of one training.
 
     Args:
-      run: that was trained.
       command: that repeats it.
       config: its own, whole.
       scale: smoke, cpu or full.
@@ -42,7 +39,7 @@ def training_record(
     record = {
         "command": command,
         "address": address(config),
-        "seed": run.seed,
+        "seed": config.seed,
         "corpus": corpus,
         "scale": scale,
     }
