@@ -291,12 +291,14 @@ def test_leftovers_of_a_killed_process_are_ignored_and_removed(three_saves, dire
 def test_a_full_disk_costs_no_checkpoint(directory, store, limit, capfd):
     """A limit on the size of files stands in for the full disk."""
     noise = {"x": jax.random.normal(jax.random.key(0), (100, 100))}
+    # Computed here, for within the limit JAX could not keep a program that it compiles.
+    negated = jax.tree.map(jnp.negative, noise)
     store.save(1, noise, {"best_step": 1})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(UserError, match="could not be written") as error:
-            store.save(2, jax.tree.map(jnp.negative, noise), {"best_step": 2})
+            store.save(2, negated, {"best_step": 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "too large" in one_line(error)
