@@ -13,6 +13,7 @@ from jaxtyping import install_import_hook
 install_import_hook("spherical_vae", "beartype.beartype")
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 from spherical_vae.compilation_cache import keep_compiled_programs  # noqa: E402
 
@@ -32,3 +33,17 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def quick_to_compile():
+    """Programs of this module are compiled with few optimisations.
+
+    For tests of whole models, whose time is compilation. Where numbers are compared to the bit, or
+    the numerics of one function are the subject, what runs is what users get.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    # The next module may need the same programs, compiled in full.
+    jax.clear_caches()

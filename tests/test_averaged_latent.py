@@ -16,6 +16,8 @@ from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.objectives import elbo_terms
 from spherical_vae.vae import VAE, build_vae, call, init_params
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 POINTS = 32
 ANGLES = 2 * np.pi * np.arange(POINTS) / POINTS
 

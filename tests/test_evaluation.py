@@ -14,6 +14,8 @@ from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.experiments.measures.closer_bound import take
 from spherical_vae.vae import VAE, build_vae, init_params
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 BAGS = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}
 
 

@@ -16,6 +16,8 @@ from spherical_vae.generation import (
 )
 from spherical_vae.vae import VAE, build_vae, call, init_params
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 
 def prepared(inputless):
     config = small_config(decoder__inputless=inputless)

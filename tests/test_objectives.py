@@ -14,6 +14,8 @@ from spherical_vae.latents import is_spherical
 from spherical_vae.objectives import PAPER_SAMPLES, elbo_terms, importance_weighted_nats
 from spherical_vae.vae import VAE, build_vae, call, init_params
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 CONCENTRATION = jnp.float32(2.0)
 
 

@@ -11,6 +11,8 @@ from spherical_vae.optim import build_optimizer
 from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
 from spherical_vae.vae import VAE, build_vae, init_params
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 
 def hyper(learning_rate=0.05, dropout_rate=0.0, concentration=6.0, kl_weight=1.0, seed=1):
     return Hyperparameters(

@@ -17,6 +17,8 @@ from spherical_vae.sharding import data_mesh
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import build_vae, init_params
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 DRAWS = 16
 
 

@@ -17,6 +17,8 @@ from spherical_vae.experiments.laboratory.runs import Laboratory, Unavailable
 from spherical_vae.experiments.language_models import setting
 from spherical_vae.run_directory import open_run
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 DOCUMENTS = {"latent.dimension": 25}
 
 
