@@ -1,7 +1,8 @@
 """Compiled programs are kept on disk by JAX: a second start of the same command compiles nothing.
 
 A program is found again by a digest of itself, the versions, XLA's flags and the processor's kind;
-a damaged entry is told of and compiled again.
+a damaged entry, as a kill or a full disk leaves it, is told of by JAX and compiled again at every
+start until it is removed.
 """
 
 import os
