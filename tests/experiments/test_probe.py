@@ -7,8 +7,6 @@ import pytest
 
 from spherical_vae.experiments.measures.probe import cosines, fit_probe
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 SIZES = {"train": 2048, "valid": 128, "test": 256}
 INPUTS, TARGETS, EPOCHS = 5, 4, 40
 

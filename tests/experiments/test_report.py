@@ -65,7 +65,7 @@ def excesses(rows):
             values = [run["measured"]["honest"][key] for run in row["runs"]]
             if values:
                 means[row["facts"]["mode"], "bag" in row["facts"]["label"]].append(np.mean(values))
-        yield from (max(found) / min(found) - 1 for found in means.values())
+        yield from (max(found) / min(found) - 1 for found in means.values() if len(found) > 1)
 
 
 def leaves_of(value, prefix=""):
