@@ -18,7 +18,12 @@ from spherical_vae.chunks import make_call
 from spherical_vae.data.corpus import Batch
 from spherical_vae.optim import build_optimizer
 from spherical_vae.sharding import replicated, state_shardings
-from spherical_vae.train_step import Hyperparameters, abstract_state, make_train_step
+from spherical_vae.train_step import (
+    Hyperparameters,
+    abstract_state,
+    hyperparameters,
+    make_train_step,
+)
 from spherical_vae.vae import VOCABULARY_AXES, build_vae
 
 
@@ -53,14 +58,14 @@ def compile_step(
     """
     mesh = Mesh(np.asarray(devices).reshape(-1, config.mesh.model), ("data", "model"))
     model, optimizer = build_vae(config, vocabulary), build_optimizer(config.optimizer)
-    state = abstract_state(model, optimizer)
+    state = abstract_state(model, optimizer, config)
     shardings = state_shardings(state, mesh, VOCABULARY_AXES)
     arguments = (
         jax.tree.map(laid_out, state, shardings),
         abstract_batch(config.train.batch_size, slots, NamedSharding(mesh, PartitionSpec("data"))),
-        abstract_hyperparameters(replicated(mesh)),
+        abstract_hyperparameters(config, replicated(mesh)),
     )
-    call = make_call(make_train_step(model, optimizer, config.train))
+    call = make_call(make_train_step(model, optimizer, config))
     traced = jax.jit(call, donate_argnums=0, out_shardings=shardings).trace(*arguments)
     lowered = traced.lower()
     start = time.perf_counter()
@@ -100,10 +105,13 @@ def abstract_batch(rows: int, slots: int, sharding: NamedSharding) -> Batch:
     return Batch(column(rows, slots), column(rows, slots), column(rows), column(rows))
 
 
-def abstract_hyperparameters(sharding: NamedSharding) -> Hyperparameters:
+def abstract_hyperparameters(config: ConfigDict, sharding: NamedSharding) -> Hyperparameters:
     """Returns shapes and types of what may change without compiling again."""
-    types = Hyperparameters(jnp.uint32, *[jnp.float32] * (len(Hyperparameters._fields) - 1))
-    return Hyperparameters(*(jax.ShapeDtypeStruct((), t, sharding=sharding) for t in types))
+    values: Hyperparameters = jax.tree.map(
+        lambda value: jax.ShapeDtypeStruct((), value.dtype, sharding=sharding),
+        hyperparameters(config, config.optimizer.learning_rate),
+    )
+    return values
 
 
 def product_flops(jaxpr: Any) -> int:

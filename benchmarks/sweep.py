@@ -18,7 +18,13 @@ from train_step import Work, load_config, sample_batches, seeded_sentences
 from spherical_vae.config import base_config
 from spherical_vae.optim import build_optimizer
 from spherical_vae.replicas import in_turn, side_by_side, stack
-from spherical_vae.train_step import Hyperparameters, TrainState, init_state, make_train_step
+from spherical_vae.train_step import (
+    Hyperparameters,
+    TrainState,
+    hyperparameters,
+    init_state,
+    make_train_step,
+)
 from spherical_vae.vae import build_vae, init_params
 
 ALONE = "single runs in turn"
@@ -39,9 +45,8 @@ def works(arguments: argparse.Namespace) -> list[Work]:
 
 def hypers(work: Work, seed: int) -> Hyperparameters:
     """Returns the configured ones with a seed of their own."""
-    config = work.config
-    values = (config.optimizer.learning_rate, config.latent.concentration, 1.0, config.dropout_rate)
-    return Hyperparameters(np.uint32(seed), *(np.float32(value) for value in values))
+    configured = hyperparameters(work.config, work.config.optimizer.learning_rate)
+    return configured._replace(seed=np.uint32(seed))
 
 
 def trained(call: Callable, state: TrainState, work: Work, *inputs: object) -> TrainState:
@@ -56,8 +61,8 @@ def candidates(work: Work, replicas: int) -> dict[str, Callable[[], object]]:
     config = work.config
     model = build_vae(config, work.vocabulary)
     optimizer = build_optimizer(config.optimizer)
-    step = make_train_step(model, optimizer, config.train)
-    states = [init_state(init_params(model, seed), optimizer) for seed in range(replicas)]
+    step = make_train_step(model, optimizer, config)
+    states = [init_state(init_params(model, seed), optimizer, config) for seed in range(replicas)]
     settings = [hypers(work, seed) for seed in range(replicas)]
     single = jax.jit(step, donate_argnums=0)
     active = np.ones(replicas, bool)

@@ -32,7 +32,7 @@ from spherical_vae.data.corpus import END_ID, Batch, Split
 from spherical_vae.data.loading import load_corpus
 from spherical_vae.kept_memory import keep_freed_memory
 from spherical_vae.optim import build_optimizer
-from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
+from spherical_vae.train_step import hyperparameters, init_state, make_train_step
 from spherical_vae.vae import build_vae, init_params
 
 # GFLOP/s that PyTorch reaches at (m, k, n) on two free cores: below, something else was running.
@@ -161,15 +161,9 @@ def ours(work: Work) -> tuple[Callable[[], object], dict[str, Any]]:
     config = work.config
     model = build_vae(config, work.vocabulary)
     optimizer = build_optimizer(config.optimizer)
-    state = init_state(init_params(model, config.seed), optimizer)
-    hyper = Hyperparameters(
-        seed=jnp.uint32(config.seed),
-        learning_rate=jnp.float32(config.optimizer.learning_rate),
-        concentration=jnp.float32(config.latent.concentration),
-        kl_weight=jnp.float32(1.0),
-        dropout_rate=jnp.float32(config.dropout_rate),
-    )
-    step = jax.jit(make_train_step(model, optimizer, config.train), donate_argnums=0)
+    state = init_state(init_params(model, config.seed), optimizer, config)
+    hyper = hyperparameters(config, config.optimizer.learning_rate)
+    step = jax.jit(make_train_step(model, optimizer, config), donate_argnums=0)
     compiled, start = {}, time.perf_counter()
     for batch in work.batches:
         if batch.ids.shape not in compiled:

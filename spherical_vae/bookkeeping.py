@@ -2,9 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from spherical_vae import metrics
@@ -14,7 +12,7 @@ from spherical_vae.metrics import ExampleNats
 from spherical_vae.metrics_log import MetricsLog
 from spherical_vae.optim import kl_weight, learning_rate
 from spherical_vae.timetable import Timetable
-from spherical_vae.train_step import Hyperparameters, Sums
+from spherical_vae.train_step import Hyperparameters, Sums, hyperparameters
 
 
 class Bookkeeper:
@@ -44,15 +42,8 @@ class Bookkeeper:
         """Returns those of the step after `step` steps."""
         config, timetable = self.config, self._timetable
         rate = learning_rate(config.optimizer, step, timetable.total_steps, self.host.plateau)
-        # NumPy scalars, which reach the device with the call and wait for nothing before it.
-        values: tuple[Any, ...] = (
-            np.uint32(config.seed),
-            np.float32(rate),
-            np.float32(config.latent.concentration),
-            np.float32(kl_weight(config.kl_weight, timetable.epoch(step))),
-            np.float32(config.dropout_rate),
-        )
-        return Hyperparameters(*values)
+        weight = kl_weight(config.kl_weight, timetable.epoch(step))
+        return hyperparameters(config, rate, weight)
 
     def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:
         """Writes the totals since the last line.

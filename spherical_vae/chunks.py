@@ -6,7 +6,7 @@ changes nothing but when the host looks: every step has its own batch, hyperpara
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -72,8 +72,8 @@ def stack_hyperparameters(hypers: list[Hyperparameters]) -> Hyperparameters:
     """Returns what `make_call` takes beside a chunk's batches: `[steps]`, or scalars for one."""
     if len(hypers) == 1:
         return hypers[0]
-    stacked: list[Any] = [np.stack(values) for values in zip(*hypers, strict=True)]
-    return Hyperparameters(*stacked)
+    stacked: Hyperparameters = jax.tree.map(lambda *values: np.stack(values), *hypers)
+    return stacked
 
 
 def make_call(step: TrainStep) -> TrainStep:

@@ -15,6 +15,7 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import DivergedError
 from spherical_vae.evaluation import BAG_NOTE, Evaluator
 from spherical_vae.keys import Purpose, root_key
+from spherical_vae.latents import KINDS
 from spherical_vae.loop import Trainer
 from spherical_vae.metrics import ExampleNats, perplexity, standard_error
 from spherical_vae.run_directory import RunDirectory, open_run
@@ -22,12 +23,6 @@ from spherical_vae.texts import interpolation_texts, prior_texts
 from spherical_vae.trained import TrainedModel
 from spherical_vae.unigram import unigram_nats
 
-LABELS = {
-    "none": "RNNLM",
-    "gaussian": "Gaussian",
-    "vmf": "vMF",
-    "learned_vmf": "vMF, learned kappa",
-}
 PRIOR_SAMPLES = 5
 INTERPOLATION_POINTS = 7
 WALK_TEMPERATURE = 0.5
@@ -64,7 +59,7 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
                 rows.append(_train_and_measure(baseline, corpus, directory)[0])
             except DivergedError as error:
                 # It would again at the next start, and says nothing of the model.
-                failed.append(f"{LABELS[kind]:20s}{error.reason}")
+                failed.append(f"{KINDS[kind].label:20s}{error.reason}")
     row, trained = _train_and_measure(config, corpus, run)
     rows.append(row)
     seconds = time.monotonic() - begun
@@ -116,7 +111,7 @@ def _train_and_measure(
     nats = Evaluator(trained.model, config, corpus, trained.mesh).nats(
         trained.params, "test", key, importance_weighted=True
     )
-    return Row(LABELS[config.latent.kind], trained.tokens_seen, nats), trained
+    return Row(KINDS[config.latent.kind].label, trained.tokens_seen, nats), trained
 
 
 def table(rows: list[Row]) -> list[str]:

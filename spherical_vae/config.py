@@ -35,7 +35,10 @@ def base_config() -> ConfigDict:
     config.embedding_size = 100  # word embeddings, shared by encoder, decoder and bag condition
     config.label_embedding_size = 0  # 0: labels are not used
     config.condition_on_bag = False  # NVRNN-BoW: the decoder sees the target's mean embedding
-    config.dropout_rate = 0.1
+    config.dropout_rate = 0.1  # of embeddings, hidden layers and outputs
+    config.dropout_mask = "step"  # step | sentence: whether a sentence has one mask for all steps
+    config.state_dropout_rate = 0.0  # lstm decoder: of the recurrent state, one mask a sentence
+    config.word_dropout_rate = 0.0  # lstm decoder: of the previous words, which become <unk>
 
     config.encoder = ConfigDict()
     config.encoder.kind = "lstm"  # lstm | bag_of_words
@@ -46,22 +49,33 @@ def base_config() -> ConfigDict:
     config.encoder.counts = "log"  # log | raw: the input of bag_of_words
 
     config.latent = ConfigDict()
-    config.latent.kind = "vmf"  # none | gaussian | vmf | learned_vmf
-    config.latent.dimension = 8
-    config.latent.concentration = 30.0  # vmf, the same for every example
-    config.latent.min_concentration = 1.0  # learned_vmf, above 0; it starts at `concentration`
-    config.latent.max_concentration = 1000.0  # learned_vmf
-    config.latent.range = "smooth"  # learned_vmf: smooth | clipped (no gradient at the ends)
+    # none | gaussian | vmf | learned_vmf | product_vmf | power_spherical
+    config.latent.kind = "vmf"
+    config.latent.dimension = 8  # coordinates of z, over all spheres
+    config.latent.spheres = 1  # product_vmf; divides `dimension`
+    # product_vmf: learned_each | learned_shared | fixed
+    config.latent.concentrations = "learned_each"
+    config.latent.concentration = 30.0  # of every example; where learned ones start
+    config.latent.min_concentration = 1.0  # of learned ones, above 0
+    config.latent.max_concentration = 1000.0  # of learned ones
+    config.latent.range = "smooth"  # of learned ones: smooth | clipped (no gradient at the ends)
     # learned_vmf: exact | kl_only (draws pass no gradient to it, the authors' rejection sampler).
     config.latent.concentration_gradient = "exact"
     config.latent.sampler = "transport"  # transport | wood
     config.latent.unit_variance = True  # the decoder sees sqrt(d) z, whose prior variance is 1
+
+    config.prior = ConfigDict()
+    # standard (uniform, N(0, I)) | mixture (learned components) | vamp (learned pseudo-inputs)
+    config.prior.kind = "standard"
+    config.prior.components = 64  # mixture, vamp
 
     config.decoder = ConfigDict()
     config.decoder.kind = "lstm"  # lstm | bag_of_words
     config.decoder.inputless = True  # lstm: fed z only, no previous word
     config.decoder.hidden_size = 128
     config.decoder.layers = 1  # bag_of_words: hidden layers, 0 or 1
+    config.decoder.tied_embeddings = False  # lstm: the softmax multiplies by the word embeddings
+    config.decoder.skip = False  # bag_of_words: adds a linear map of z to the logits
 
     config.kl_weight = ConfigDict()
     config.kl_weight.schedule = "constant"  # constant | linear | sigmoid, over epochs
@@ -69,6 +83,13 @@ def base_config() -> ConfigDict:
     config.kl_weight.linear_epochs = 20.0  # linear: min(1, epoch / linear_epochs)
     config.kl_weight.sigmoid_slope = 0.5  # sigmoid(slope * epoch - shift)
     config.kl_weight.sigmoid_shift = 5.0
+
+    # What becomes of the KL in the training loss; bounds that are measured never depend on it.
+    config.rate = ConfigDict()
+    config.rate.free_nats = 0.0  # the loss charges no less than so many; 0: off
+    config.rate.free_nats_per = "example"  # example | factor (coordinate or sphere, batch mean)
+    config.rate.target_nats = 0.0  # a learned multiplier holds the mean KL there; 0: off
+    config.rate.target_step = 0.01  # of its logarithm, for a KL twice the target
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # sgd | adam | adamw
@@ -79,6 +100,8 @@ def base_config() -> ConfigDict:
     config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever dev does not improve
     config.optimizer.clip_norm = 5.0  # of the gradient's global norm; 0: off
     config.optimizer.weight_decay = 0.0  # adamw
+    # Decay of a moving average of the weights, which is measured and kept in their place; 0: off.
+    config.optimizer.average_decay = 0.0
 
     config.train = ConfigDict()
     config.train.batch_size = 64

@@ -10,10 +10,13 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from spherical_vae.errors import UserError
+from spherical_vae.latents import KINDS, PRIORS
 from spherical_vae.names import require_name
 
-LATENT_KINDS = ("none", "gaussian", "vmf", "learned_vmf")
-SPHERICAL_KINDS = ("vmf", "learned_vmf")
+LATENT_KINDS = tuple(KINDS)
+SPHERICAL_KINDS = tuple(name for name, kind in KINDS.items() if kind.spherical)
+# Those whose concentrations are learned, from a start inside of a range.
+LEARNED_KINDS = tuple(name for name, kind in KINDS.items() if kind.concentration == "start")
 
 # Training is in float32: a larger number is an infinity there.
 _LARGEST_FLOAT32 = 3.4e38
@@ -148,6 +151,9 @@ RULES: dict[str, Rule] = {
     "label_embedding_size": _COUNT,
     "condition_on_bag": ANY,
     "dropout_rate": _RATE,
+    "dropout_mask": _OneOf(("step", "sentence")),
+    "state_dropout_rate": _RATE,
+    "word_dropout_rate": _RATE,
     "encoder.kind": _OneOf(("lstm", "bag_of_words")),
     "encoder.hidden_size": _SIZE,
     "encoder.layers": _SIZE,
@@ -156,6 +162,8 @@ RULES: dict[str, Rule] = {
     "encoder.counts": _OneOf(("log", "raw")),
     "latent.kind": _OneOf(LATENT_KINDS),
     "latent.dimension": _SIZE,
+    "latent.spheres": _SIZE,
+    "latent.concentrations": _OneOf(("learned_each", "learned_shared", "fixed")),
     "latent.concentration": _NOT_NEGATIVE,
     # The learned concentration moves on a logarithmic scale.
     "latent.min_concentration": _POSITIVE,
@@ -164,15 +172,23 @@ RULES: dict[str, Rule] = {
     "latent.concentration_gradient": _OneOf(("exact", "kl_only")),
     "latent.sampler": _OneOf(("transport", "wood")),
     "latent.unit_variance": ANY,
+    "prior.kind": _OneOf(PRIORS),
+    "prior.components": _SIZE,
     "decoder.kind": _OneOf(("lstm", "bag_of_words")),
     "decoder.inputless": ANY,
     "decoder.hidden_size": _SIZE,
     "decoder.layers": _COUNT,
+    "decoder.tied_embeddings": ANY,
+    "decoder.skip": ANY,
     "kl_weight.schedule": _OneOf(("constant", "linear", "sigmoid")),
     "kl_weight.value": _NOT_NEGATIVE,
     "kl_weight.linear_epochs": _POSITIVE,
     "kl_weight.sigmoid_slope": _POSITIVE,
     "kl_weight.sigmoid_shift": _Number(),
+    "rate.free_nats": _NOT_NEGATIVE,
+    "rate.free_nats_per": _OneOf(("example", "factor")),
+    "rate.target_nats": _NOT_NEGATIVE,
+    "rate.target_step": _POSITIVE,
     "optimizer.name": _OneOf(("sgd", "adam", "adamw")),
     "optimizer.learning_rate": _POSITIVE,
     "optimizer.schedule": _OneOf(("constant", "cosine", "plateau")),
@@ -181,6 +197,7 @@ RULES: dict[str, Rule] = {
     "optimizer.plateau_divisor": _Number(low=1, low_open=True),
     "optimizer.clip_norm": _NOT_NEGATIVE,
     "optimizer.weight_decay": _NOT_NEGATIVE,
+    "optimizer.average_decay": _RATE,
     "train.batch_size": _SIZE,
     "train.epochs": _SIZE,
     "train.steps": _COUNT,
@@ -238,11 +255,71 @@ CONFLICTS = (
     Conflict(
         "latent.concentration",
         lambda c: (
-            "learned_vmf" in (c.latent.kind, *c.baselines)
+            not {c.latent.kind, *c.baselines}.isdisjoint(LEARNED_KINDS)
             and not c.latent.min_concentration < c.latent.concentration < c.latent.max_concentration
         ),
         "between latent.min_concentration={c.latent.min_concentration!r} and "
-        "latent.max_concentration={c.latent.max_concentration!r}: learned_vmf starts there",
+        "latent.max_concentration={c.latent.max_concentration!r}: what is learned starts there",
+    ),
+    Conflict(
+        "latent.spheres",
+        lambda c: c.latent.spheres > 1 and c.latent.kind != "product_vmf",
+        "1 with latent.kind={c.latent.kind}; only product_vmf has several",
+    ),
+    Conflict(
+        "latent.spheres",
+        lambda c: (
+            c.latent.kind == "product_vmf"
+            and (c.latent.dimension % c.latent.spheres or c.latent.dimension < 2 * c.latent.spheres)
+        ),
+        "a divisor of latent.dimension={c.latent.dimension} that leaves each sphere 2 or more",
+    ),
+    Conflict(
+        "prior.kind",
+        lambda c: c.prior.kind != "standard" and c.train.protocol == "paper",
+        "standard with train.protocol=paper, whose KL is a formula for it",
+    ),
+    Conflict(
+        "rate.free_nats_per",
+        lambda c: (
+            c.rate.free_nats > 0 and c.rate.free_nats_per == "factor" and c.prior.kind != "standard"
+        ),
+        "example with prior.kind={c.prior.kind}, whose KL is not a sum over factors",
+    ),
+    Conflict(
+        "rate.target_nats",
+        lambda c: c.rate.target_nats > 0 and c.rate.free_nats > 0,
+        "0 with rate.free_nats={c.rate.free_nats!r}: either floors the KL or holds it",
+    ),
+    Conflict(
+        "rate.target_nats",
+        lambda c: c.rate.target_nats > 0 and c.latent.kind == "none",
+        "0 with latent.kind=none, which has no KL",
+    ),
+    Conflict(
+        "decoder.tied_embeddings",
+        lambda c: c.decoder.tied_embeddings and c.decoder.kind != "lstm",
+        "False with decoder.kind={c.decoder.kind}",
+    ),
+    Conflict(
+        "decoder.skip",
+        lambda c: c.decoder.skip and c.decoder.kind != "bag_of_words",
+        "False with decoder.kind={c.decoder.kind}",
+    ),
+    Conflict(
+        "state_dropout_rate",
+        lambda c: c.state_dropout_rate > 0 and c.decoder.kind != "lstm",
+        "0.0 with decoder.kind={c.decoder.kind}, which has no recurrent state",
+    ),
+    Conflict(
+        "word_dropout_rate",
+        lambda c: c.word_dropout_rate > 0 and (c.decoder.kind != "lstm" or c.decoder.inputless),
+        "0.0 with a decoder that reads no previous words",
+    ),
+    Conflict(
+        "dropout_mask",
+        lambda c: c.dropout_mask == "sentence" and "lstm" not in (c.encoder.kind, c.decoder.kind),
+        "step without an LSTM",
     ),
     Conflict(
         "data.path",

@@ -5,18 +5,26 @@ from collections.abc import Iterator
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
+from numpyro.distributions import Distribution
 
 from spherical_vae import metrics
 from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Batch, Corpus, Split
-from spherical_vae.latents import Posterior, latent_dimension
+from spherical_vae.latents.latent import (
+    LatentHyperparameters,
+    LatentPair,
+    latent_hyperparameters,
+    log_prob,
+    posterior_means,
+    prior_deviations,
+    sample,
+)
 from spherical_vae.metrics import ExampleNats
-from spherical_vae.objectives import PROTOCOLS, elbo_terms, importance_weighted_nats
+from spherical_vae.objectives import PROTOCOLS, ElboTerms, elbo_terms, importance_weighted_nats
 from spherical_vae.sharding import refuse_uneven, replicated, shard_rows
 from spherical_vae.vae import VAE, call
 
@@ -59,7 +67,7 @@ class Evaluator:
 
         Args:
           model: the VAE.
-          config: whole and validated; its concentration is only the default of the methods'.
+          config: whole and validated; its latent settings are only the default of the methods'.
           corpus: gives padded lengths and splits.
           mesh: over which the parameters lie, and the rows of each batch are split; None for
             one device.
@@ -74,36 +82,41 @@ class Evaluator:
         self._settings = config.evaluation
         self._conditioned_on_bag = config.condition_on_bag
         self._boundaries = corpus_boundaries(corpus, config.data.buckets)
-        self._concentration = config.latent.concentration
-        # One draw of a latent without coordinates is all of them.
-        samples = config.evaluation.importance_samples if latent_dimension(config.latent) else 1
+        self._hyper = latent_hyperparameters(config.latent)
+        # One sample of a latent without coordinates is all of them.
+        has_latent = math.prod(model.latent.standard_prior().event_shape) > 0
+        samples = config.evaluation.importance_samples if has_latent else 1
 
-        # The concentration is an argument, so that the replicas of a sweep share an executable.
+        # What the latent reads is an argument, so that a sweep's replicas share an executable.
         def elbo(
-            protocol: str, params: dict, batch: Batch, key: Array, concentration: Array
-        ) -> tuple[Array, Array]:
-            return elbo_terms(
-                model, params, batch, key, concentration=concentration, protocol=protocol
-            )
+            protocol: str, params: dict, batch: Batch, key: Array, hyper: LatentHyperparameters
+        ) -> ElboTerms:
+            return elbo_terms(model, params, batch, key, hyper=hyper, protocol=protocol)
 
-        def bound(params: dict, batch: Batch, key: Array, concentration: Array) -> Array:
+        def bound(
+            params: dict, batch: Batch, key: Array, hyper: LatentHyperparameters
+        ) -> Float[Array, " B"]:
             return importance_weighted_nats(
                 model,
                 params,
                 batch,
                 key,
-                concentration=concentration,
+                hyper=hyper,
                 samples=samples,
                 chunk=config.evaluation.chunk,
             )
 
-        def encode(params: dict, batch: Batch, concentration: Array) -> Posterior:
-            return call(model, params, VAE.encode, batch, concentration)
+        def summarise(params: dict, batch: Batch) -> Float[Array, "B H"]:
+            return call(model, params, VAE.summarise, batch)
+
+        def latent_pair(params: dict, hidden: Array, hyper: LatentHyperparameters) -> LatentPair:
+            return call(model, params, VAE.latent_pair, hidden, hyper)
 
         jit = jax.jit if mesh is None else partial(jax.jit, out_shardings=replicated(mesh))
         self._elbo = {name: jit(partial(elbo, name)) for name in PROTOCOLS}
         self._bound = jit(bound)
-        self._encode = jit(encode)
+        self._summarise = jit(summarise)
+        self._latent_pair = jit(latent_pair)
 
     def nats(
         self,
@@ -111,7 +124,7 @@ class Evaluator:
         split: str,
         key: Key[Array, ""],
         *,
-        concentration: float | None = None,
+        hyper: LatentHyperparameters | None = None,
         protocol: str = "honest",
         importance_weighted: bool = False,
     ) -> ExampleNats:
@@ -121,7 +134,7 @@ class Evaluator:
           params: of the model.
           split: name of the split.
           key: for z; batch i uses `fold_in(key, i)`.
-          concentration: of the fixed vMF; None for the configured one.
+          hyper: of the latent; None for the configured one.
           protocol: "honest", "paper" or "averaged".
           importance_weighted: whether to add the importance-weighted bound; honest only.
 
@@ -133,19 +146,19 @@ class Evaluator:
         """
         examples = self._corpus.splits[split]
         size = len(examples)
-        kappa = self._traced(concentration)
+        hyper = self._hyper if hyper is None else hyper
         columns = {name: np.zeros(size) for name in ("reconstruction", "kl", "iw", "tokens")}
         for i, (rows, batch) in enumerate(self._batches(examples)):
             real = batch.index >= 0
             batch_key = jax.random.fold_in(key, i)
-            terms = self._elbo[protocol](params, self._placed(batch), batch_key, kappa)
+            terms = self._elbo[protocol](params, self._placed(batch), batch_key, hyper)
             columns["reconstruction"][rows] = np.asarray(terms.reconstruction_nats)[real]
             columns["kl"][rows] = np.asarray(terms.kl_nats)[real]
             columns["tokens"][rows] = batch.counts.sum(axis=1)[real]
             if importance_weighted:
                 # A stream of its own: 0 and 1 are what `split` gives the ELBO.
                 bound_key = jax.random.fold_in(batch_key, 2)
-                bound = self._bound(params, self._placed(batch), bound_key, kappa)
+                bound = self._bound(params, self._placed(batch), bound_key, hyper)
                 columns["iw"][rows] = np.asarray(bound)[real]
         tokens = columns["tokens"].astype(np.int64)
         slots = columns["tokens"]
@@ -159,27 +172,24 @@ class Evaluator:
             slots,
         )
 
-    def posterior(
-        self, params: dict, split: str, *, concentration: float | None = None
-    ) -> Posterior:
-        """Returns q(z|x) of all examples of a split as one posterior, in the order of the split.
+    def latent_pair(
+        self, params: dict, split: str, *, hyper: LatentHyperparameters | None = None
+    ) -> LatentPair:
+        """Returns q(z|x) of all examples of a split, in the order of the split, and the prior.
 
         Args:
           params: of the model.
           split: name of the split.
-          concentration: as for `nats`.
+          hyper: as for `nats`.
         """
         examples = self._corpus.splits[split]
-        kappa = self._traced(concentration)
         parts, order = [], []
         for rows, batch in self._batches(examples):
-            encoded = self._encode(params, self._placed(batch), kappa)
-            leaves, structure = jax.tree.flatten(encoded)
-            parts.append([np.asarray(leaf)[batch.index >= 0] for leaf in leaves])
+            hidden = np.asarray(self._summarise(params, self._placed(batch)))
+            parts.append(hidden[batch.index >= 0])
             order.append(rows)
-        back = np.argsort(np.concatenate(order))
-        columns = zip(*parts, strict=True)
-        return structure.unflatten([jnp.asarray(np.concatenate(c)[back]) for c in columns])
+        hidden = np.concatenate(parts)[np.argsort(np.concatenate(order))]
+        return self._latent_pair(params, hidden, self._hyper if hyper is None else hyper)
 
     def report(
         self,
@@ -187,7 +197,7 @@ class Evaluator:
         split: str,
         key: Key[Array, ""],
         *,
-        concentration: float | None = None,
+        hyper: LatentHyperparameters | None = None,
         protocol: str = "honest",
     ) -> tuple[dict[str, object], ExampleNats]:
         """Measures all there is to say about a split.
@@ -196,7 +206,7 @@ class Evaluator:
           params: of the model.
           split: name of the split.
           key: for the draws.
-          concentration: as for `nats`.
+          hyper: as for `nats`.
           protocol: "honest", "paper" or "averaged".
 
         Returns:
@@ -208,12 +218,12 @@ class Evaluator:
             params,
             split,
             key_nats,
-            concentration=concentration,
+            hyper=hyper,
             protocol=protocol,
             importance_weighted=honest,
         )
-        posterior = self.posterior(params, split, concentration=concentration)
-        active, ratio = metrics.latent_use(np.asarray(posterior.expectation), posterior.prior_scale)
+        posterior, prior = self.latent_pair(params, split, hyper=hyper)
+        active, ratio = metrics.latent_use(posterior_means(posterior), prior_deviations(prior))
         information = mutual_information_nats(posterior, key_information)
         ceiling = math.log(len(nats.tokens))
         sentences = self._corpus.kind == "sequences"
@@ -245,11 +255,6 @@ class Evaluator:
     def _placed(self, batch: Batch) -> Batch:
         return batch if self._mesh is None else shard_rows(batch, self._mesh)
 
-    def _traced(self, concentration: float | None) -> Float[np.ndarray, ""]:
-        return np.asarray(
-            self._concentration if concentration is None else concentration, np.float32
-        )
-
     def _batches(self, examples: Split) -> Iterator[tuple[np.ndarray, Batch]]:
         for batch in evaluation_batches(examples, self._settings.batch_size, self._boundaries):
             yield batch.index[batch.index >= 0], batch
@@ -270,29 +275,29 @@ def padded_slots(lengths: np.ndarray, batch_size: int) -> Float[np.ndarray, " N"
     return slots
 
 
-def mutual_information_nats(posterior: Posterior, key: Key[Array, ""]) -> float:
+def mutual_information_nats(posterior: Distribution, key: Key[Array, ""]) -> float:
     """Estimates I(x; z) = E KL(q(z|x) || p(z)) - KL(aggregate posterior || p(z)).
 
-    The aggregate is the mixture of all N posteriors. With one draw z_i from each q(z|x_i) both
+    The aggregate is the mixture of all N posteriors. With one sample z_i from each q(z|x_i) both
     terms are means over i, and log p(z_i) cancels: what is left is the mean of log q(z_i|x_i) - log
     aggregate(z_i), far less noisy than the difference. It cannot exceed ln N.
 
     Args:
-      posterior: of all examples of a split.
-      key: for the draws.
+      posterior: of all examples of a split, batch shape `[N]`.
+      key: for the samples.
 
     Returns:
       Nats. Source: Hoffman and Johnson (2016).
     """
-    z = posterior.sample(key, 1)[0]  # [N, D]
+    z = sample(posterior, key, 1)[0]  # [N, *event]
     blocks = [z[first : first + PAIR_ROWS] for first in range(0, z.shape[0], PAIR_ROWS)]
     aggregate = np.concatenate([np.asarray(_log_aggregate(posterior, rows)) for rows in blocks])
-    own = np.asarray(posterior.log_prob(z[None])[0])
+    own = np.asarray(log_prob(posterior, z))
     return float((own.astype(np.float64) - aggregate).mean())
 
 
 @jax.jit
-def _log_aggregate(posterior: Posterior, rows: Float[Array, "N D"]) -> Float[Array, " N"]:
+def _log_aggregate(posterior: Distribution, rows: Float[Array, " N *event"]) -> Float[Array, " N"]:
     """Returns the log density of the mixture of all posteriors at some rows of z."""
-    pairs = posterior.log_prob(rows[:, None, :])  # [N, all examples]
+    pairs = log_prob(posterior, rows[:, None])  # [N, all examples]
     return jax.nn.logsumexp(pairs, axis=1) - math.log(pairs.shape[1])

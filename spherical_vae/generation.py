@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from spherical_vae.compute import EXACT
 from spherical_vae.data.corpus import END_ID, Batch, Vocabulary
 from spherical_vae.vae import VAE, call
 
@@ -19,7 +18,7 @@ from spherical_vae.vae import VAE, call
 def decode_sentences(
     model: VAE,
     params: dict,
-    z: Float[Array, "N D"],
+    z: Float[Array, " N *event"],
     conditions: Float[Array, "N C"],
     key: Key[Array, ""],
     temperature: Float[Array, ""],
@@ -75,32 +74,34 @@ def likely_words(
 
 
 def great_circle(
-    start: Float[Array, " D"], end: Float[Array, " D"], points: int
-) -> Float[Array, "P D"]:
-    """Walks from one unit vector to another along the sphere at constant speed.
+    start: Float[Array, "*spheres D"], end: Float[Array, "*spheres D"], points: int
+) -> Float[Array, "P *spheres D"]:
+    """Walks from one unit vector to another along the sphere at constant speed, on each sphere.
 
     Args:
-      start: unit vector.
-      end: unit vector; not opposite to `start`, where every great circle would do.
+      start: unit vectors.
+      end: unit vectors; not opposite to `start`, where every great circle would do.
       points: P, both ends included.
 
     Returns:
       Unit vectors. Source: Shoemake (1985), spherical linear interpolation.
     """
-    cosine = jnp.dot(end, start, precision=EXACT)
+    cosine = (end * start).sum(axis=-1, keepdims=True)
     tangent = end - cosine * start
-    length = jnp.linalg.norm(tangent)
+    length = jnp.linalg.norm(tangent, axis=-1, keepdims=True)
     angle = jnp.arctan2(length, cosine)
     tangent = jnp.where(length > 0, tangent / jnp.where(length > 0, length, 1.0), 0.0)
-    angles = (angle * jnp.linspace(0.0, 1.0, points))[:, None]
+    places = jnp.linspace(0.0, 1.0, points).reshape(-1, *(1,) * start.ndim)
+    angles = angle[None] * places
     return jnp.cos(angles) * start[None] + jnp.sin(angles) * tangent[None]
 
 
 def straight_line(
-    start: Float[Array, " D"], end: Float[Array, " D"], points: int
-) -> Float[Array, "P D"]:
+    start: Float[Array, "*shape"], end: Float[Array, "*shape"], points: int
+) -> Float[Array, " P *shape"]:
     """Walks from one vector to another in equal steps, both ends included."""
-    return start[None] + jnp.linspace(0.0, 1.0, points)[:, None] * (end - start)[None]
+    places = jnp.linspace(0.0, 1.0, points).reshape(-1, *(1,) * start.ndim)
+    return start[None] + places * (end - start)[None]
 
 
 def label_batch(label: int, rows: int) -> Batch:

@@ -1,7 +1,7 @@
 """The small pieces that encoders and decoders share: initialisation, dropout, one LSTM layer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,26 +43,81 @@ def dense(
     )
 
 
-def dropout(
-    key: Key[Array, ""], values: Float[Array, "*shape"], rate: Float[Array, ""]
-) -> Float[Array, "*shape"]:
-    """Zeroes each entry with probability `rate` and scales the others by 1 / (1 - rate).
+class DropoutRates(NamedTuple):
+    """How much is left out in training, in [0, 1); traced, so that one program serves every rate.
 
-    Unlike `nn.Dropout`, the rate may be traced, so that one executable serves every rate.
+    Attributes:
+      units: of embeddings, outputs and hidden layers.
+      state: of the recurrent state of a sentence decoder.
+      words: of the previous words that a sentence decoder reads; they become the unknown word.
     """
-    kept = threefry.uniform(key, values.shape) > rate
-    return jnp.where(kept, values / (1 - rate), 0.0)
+
+    units: Float[Array, ""]
+    state: Float[Array, ""]
+    words: Float[Array, ""]
+
+
+def dropout_mask(
+    key: Key[Array, ""], shape: tuple[int, ...], rate: Float[Array, ""]
+) -> Float[Array, "*shape"]:
+    """Returns 0 with probability `rate` and 1 / (1 - rate) else, for each entry."""
+    return jnp.where(threefry.uniform(key, shape) > rate, 1 / (1 - rate), 0.0)
 
 
 class Dropout(nn.Module):
-    """`dropout` with the module's "dropout" key; the identity where the rate is None."""
+    """Zeroes entries with the module's "dropout" key; the identity where there is no rate.
+
+    Unlike with `nn.Dropout`, the rate may be traced.
+
+    Attributes:
+      shared_axis: the axis along which all entries share one mask, or None: time, where a sentence
+        has one mask for all of its steps (Gal and Ghahramani 2016).
+    """
+
+    shared_axis: int | None = None
 
     @nn.compact
     def __call__(
         self, values: Float[Array, "*shape"], rate: Float[Array, ""] | None
     ) -> Float[Array, "*shape"]:
         """Returns `values` with entries dropped; a rate of None marks evaluation."""
-        return values if rate is None else dropout(self.make_rng("dropout"), values, rate)
+        if rate is None:
+            return values
+        key = self.make_rng("dropout")
+        if self.shared_axis is None:
+            kept = threefry.uniform(key, values.shape) > rate
+            return jnp.where(kept, values / (1 - rate), 0.0)
+        shape = list(values.shape)
+        shape[self.shared_axis] = 1
+        return values * dropout_mask(key, tuple(shape), rate)
+
+
+class SoftmaxWeights(nn.Module):
+    """The affine map from a hidden vector to the logits of all words.
+
+    Attributes:
+      vocabulary_size: V.
+      tied: whether the kernel is the transposed word embeddings (Press and Wolf 2017; Inan et al.
+        2017), with a projection where the sizes differ; else it is learned.
+    """
+
+    vocabulary_size: int
+    tied: bool = False
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "*rows H"], embeddings: Float[Array, "V E"]
+    ) -> tuple[Float[Array, "*rows K"], Float[Array, "K V"], Float[Array, " V"]]:
+        """Returns what the kernel multiplies, the kernel and the bias."""
+        if self.tied:
+            kernel = embeddings.T
+            if hidden.shape[-1] != kernel.shape[0]:
+                hidden = dense(kernel.shape[0], "projection")(hidden)
+        else:
+            shape = (hidden.shape[-1], self.vocabulary_size)
+            kernel = self.param("kernel", fan_in_uniform(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
+        return hidden, kernel, bias
 
 
 class LSTMLayer(nn.Module):
@@ -83,6 +138,7 @@ class LSTMLayer(nn.Module):
         constant: Float[Array, "N C"],
         initial: State,
         steps: int,
+        state_mask: Float[Array, "N H"] | None = None,
     ) -> tuple[State, Float[Array, "T N H"]]:
         """Runs the layer.
 
@@ -91,6 +147,7 @@ class LSTMLayer(nn.Module):
           constant: what is fed at every step; C may be 0. Its product is formed once.
           initial: (cell, hidden) before the first step.
           steps: T.
+          state_mask: multiplies the hidden state wherever it is fed back, or None.
 
         Returns:
           The state after step T, and the hidden states of all steps.
@@ -101,7 +158,8 @@ class LSTMLayer(nn.Module):
         if inputs is not None:
             kernel = self.param("input_kernel", fan_in_uniform(), (inputs.shape[-1], gates))
         recurrent = self.param("recurrent_kernel", fan_in_uniform(), (self.features, gates))
-        return recurrence(self.compute, steps, Kernels(kernel, recurrent), inputs, fixed, initial)
+        kernels = Kernels(kernel, recurrent)
+        return recurrence(self.compute, steps, kernels, inputs, fixed, initial, state_mask)
 
 
 def forget_bias_one(

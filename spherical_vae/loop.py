@@ -207,9 +207,9 @@ class Trainer:
         self._mesh = data_mesh(config.train.batch_size, config.mesh.model)
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
-        abstract = abstract_state(self._model, self._optimizer)
+        abstract = abstract_state(self._model, self._optimizer, config)
         self._shardings = state_shardings(abstract, self._mesh, VOCABULARY_AXES)
-        step = make_train_step(self._model, self._optimizer, config.train)
+        step = make_train_step(self._model, self._optimizer, config)
         self._call = jax.jit(make_call(step), donate_argnums=0, out_shardings=self._shardings)
         self._evaluator = Evaluator(self._model, config, corpus, self._mesh)
         self._run = run
@@ -265,7 +265,7 @@ class Trainer:
         """Measures dev, and decides what follows from it."""
         start = time.monotonic()
         nats = self._evaluator.nats(
-            self._state.params,
+            self._state.evaluated,
             "valid",
             root_key(self._config.seed, Purpose.SELECT),
             protocol=self._config.train.protocol,
@@ -281,7 +281,7 @@ class Trainer:
         refuse_other_corpus(self._store, self._corpus, self._run)
         counts = self._corpus.vocabulary.train_counts
         params = init_params(self._model, self._config.seed, counts)
-        state = place(init_state(params, self._optimizer), self._shardings)
+        state = place(init_state(params, self._optimizer, self._config), self._shardings)
         found = self._store.restore_latest(state)
         if found is None:
             return state, HostState(Plateau(), 0, False, self._corpus.fingerprint())
@@ -312,12 +312,12 @@ class Trainer:
                 "never finite on dev",
             )
         last = int(state.step)
-        params = state.params if best == last else self._store.restore(best, state).params
+        found = state if best == last else self._store.restore(best, state)
         return TrainedModel(
             self._config,
             self._corpus,
             self._model,
-            params,
+            found.evaluated,
             best,
             last,
             host.tokens_seen,

@@ -51,20 +51,22 @@ def standard_error(values: Float[np.ndarray, " N"]) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def latent_use(means: Float[np.ndarray, "N D"], prior_scale: float) -> tuple[int, float]:
+def latent_use(
+    means: Float[np.ndarray, "N D"], prior_deviations: Float[np.ndarray, " D"]
+) -> tuple[int, float]:
     """Counts the coordinates of z that the data moves.
 
     Args:
       means: posterior mean of each example; of a vMF inside of the sphere.
-      prior_scale: gives z unit prior variance in each coordinate; on the raw sphere no coordinate
-        could vary by more than 1/d.
+      prior_deviations: standard deviation of each coordinate under the prior, by which the means
+        are divided; on the raw sphere no coordinate could vary by more than 1/d.
 
     Returns:
       Active units: coordinates whose posterior mean has variance over the data above 0.01 (Burda et
       al. 2016); and the participation ratio of its covariance, trace^2 / trace of the square, from
       0 (nothing varies) to D (all directions equally).
     """
-    scaled = means.astype(np.float64) * prior_scale
+    scaled = means.astype(np.float64) / prior_deviations[None]
     if scaled.shape[1] == 0:
         return 0, 0.0
     covariance = np.atleast_2d(np.cov(scaled, rowvar=False, bias=True))

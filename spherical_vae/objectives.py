@@ -6,13 +6,22 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
+from numpyro.distributions import Independent
 
+from spherical_vae import special
 from spherical_vae.averaged_latent import averaged_kl_nats
 from spherical_vae.data.corpus import Batch
-from spherical_vae.decoders.lstm import LSTMDecoder
+from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
 from spherical_vae.errors import UserError
-from spherical_vae.latents import Posterior
-from spherical_vae.latents.vmf import VonMisesFisherHead, VonMisesFisherPosterior
+from spherical_vae.latents.latent import (
+    LatentHyperparameters,
+    LatentPair,
+    factor_kl_nats,
+    kl_nats,
+    log_prob,
+    sample,
+)
+from spherical_vae.layers import DropoutRates
 from spherical_vae.names import require_name
 from spherical_vae.vae import VAE, call
 
@@ -25,11 +34,14 @@ class ElboTerms(NamedTuple):
 
     Attributes:
       reconstruction_nats: `[B]` - E_q log p(x|z), estimated.
-      kl_nats: `[B]` KL(q(z|x) || p(z)), exact.
+      kl_nats: `[B]` KL(q(z|x) || p(z)): exact where a closed form is registered, else estimated
+        from the same samples.
+      factor_kl_nats: `[B, F]` KL of each independent factor of z, or None unless asked for.
     """
 
     reconstruction_nats: Float[Array, " B"]
     kl_nats: Float[Array, " B"]
+    factor_kl_nats: Float[Array, "B F"] | None = None
 
 
 def elbo_terms(
@@ -38,10 +50,11 @@ def elbo_terms(
     batch: Batch,
     key: Key[Array, ""],
     *,
-    concentration: Float[Array, ""],
-    dropout_rate: Float[Array, ""] | None = None,
+    hyper: LatentHyperparameters,
+    dropout: DropoutRates | None = None,
     samples: int = 1,
     protocol: str = "honest",
+    by_factor: bool = False,
 ) -> ElboTerms:
     """Estimates the negative ELBO of each example; the sum of the two terms is the bound.
 
@@ -50,14 +63,15 @@ def elbo_terms(
       params: its parameters.
       batch: examples.
       key: for z and dropout.
-      concentration: of the fixed vMF, traced.
-      dropout_rate: None in evaluation.
-      samples: draws of z an example; the reconstruction is their average (honest).
+      hyper: of the latent.
+      dropout: rates; None in evaluation.
+      samples: of z for each example; the reconstruction is their average (honest).
       protocol: "honest", or "paper": three draws, *averaged before decoding* by the sentence
         decoder, and Guu et al.'s KL. That is no bound on log p(x): the averaged code carries more
         information than is charged. The document decoder averages log-likelihoods, which is sound.
         "averaged": the same reconstruction, charged with what the average carries (see
         `averaged_latent.py`); a fixed vMF and the sentence decoder only.
+      by_factor: whether to return the KL of each factor too; needs a registered KL.
 
     Returns:
       Terms in nats. Source: Kingma and Welling (2014), equation 3.
@@ -66,8 +80,8 @@ def elbo_terms(
       UserError: an unknown protocol, or "averaged" with other parts.
     """
     require_name("protocol", protocol, PROTOCOLS)
-    averages = isinstance(model.decoder, LSTMDecoder)
-    if protocol == "averaged" and not (averages and isinstance(model.latent, VonMisesFisherHead)):
+    averages = model.decoder.scores_sequences
+    if protocol == "averaged" and not (averages and model.latent.shared_concentration):
         raise UserError(
             "protocol averaged: needs latent.kind vmf, the same concentration for all, and "
             f"decoder.kind lstm; {type(model.latent).__name__} and {type(model.decoder).__name__} "
@@ -75,19 +89,34 @@ def elbo_terms(
         )
     key_latent, key_dropout = jax.random.split(key)
     bound = model.bind({"params": params}, rngs={"dropout": key_dropout})
-    posterior = bound.encode(batch, concentration, dropout_rate)
+    pair = bound.encode(batch, hyper, dropout)
+    z = sample(pair.posterior, key_latent, samples if protocol == "honest" else PAPER_SAMPLES)
     if protocol == "honest":
-        z = posterior.sample(key_latent, samples)
-        kl_nats = posterior.kl_nats
+        charged = kl_nats(pair, z)
+    elif protocol == "paper":
+        charged = guu_kl_nats(pair, z)
     else:
-        z = posterior.sample(key_latent, PAPER_SAMPLES)
-        kl_nats = posterior.paper_kl_nats
-        if isinstance(posterior, VonMisesFisherPosterior) and protocol == "averaged":
-            kl_nats = averaged_kl_nats(z, posterior.concentration)
-        if averages:
-            z = z.mean(axis=0, keepdims=True)
-    log_likelihood = bound.decode(z, batch, dropout_rate)  # [S, B]
-    return ElboTerms(-log_likelihood.mean(axis=0), kl_nats)
+        charged = averaged_kl_nats(z, pair.posterior.concentration)
+    if averages and protocol != "honest":
+        z = z.mean(axis=0, keepdims=True)
+    log_likelihood = bound.decode(z, batch, dropout)  # [S, B]
+    factors = factor_kl_nats(pair) if by_factor else None
+    return ElboTerms(-log_likelihood.mean(axis=0), charged, factors)
+
+
+def guu_kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array, " B"]:
+    """Computes the KL that the authors' code charges.
+
+    For a vMF under the uniform prior it is Guu et al.'s formula, the exact KL two dimensions
+    higher; every other KL they have right.
+    """
+    posterior, prior = pair
+    if isinstance(posterior, Independent) and isinstance(prior, Independent):
+        inner = guu_kl_nats(LatentPair(posterior.base_dist, prior.base_dist), z)
+        return inner.reshape(inner.shape[0], -1).sum(axis=1)
+    if isinstance(posterior, VonMisesFisher) and isinstance(prior, HypersphericalUniform):
+        return special.kl_to_uniform(posterior.event_shape[0] + 2, posterior.concentration)
+    return kl_nats(pair, z)
 
 
 def importance_log_weights(
@@ -96,7 +125,7 @@ def importance_log_weights(
     batch: Batch,
     key: Key[Array, ""],
     *,
-    concentration: Float[Array, ""],
+    hyper: LatentHyperparameters,
     samples: int,
     chunk: int,
 ) -> Float[Array, "K B"]:
@@ -110,18 +139,18 @@ def importance_log_weights(
       params: its parameters.
       batch: examples.
       key: for z.
-      concentration: of the fixed vMF.
+      hyper: of the latent.
       samples: K, at least 1.
       chunk: draws decoded at once, at least 1; memory grows with it.
     """
     chunk = min(chunk, samples)
-    posterior: Posterior = call(model, params, VAE.encode, batch, concentration)
+    posterior, prior = call(model, params, VAE.encode, batch, hyper)
 
     def weigh(_: None, first: Array) -> tuple[None, Array]:
         keys = jax.vmap(lambda draw: jax.random.fold_in(key, draw))(first + jnp.arange(chunk))
-        z = jax.vmap(lambda draw_key: posterior.sample(draw_key, 1)[0])(keys)  # [chunk, B, D]
+        z = jax.vmap(lambda one: sample(posterior, one, 1)[0])(keys)  # [chunk, B, *event]
         log_likelihood = call(model, params, VAE.decode, z, batch)
-        return None, log_likelihood + posterior.prior_log_prob(z) - posterior.log_prob(z)
+        return None, log_likelihood + log_prob(prior, z) - log_prob(posterior, z)
 
     # The last chunk may have draws that nobody asked for.
     _, weights = jax.lax.scan(weigh, None, chunk * jnp.arange(math.ceil(samples / chunk)))
@@ -134,7 +163,7 @@ def importance_weighted_nats(
     batch: Batch,
     key: Key[Array, ""],
     *,
-    concentration: Float[Array, ""],
+    hyper: LatentHyperparameters,
     samples: int,
     chunk: int,
 ) -> Float[Array, " B"]:
@@ -147,7 +176,7 @@ def importance_weighted_nats(
       params: its parameters.
       batch: examples.
       key: for z.
-      concentration: of the fixed vMF.
+      hyper: of the latent.
       samples: K, at least 1.
       chunk: draws decoded at once, at least 1; memory grows with it.
 
@@ -155,6 +184,6 @@ def importance_weighted_nats(
       Nats of each example. Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
     weights = importance_log_weights(
-        model, params, batch, key, concentration=concentration, samples=samples, chunk=chunk
+        model, params, batch, key, hyper=hyper, samples=samples, chunk=chunk
     )
     return math.log(samples) - jax.nn.logsumexp(weights, axis=0)

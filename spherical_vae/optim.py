@@ -7,7 +7,9 @@ value, so that plateau decay, decided on the host, needs no second executable.
 import math
 from dataclasses import dataclass, replace
 
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from spherical_vae.errors import UserError
@@ -25,6 +27,18 @@ def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
     if settings.name == "adamw":
         parts.append(optax.add_decayed_weights(settings.weight_decay))
     return optax.chain(*parts) if parts else optax.identity()
+
+
+def averaging_weight(decay: float, step: Int[Array, ""]) -> Float[Array, ""]:
+    """Returns the weight of the newest parameters in their moving average.
+
+    Args:
+      decay: of the average in the long run, in (0, 1).
+      step: steps done before; the first ones are forgotten sooner, so that the average does not
+        stay at the initial parameters for 1 / (1 - decay) steps.
+    """
+    count = jnp.asarray(step, jnp.float32)
+    return jnp.maximum(1 - decay, 9 / (10 + count))
 
 
 @dataclass(frozen=True)

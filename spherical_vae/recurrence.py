@@ -32,6 +32,7 @@ def recurrence(
     inputs: Float[Array, "T N F"] | None,
     constant: Float[Array, "N H4"],
     initial: State,
+    state_mask: Float[Array, "N H"] | None = None,
 ) -> tuple[State, Float[Array, "T N H"]]:
     """Runs an LSTM layer.
 
@@ -42,6 +43,8 @@ def recurrence(
       inputs: what differs from step to step, or None.
       constant: what is added to the gates at every step, biases included.
       initial: (cell, hidden) before the first step.
+      state_mask: multiplies the hidden state before the recurrent kernel, the same at every step;
+        None for none. It has no gradient.
 
     Returns:
       The state after the last step, and the hidden states of all steps.
@@ -54,11 +57,15 @@ def recurrence(
     """
 
     def advance(state: State, projected: Array | None) -> tuple[State, Array]:
-        gates = _gates(compute, kernels, projected, constant, state[1])
+        gates = _gates(compute, kernels, projected, constant, _masked(state[1], state_mask))
         state = _next_state(*gates, state[0])
         return state, state[1]
 
     return jax.lax.scan(advance, initial, _project(compute, kernels, inputs), length=steps)
+
+
+def _masked(hidden: Array, mask: Array | None) -> Array:
+    return hidden if mask is None else hidden * mask
 
 
 def _project(compute: Compute, kernels: Kernels, inputs: Array | None) -> Array | None:
@@ -92,31 +99,36 @@ def _forward(
     inputs: Array | None,
     constant: Array,
     initial: State,
+    state_mask: Array | None,
 ) -> tuple[Any, Any]:
     def advance(state: State, projected: Array | None) -> tuple[State, tuple]:
-        gates = _gates(compute, kernels, projected, constant, state[1])
+        gates = _gates(compute, kernels, projected, constant, _masked(state[1], state_mask))
         state = _next_state(*gates, state[0])
         return state, (state, None if compute.recompute_gates else gates)
 
     projected = _project(compute, kernels, inputs)
     final, (states, gates) = jax.lax.scan(advance, initial, projected, length=steps)
-    return (final, states[1]), (kernels, inputs, constant, initial, states, gates)
+    return (final, states[1]), (kernels, inputs, constant, initial, state_mask, states, gates)
 
 
 def _backward(compute: Compute, steps: int, saved: Any, cotangents: Any) -> tuple:
-    kernels, inputs, constant, initial, states, gates = saved
+    kernels, inputs, constant, initial, state_mask, states, gates = saved
     final_bar, outputs_bar = cotangents
     before = jax.tree.map(
         lambda first, later: jnp.concatenate([first[None], later[:-1]]), initial, states
     )
+    fed_back = before[1] if state_mask is None else before[1] * state_mask[None]
+    before = before[0], fed_back
     if gates is None:
-        return _backward_by_step(compute, kernels, inputs, constant, before, final_bar, outputs_bar)
+        return _backward_by_step(
+            compute, kernels, inputs, constant, state_mask, before, final_bar, outputs_bar
+        )
 
     def retreat(carry: tuple, step: tuple) -> tuple[tuple, Array]:
         (cell_bar, hidden_bar), constant_bar = carry
         output_bar, step_gates, cell = step
         gates_bar, cell_bar = _step_back(step_gates, cell, cell_bar, hidden_bar + output_bar)
-        hidden_bar = compute.product(gates_bar, kernels.recurrent.T)
+        hidden_bar = _masked(compute.product(gates_bar, kernels.recurrent.T), state_mask)
         return ((cell_bar, hidden_bar), constant_bar + gates_bar), gates_bar
 
     carry = final_bar, jnp.zeros_like(constant)
@@ -127,10 +139,11 @@ def _backward(compute: Compute, steps: int, saved: Any, cotangents: Any) -> tupl
     flat = (x.reshape(-1, x.shape[-1]) for x in (fed, gates_bar))
     kernel_bar = compute.gram(*flat)
     if inputs is None:
-        return Kernels(None, kernel_bar), None, constant_bar, initial_bar
+        return Kernels(None, kernel_bar), None, constant_bar, initial_bar, None
     width = inputs.shape[-1]
     inputs_bar = compute.product(gates_bar, kernels.input.T)
-    return Kernels(kernel_bar[:width], kernel_bar[width:]), inputs_bar, constant_bar, initial_bar
+    kernels_bar = Kernels(kernel_bar[:width], kernel_bar[width:])
+    return kernels_bar, inputs_bar, constant_bar, initial_bar, None
 
 
 def _backward_by_step(
@@ -138,6 +151,7 @@ def _backward_by_step(
     kernels: Kernels,
     all_inputs: Array | None,
     constant: Array,
+    state_mask: Array | None,
     before: tuple[Array, Array],
     final_bar: State,
     outputs_bar: Array,
@@ -150,7 +164,7 @@ def _backward_by_step(
         projected = _project(compute, kernels, inputs)
         step_gates = _gates(compute, kernels, projected, constant, hidden)
         gates_bar, cell_bar = _step_back(step_gates, cell, cell_bar, hidden_bar + output_bar)
-        hidden_bar = compute.product(gates_bar, kernels.recurrent.T)
+        hidden_bar = _masked(compute.product(gates_bar, kernels.recurrent.T), state_mask)
         fed = Kernels(inputs, hidden)
         kernels_bar = jax.tree.map(
             lambda total, factor: total + compute.gram(factor, gates_bar), kernels_bar, fed
@@ -167,7 +181,7 @@ def _backward_by_step(
         (outputs_bar, *before, all_inputs),
         reverse=True,
     )
-    return kernels_bar, inputs_bar, constant_bar, initial_bar
+    return kernels_bar, inputs_bar, constant_bar, initial_bar, None
 
 
 def _step_back(

@@ -57,7 +57,7 @@ def select(chosen: Bool[Array, " R"], new: PyTree, old: PyTree) -> PyTree:
 def init_sweep_state(states: Sequence[TrainState]) -> SweepState:
     """Returns the state before the first step, on the host."""
     replicas = stack(states)
-    return SweepState(replicas, jax.tree.map(np.copy, replicas.params))
+    return SweepState(replicas, jax.tree.map(np.copy, replicas.evaluated))
 
 
 def abstract_sweep_state(state: PyTree, replicas: int) -> SweepState:
@@ -73,7 +73,7 @@ def abstract_sweep_state(state: PyTree, replicas: int) -> SweepState:
         return jax.ShapeDtypeStruct((replicas, *leaf.shape), leaf.dtype, sharding=sharding)
 
     widened = jax.tree.map(widen, state)
-    return SweepState(widened, widened.params)
+    return SweepState(widened, widened.evaluated)
 
 
 def keep_best(best: dict, params: dict, improved: Bool[Array, " R"]) -> dict:

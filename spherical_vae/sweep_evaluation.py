@@ -10,6 +10,7 @@ from spherical_vae.atomic_file import write_atomically
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.keys import Purpose, root_key
+from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.run_directory import RunDirectory
 from spherical_vae.sweep_results import ReplicaResult, SweepResults, finite
 from spherical_vae.trained import TrainedReplica
@@ -62,7 +63,7 @@ def measure(
             one.model.params,
             split,
             root_key(seed, Purpose.EVALUATE),
-            concentration=one.model.config.latent.concentration,
+            hyper=latent_hyperparameters(one.model.config.latent),
             protocol=protocol,
         )
         result = finite(result | {"step": one.model.step, "seed": seed})

@@ -24,6 +24,8 @@ SWEEPABLE = (
     "seed",
     "latent.concentration",
     "dropout_rate",
+    "state_dropout_rate",
+    "word_dropout_rate",
     "optimizer.learning_rate",
     "optimizer.schedule",
     "optimizer.warmup_steps",

@@ -24,6 +24,7 @@ from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.host_state import HostState, host_states
 from spherical_vae.keys import Purpose, root_key
+from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.loop import refuse_other_corpus, walk_from
 from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup
 from spherical_vae.replicas import (
@@ -91,7 +92,7 @@ class SweepTrainer:
         self._mesh = data_mesh(config.train.batch_size, config.mesh.model)
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
-        one = abstract_state(self._model, self._optimizer)
+        one = abstract_state(self._model, self._optimizer, config)
         places = state_shardings(one, self._mesh, VOCABULARY_AXES)
         placed = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -100,7 +101,7 @@ class SweepTrainer:
         )
         self._abstract = abstract_sweep_state(placed, len(replicas))
         self._shardings = jax.tree.map(lambda leaf: leaf.sharding, self._abstract)
-        step = make_call(make_train_step(self._model, self._optimizer, config.train))
+        step = make_call(make_train_step(self._model, self._optimizer, config))
         if vectorised is None:
             vectorised = jax.default_backend() != "cpu"
         every_step = side_by_side(step) if vectorised else in_turn(step)
@@ -200,14 +201,14 @@ class SweepTrainer:
             start = time.monotonic()
             config = self._replicas[number].config
             nats = self._evaluator.nats(
-                self._take(self._state.replicas.params, number),
+                self._take(self._state.replicas.evaluated, number),
                 "valid",
                 root_key(config.seed, Purpose.SELECT),
-                concentration=config.latent.concentration,
+                hyper=latent_hyperparameters(config.latent),
                 protocol=config.train.protocol,
             )
             improved[number] = self._books[number].observe(step, nats, time.monotonic() - start)
-        best = self._keep_best(self._state.best, self._state.replicas.params, improved)
+        best = self._keep_best(self._state.best, self._state.replicas.evaluated, improved)
         self._state = self._state._replace(best=best)
 
     def save(self, step: int) -> None:
@@ -223,7 +224,8 @@ class SweepTrainer:
         counts = self._corpus.vocabulary.train_counts
 
         def initial(seed: int) -> Any:
-            return init_state(init_params(self._model, seed, counts), self._optimizer)
+            params = init_params(self._model, seed, counts)
+            return init_state(params, self._optimizer, self._config)
 
         found = self._store.restore_latest(self._abstract)
         if found is None:

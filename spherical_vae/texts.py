@@ -16,7 +16,13 @@ from spherical_vae.generation import (
     sentence_text,
     straight_line,
 )
-from spherical_vae.latents import is_spherical, sample_prior
+from spherical_vae.latents.latent import (
+    LatentPair,
+    is_spherical,
+    latent_hyperparameters,
+    mean_codes,
+    promoting_ranks,
+)
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import VAE, call
 
@@ -49,7 +55,7 @@ def prior_texts(
             "the words of a given sentence; use --mode=reconstruct or --mode=interpolate"
         )
     key_code, key_words = jax.random.split(key)
-    z = sample_prior(trained.config.latent, key_code, count)
+    z = _sample_prior(trained, key_code, count)
     conditions = _conditions(trained, label_batch(label, count))
     return _write(trained, z, conditions, key_words, temperature)
 
@@ -90,7 +96,8 @@ def interpolation_texts(
     key_choice, key_words = jax.random.split(key)
     batch = _draw_examples(trained.corpus, split, key_choice, 2, "a walk between two examples")
     z, conditions = _mean_codes(trained, batch)
-    walk = great_circle if is_spherical(trained.config.latent) else straight_line
+    spherical = is_spherical(trained.model.latent.standard_prior())
+    walk = great_circle if spherical else straight_line
     path = walk(z[0], z[1], count)
     told = straight_line(conditions[0], conditions[1], count)
     written = _write(trained, path, told, key_words, temperature, shared_noise=True)
@@ -102,13 +109,26 @@ def _conditions(trained: TrainedModel, batch: Batch) -> Float[Array, "N C"]:
     return call(trained.model, trained.params, VAE.conditions, jax.tree.map(jnp.asarray, batch))
 
 
+def _encode(trained: TrainedModel, batch: Batch) -> LatentPair:
+    given = jax.tree.map(jnp.asarray, batch)
+    hyper = latent_hyperparameters(trained.config.latent)
+    pair: LatentPair = call(trained.model, trained.params, VAE.encode, given, hyper)
+    return pair
+
+
+@promoting_ranks
+def _sample_prior(
+    trained: TrainedModel, key: Key[Array, ""], count: int
+) -> Float[Array, " N *event"]:
+    # The prior does not depend on the batch, so any will do.
+    prior = _encode(trained, label_batch(0, 1)).prior
+    return prior.sample(key, (count,))
+
+
 def _mean_codes(
     trained: TrainedModel, batch: Batch
-) -> tuple[Float[Array, "N D"], Float[Array, "N C"]]:
-    given = jax.tree.map(jnp.asarray, batch)
-    concentration = jnp.float32(trained.config.latent.concentration)
-    posterior = call(trained.model, trained.params, VAE.encode, given, concentration)
-    return posterior.mean, _conditions(trained, batch)
+) -> tuple[Float[Array, " N *event"], Float[Array, "N C"]]:
+    return mean_codes(_encode(trained, batch).posterior), _conditions(trained, batch)
 
 
 def _draw_examples(
@@ -135,7 +155,7 @@ def _originals(corpus: Corpus, batch: Batch) -> list[str]:
 
 def _write(
     trained: TrainedModel,
-    z: Float[Array, "N D"],
+    z: Float[Array, " N *event"],
     conditions: Float[Array, "N C"],
     key: Key[Array, ""],
     temperature: Float[Array, ""],

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt
 from ml_collections import ConfigDict
 
 from spherical_vae.compute import EXACT
 from spherical_vae.data.corpus import Batch
-from spherical_vae.decoders.lstm import LSTMDecoder
 from spherical_vae.keys import Purpose, root_key
-from spherical_vae.objectives import elbo_terms
+from spherical_vae.latents.latent import LatentHyperparameters, latent_hyperparameters
+from spherical_vae.layers import DropoutRates
+from spherical_vae.objectives import ElboTerms, elbo_terms
+from spherical_vae.optim import averaging_weight
 from spherical_vae.vae import VAE, init_params
 
 
@@ -44,12 +47,22 @@ class TrainState(NamedTuple):
       params: of the model.
       opt_state: of optax.
       sums: since the last log line.
+      average: moving average of the parameters, None where none is kept.
+      log_multiplier: logarithm of what multiplies the KL so that its mean meets
+        `config.rate.target_nats`, None where there is no target.
     """
 
     step: Int[Array, ""]
     params: dict
     opt_state: optax.OptState
     sums: Sums
+    average: dict | None = None
+    log_multiplier: Float[Array, ""] | None = None
+
+    @property
+    def evaluated(self) -> dict:
+        """The parameters that are measured and kept: the average where there is one."""
+        return self.params if self.average is None else self.average
 
 
 class Hyperparameters(NamedTuple):
@@ -58,16 +71,34 @@ class Hyperparameters(NamedTuple):
     Attributes:
       seed: of dropout and sampling; the key of a step is a function of it and of the step.
       learning_rate: of this step.
-      concentration: of the fixed vMF.
+      latent: what the latent reads; opaque here.
       kl_weight: of this step.
-      dropout_rate: in [0, 1).
+      dropout: rates.
     """
 
     seed: UInt[Array, ""]
     learning_rate: Float[Array, ""]
-    concentration: Float[Array, ""]
+    latent: LatentHyperparameters
     kl_weight: Float[Array, ""]
-    dropout_rate: Float[Array, ""]
+    dropout: DropoutRates
+
+
+def hyperparameters(
+    config: ConfigDict, learning_rate: float, kl_weight: float = 1.0
+) -> Hyperparameters:
+    """Returns what a configuration says, and what the schedules say of a step.
+
+    NumPy scalars, which reach the device with the call and wait for nothing before it.
+    """
+    rates = config.dropout_rate, config.state_dropout_rate, config.word_dropout_rate
+    values: tuple[Any, ...] = (
+        np.uint32(config.seed),
+        np.float32(learning_rate),
+        latent_hyperparameters(config.latent),
+        np.float32(kl_weight),
+        DropoutRates(*(np.float32(rate) for rate in rates)),
+    )
+    return Hyperparameters(*values)
 
 
 TrainStep = Callable[[TrainState, Batch, Hyperparameters], TrainState]
@@ -84,32 +115,46 @@ def empty_sums() -> Sums:
     )
 
 
-def init_state(params: dict, optimizer: optax.GradientTransformation) -> TrainState:
-    """Returns the state before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), empty_sums())
+def init_state(
+    params: dict, optimizer: optax.GradientTransformation, config: ConfigDict
+) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+      params: of the model.
+      optimizer: of `build_optimizer`.
+      config: whole; says whether an average and a multiplier are kept.
+    """
+    average = jax.tree.map(jnp.copy, params) if config.optimizer.average_decay > 0 else None
+    multiplier = jnp.zeros(()) if config.rate.target_nats > 0 else None
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, optimizer.init(params), empty_sums(), average, multiplier)
 
 
-def abstract_state(model: VAE, optimizer: optax.GradientTransformation) -> TrainState:
+def abstract_state(
+    model: VAE, optimizer: optax.GradientTransformation, config: ConfigDict
+) -> TrainState:
     """Returns shapes and types of the state, without making it."""
-    return jax.eval_shape(lambda: init_state(init_params(model, 0), optimizer))
+    return jax.eval_shape(lambda: init_state(init_params(model, 0), optimizer, config))
 
 
 def make_train_step(
-    model: VAE, optimizer: optax.GradientTransformation, settings: ConfigDict
+    model: VAE, optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> TrainStep:
     """Returns the step, not yet jitted.
 
     Args:
       model: the VAE.
       optimizer: gives directions; the step applies the learning rate.
-      settings: `config.train`: `samples`, `protocol`, and `nats_per`, whether the loss is the mean
-        over examples or over tokens (of sentences "paper" divides by padded slots, as the authors
-        do).
+      config: whole. Of `train` it reads `samples`, `protocol`, and `nats_per`, whether the loss is
+        the mean over examples or over tokens (of sentences "paper" divides by padded slots, as the
+        authors do); of `rate`, what becomes of the KL in the loss; of `optimizer`, the average.
     """
-
+    settings, rate = config.train, config.rate
     unit = settings.nats_per
-    if unit == "token" and settings.protocol == "paper" and isinstance(model.decoder, LSTMDecoder):
+    if unit == "token" and settings.protocol == "paper" and model.decoder.scores_sequences:
         unit = "slot"
+    by_factor = rate.free_nats > 0 and rate.free_nats_per == "factor"
 
     def train_step(state: TrainState, batch: Batch, hyper: Hyperparameters) -> TrainState:
         key = jax.random.fold_in(root_key(hyper.seed, Purpose.TRAIN), state.step)
@@ -120,6 +165,7 @@ def make_train_step(
             "token": tokens,
             "slot": real.sum() * batch.ids.shape[1],
         }[unit]
+        total = partial(jnp.dot, real, precision=EXACT)
 
         def loss(params: dict) -> tuple[Array, tuple[Array, Array]]:
             terms = elbo_terms(
@@ -127,13 +173,16 @@ def make_train_step(
                 params,
                 batch,
                 key,
-                concentration=hyper.concentration,
-                dropout_rate=hyper.dropout_rate,
+                hyper=hyper.latent,
+                dropout=hyper.dropout,
                 samples=settings.samples,
                 protocol=settings.protocol,
+                by_factor=by_factor,
             )
-            nats = terms.reconstruction_nats + hyper.kl_weight * terms.kl_nats
-            total = partial(jnp.dot, real, precision=EXACT)
+            weight = hyper.kl_weight
+            if state.log_multiplier is not None:
+                weight = weight * jnp.exp(state.log_multiplier)
+            nats = terms.reconstruction_nats + weight * charged_nats(terms, real, rate)
             return total(nats) / divisor, (total(terms.reconstruction_nats), total(terms.kl_nats))
 
         (value, (reconstruction, kl)), gradients = jax.value_and_grad(loss, has_aux=True)(
@@ -152,6 +201,34 @@ def make_train_step(
             jnp.where(good | (sums.first_bad_step >= 0), sums.first_bad_step, state.step),
         )
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state, new_sums)
+        average, multiplier = state.average, state.log_multiplier
+        if average is not None:
+            share = averaging_weight(config.optimizer.average_decay, state.step)
+            average = jax.tree.map(lambda old, new: old + share * (new - old), average, params)
+        if multiplier is not None:
+            excess = kl / real.sum() / rate.target_nats - 1
+            multiplier = multiplier + rate.target_step * jnp.clip(excess, -1, 1)
+        return TrainState(state.step + 1, params, opt_state, new_sums, average, multiplier)
 
     return train_step
+
+
+def charged_nats(
+    terms: ElboTerms, real: Float[Array, " B"], rate: ConfigDict
+) -> Float[Array, " B"]:
+    """Returns what the loss charges for the KL of each example, before any weight.
+
+    Args:
+      terms: of the batch.
+      real: 1 for examples, 0 for rows that only fill the batch.
+      rate: `config.rate`. Free nats per example charge no example less than so many; per factor,
+        the mean over the batch of each factor's KL is charged at least its share (Li et al. 2019).
+    """
+    if rate.free_nats == 0:
+        return terms.kl_nats
+    if rate.free_nats_per == "example":
+        return jnp.maximum(terms.kl_nats, rate.free_nats)
+    assert terms.factor_kl_nats is not None
+    mean = (real[:, None] * terms.factor_kl_nats).sum(axis=0) / real.sum()  # [F]
+    share = rate.free_nats / mean.shape[0]
+    return jnp.broadcast_to(jnp.maximum(mean, share).sum(), terms.kl_nats.shape)

@@ -100,7 +100,7 @@ def load_trained(
     def read(latest: int, hosts: list[HostState]) -> TrainedModel:
         (host,) = hosts
         step = host.plateau.best_step if host.plateau.best_step >= 0 else latest
-        params = opened.store.restore(step, opened.abstract).params
+        params = opened.store.restore(step, opened.abstract).evaluated
         return TrainedModel(
             opened.config,
             opened.corpus,
@@ -156,7 +156,7 @@ def trained_replicas(
         last, best = int(state.replicas.step[number]), host.plateau.best_step
         trained = None
         if best >= 0 or not host.finished:
-            params = take(state.best if best >= 0 else state.replicas.params, number)
+            params = take(state.best if best >= 0 else state.replicas.evaluated, number)
             step = best if best >= 0 else last
             trained = TrainedModel(
                 replica.config, corpus, model, params, step, last, host.tokens_seen, mesh
@@ -188,7 +188,7 @@ def _open(workdir: str | os.PathLike[str], places: Mapping[str, str] | None) -> 
     everywhere = partial(jax.ShapeDtypeStruct, sharding=replicated(mesh))
     abstract = jax.tree.map(
         lambda leaf: everywhere(leaf.shape, leaf.dtype),
-        abstract_state(model, build_optimizer(config.optimizer)),
+        abstract_state(model, build_optimizer(config.optimizer), config),
     )
     return _Opened(config, corpus, model, mesh, store, abstract)
 

@@ -20,7 +20,15 @@ from spherical_vae.data.corpus import END_ID, Batch
 from spherical_vae.decoders import build_decoder
 from spherical_vae.encoders import build_encoder
 from spherical_vae.keys import Purpose, root_key
-from spherical_vae.latents import Posterior, build_latent, decoder_scale
+from spherical_vae.latents import build_latent
+from spherical_vae.latents.latent import (
+    LatentHyperparameters,
+    LatentPair,
+    coordinates,
+    promoting_ranks,
+    unit_variance_scale,
+)
+from spherical_vae.layers import DropoutRates
 from spherical_vae.recurrence import State
 
 # Arrays with an axis over the vocabulary: which axis that is, by the end of their path.
@@ -29,6 +37,7 @@ VOCABULARY_AXES = {
     "encoder.layer_0.kernel": 0,  # of bags of words; the layers of the LSTM are called otherwise
     "decoder.words.kernel": 1,
     "decoder.words.bias": 0,
+    "decoder.skip_kernel": 1,
 }
 
 
@@ -36,9 +45,9 @@ class VAE(nn.Module):
     """A text VAE whose parts are chosen by the configuration.
 
     Attributes:
-      encoder: `(batch, embeddings, dropout_rate) -> hidden [B, H]`.
-      latent: `(hidden, concentration) -> Posterior`.
-      decoder: `(z, conditions, batch, embeddings, dropout_rate) -> log p(x|z) [S, B]`.
+      encoder: `(batch, embeddings, dropout) -> hidden [B, H]`.
+      latent: `(hidden, hyper) -> LatentPair(posterior, prior)`.
+      decoder: `(z, conditions, batch, embeddings, dropout) -> log p(x|z) [S, B]`.
       vocabulary_size: V.
       embedding_size: E; 0 where no part reads words in order or needs their embeddings.
       scale: factor on z at the decoder.
@@ -82,22 +91,29 @@ class VAE(nn.Module):
     def encode(
         self,
         batch: Batch,
-        concentration: Float[Array, ""],
-        dropout_rate: Float[Array, ""] | None = None,
-    ) -> Posterior:
-        """Returns q(z|x) of each example; it depends on that example alone."""
-        return self.latent(self.encoder(batch, self._embeddings, dropout_rate), concentration)
+        hyper: LatentHyperparameters,
+        dropout: DropoutRates | None = None,
+    ) -> LatentPair:
+        """Returns q(z|x) of each example, which depends on that example alone, and the prior."""
+        return self.latent(self.summarise(batch, dropout), hyper)
+
+    def summarise(self, batch: Batch, dropout: DropoutRates | None = None) -> Float[Array, "B H"]:
+        """Returns what the encoder says of each example; `latent_pair` reads it."""
+        return self.encoder(batch, self._embeddings, dropout)
+
+    def latent_pair(self, hidden: Float[Array, "N H"], hyper: LatentHyperparameters) -> LatentPair:
+        """Returns q(z|x) for rows of `summarise`, of whichever batches, and the prior."""
+        return self.latent(hidden, hyper)
 
     def decode(
         self,
-        z: Float[Array, "S B D"],
+        z: Float[Array, "S B *event"],
         batch: Batch,
-        dropout_rate: Float[Array, ""] | None = None,
+        dropout: DropoutRates | None = None,
     ) -> Float[Array, "S B"]:
-        """Returns log p(x|z) in nats of each example under each of its draws."""
-        return self.decoder(
-            z * self.scale, self.conditions(batch), batch, self._embeddings, dropout_rate
-        )
+        """Returns log p(x|z) in nats of each example under each of its samples."""
+        scaled = coordinates(z, 2) * self.scale
+        return self.decoder(scaled, self.conditions(batch), batch, self._embeddings, dropout)
 
     def conditions(self, batch: Batch) -> Float[Array, "B C"]:
         """Returns what the decoder is told beside z: label embedding, mean embedding of the bag."""
@@ -110,42 +126,48 @@ class VAE(nn.Module):
             parts.append(total / jnp.maximum(words.sum(axis=1, keepdims=True), 1))
         return jnp.concatenate(parts, axis=1)
 
-    def start(self, z: Float[Array, "N D"]) -> list[State]:
+    def start(self, z: Float[Array, " N *event"]) -> list[State]:
         """Returns the sentence decoder's states before the first word."""
-        return self.decoder.start((z * self.scale)[None])
+        return self.decoder.start((coordinates(z, 1) * self.scale)[None])
 
     def step(
         self,
         states: list[State],
-        z: Float[Array, "N D"],
+        z: Float[Array, " N *event"],
         conditions: Float[Array, "N C"],
         previous: Int[Array, " N"],
     ) -> tuple[list[State], Float[Array, "N V"]]:
         """Returns the sentence decoder's next states and the logits of the next word."""
-        return self.decoder.step(states, z * self.scale, conditions, previous, self._embeddings)
+        scaled = coordinates(z, 1) * self.scale
+        return self.decoder.step(states, scaled, conditions, previous, self._embeddings)
 
     def word_log_probs(
-        self, z: Float[Array, "N D"], conditions: Float[Array, "N C"]
+        self, z: Float[Array, " N *event"], conditions: Float[Array, "N C"]
     ) -> Float[Array, "N V"]:
         """Returns the document decoder's log probability of each word."""
-        return self.decoder.word_log_probs((z * self.scale)[None], conditions)[0]
+        scaled = coordinates(z, 1) * self.scale
+        return self.decoder.word_log_probs(scaled[None], conditions)[0]
 
-    def __call__(self, batch: Batch, concentration: Float[Array, ""]) -> Float[Array, " B"]:
+    @promoting_ranks
+    def __call__(self, batch: Batch, hyper: LatentHyperparameters) -> Float[Array, " B"]:
         """Touches every parameter, for `init`: log p(x | mean of q(z|x)), nats."""
-        return self.decode(self.encode(batch, concentration).mean[None], batch)[0]
+        return self.decode(self.encode(batch, hyper).posterior.mean[None], batch)[0]
 
 
 def build_vae(config: ConfigDict, vocabulary_size: int) -> VAE:
     """Returns the model that a validated configuration describes."""
     reads_words = config.encoder.kind == "lstm" or config.condition_on_bag
     feeds_words = config.decoder.kind == "lstm" and not config.decoder.inputless
+    reads_words |= feeds_words or config.decoder.tied_embeddings
+    latent = build_latent(config.latent, config.prior)
+    unit_variance = config.latent.unit_variance
     return VAE(
         encoder=build_encoder(config, vocabulary_size),
-        latent=build_latent(config.latent),
+        latent=latent,
         decoder=build_decoder(config, vocabulary_size),
         vocabulary_size=vocabulary_size,
-        embedding_size=config.embedding_size if reads_words or feeds_words else 0,
-        scale=decoder_scale(config.latent),
+        embedding_size=config.embedding_size if reads_words else 0,
+        scale=unit_variance_scale(latent.standard_prior()) if unit_variance else 1.0,
         label_classes=config.data.label_classes,
         label_embedding_size=config.label_embedding_size,
         condition_on_bag=config.condition_on_bag,
@@ -172,7 +194,8 @@ def init_params(model: VAE, seed: int, train_counts: Int[np.ndarray, " V"] | Non
         ids=one, counts=one, labels=jnp.zeros(1, jnp.int32), index=jnp.zeros(1, jnp.int32)
     )
     initialise = jax.jit(model.init)  # one compilation instead of one an operation
-    params: dict = initialise(root_key(seed, Purpose.INIT), batch, jnp.float32(1.0))["params"]
+    hyper = {"concentration": jnp.float32(1.0)}  # no parameter depends on it
+    params: dict = initialise(root_key(seed, Purpose.INIT), batch, hyper)["params"]
     if train_counts is not None:
         frequencies = np.log((train_counts + 1.0) / (train_counts + 1.0).sum())
         params["decoder"]["words"]["bias"] = jnp.asarray(frequencies, jnp.float32)

@@ -12,7 +12,7 @@ from spherical_vae.chunks import Chunk
 from spherical_vae.data.batches import gather_batch
 from spherical_vae.optim import build_optimizer
 from spherical_vae.sharding import data_mesh, place, shard_batch, state_shardings
-from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
+from spherical_vae.train_step import hyperparameters, init_state, make_train_step
 from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
 
 BATCH, STEPS = 16, 3
@@ -26,13 +26,13 @@ def main() -> None:
     )
     corpus = small_corpus("bags")
     model, optimizer = build_vae(config, WORDS), build_optimizer(config.optimizer)
-    step = make_train_step(model, optimizer, config.train)
+    step = make_train_step(model, optimizer, config)
     chunk = Chunk(1, gather_batch(corpus.splits["train"], np.arange(BATCH), [8]))
-    hyper = Hyperparameters(*map(np.float32, (0, 0.01, 6.0, 1.0, 0.3)))._replace(seed=np.uint32(0))
+    hyper = hyperparameters(config, 0.01)
     found = {}
     for parts in (1, 2, 4):
         mesh = data_mesh(BATCH, parts)
-        state = init_state(init_params(model, 0, corpus.vocabulary.train_counts), optimizer)
+        state = init_state(init_params(model, 0, corpus.vocabulary.train_counts), optimizer, config)
         shardings = state_shardings(state, mesh, VOCABULARY_AXES)
         check_layout(shardings, parts)
         call = jax.jit(step, donate_argnums=0, out_shardings=shardings)

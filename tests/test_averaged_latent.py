@@ -72,7 +72,12 @@ def test_with_that_price_it_is_a_bound():
 
     def terms_of(params, key):
         return elbo_terms(
-            model, params, batch, key, concentration=jnp.float32(kappa), protocol="averaged"
+            model,
+            params,
+            batch,
+            key,
+            hyper={"concentration": jnp.float32(kappa)},
+            protocol="averaged",
         )
 
     def loss(params, key):

@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_models import quick_to_compile, small_config, small_corpus
@@ -12,6 +11,7 @@ from spherical_vae.data.batches import evaluation_batches
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.experiments.measures.closer_bound import take
+from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.vae import VAE, build_vae, init_params
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -28,11 +28,12 @@ def test_posteriors_are_in_the_order_of_the_split(kind, parts):
     test, boundaries = corpus.splits["test"], corpus_boundaries(corpus, 3)
     widths = [batch.ids.shape[1] for batch in evaluation_batches(test, 4, boundaries)]
     assert len(set(widths)) > 1
+    hyper = latent_hyperparameters(config.latent)
     with quick_to_compile():
-        found = Evaluator(model, config, corpus).posterior(params, "test").mean
+        found = Evaluator(model, config, corpus).latent_pair(params, "test").posterior.mean
         encode = jax.jit(
             lambda batch: (
-                model.apply({"params": params}, batch, jnp.float32(6.0), method=VAE.encode).mean
+                model.apply({"params": params}, batch, hyper, method=VAE.encode).posterior.mean
             )
         )
         for i in range(len(test)):

@@ -8,7 +8,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from small_models import WORDS, on_device, sentences, small_config
 
@@ -16,9 +15,10 @@ from spherical_vae.chunks import make_call
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.generation import decode_sentences
 from spherical_vae.keys import Purpose, root_key
+from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.objectives import elbo_terms, importance_weighted_nats
 from spherical_vae.optim import build_optimizer
-from spherical_vae.train_step import Hyperparameters, abstract_state, make_train_step
+from spherical_vae.train_step import abstract_state, hyperparameters, make_train_step
 from spherical_vae.vae import VAE, build_vae, call, init_params
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -36,11 +36,6 @@ def assert_lowered(function, *arguments, **static):
     # Accelerators round the factors of float32 products unless they are told not to.
     products = [line for line in program.splitlines() if "stablehlo.dot" in line]
     assert [line for line in products if "[HIGHEST, HIGHEST]" not in line] == []
-
-
-def hyperparameters():
-    values = (np.float32(0.1), np.float32(6), np.float32(1), np.float32(0.3))
-    return Hyperparameters(np.uint32(0), *values)
 
 
 def built(**overrides):
@@ -65,26 +60,26 @@ def built(**overrides):
 def test_train_steps_are_lowered(overrides):
     config, model, batch = built(**overrides)
     optimizer = build_optimizer(config.optimizer)
-    step = make_call(make_train_step(model, optimizer, config.train))
-    assert_lowered(step, abstract_state(model, optimizer), batch, hyperparameters())
+    step = make_call(make_train_step(model, optimizer, config))
+    assert_lowered(
+        step, abstract_state(model, optimizer, config), batch, hyperparameters(config, 0.1)
+    )
 
 
 def test_evaluation_is_lowered():
-    _, model, batch = built()
+    config, model, batch = built()
     params = init_params(model, 0)
-    key, kappa = root_key(0, Purpose.EVALUATE), jnp.float32(6.0)
+    key, hyper = root_key(0, Purpose.EVALUATE), latent_hyperparameters(config.latent)
 
-    def measure(params, batch, key, kappa):
-        terms = elbo_terms(model, params, batch, key, concentration=kappa)
-        bound = importance_weighted_nats(
-            model, params, batch, key, concentration=kappa, samples=6, chunk=4
-        )
-        return terms, bound, call(model, params, VAE.encode, batch, kappa)
+    def measure(params, batch, key, hyper):
+        terms = elbo_terms(model, params, batch, key, hyper=hyper)
+        bound = importance_weighted_nats(model, params, batch, key, hyper=hyper, samples=6, chunk=4)
+        return terms, bound, call(model, params, VAE.encode, batch, hyper)
 
-    def plain(params, batch, words, kappa):
-        return jax.tree.leaves(measure(params, batch, jax.random.wrap_key_data(words), kappa))
+    def plain(params, batch, words, hyper):
+        return jax.tree.leaves(measure(params, batch, jax.random.wrap_key_data(words), hyper))
 
-    assert_lowered(plain, params, batch, jax.random.key_data(key), kappa)
+    assert_lowered(plain, params, batch, jax.random.key_data(key), hyper)
 
 
 def test_generation_is_lowered():

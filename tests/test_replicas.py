@@ -9,7 +9,7 @@ from small_models import WORDS, quick_to_compile, sentences, small_config
 from spherical_vae.chunks import make_call
 from spherical_vae.optim import build_optimizer
 from spherical_vae.replicas import in_turn, side_by_side, stack, take
-from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
+from spherical_vae.train_step import hyperparameters, init_state, make_train_step
 from spherical_vae.vae import build_vae, init_params
 
 STEPS = 20
@@ -20,9 +20,9 @@ VALUES = ((0, 0.1, 6.0, 1.0, 0.3), (7, 0.2, 12.0, 0.5, 0.0), (2, 0.05, 3.0, 0.0,
 
 
 def hypers_at(replica, step):
-    seed, rate, *others = VALUES[replica]
-    floats = [np.float32(x) for x in (rate / (1 + step / 10), *others)]
-    return Hyperparameters(np.uint32(seed), *floats)
+    seed, rate, concentration, weight, dropout = VALUES[replica]
+    config = small_config(seed=seed, dropout_rate=dropout, latent__concentration=concentration)
+    return hyperparameters(config, rate / (1 + step / 10), weight)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,8 +37,8 @@ def model_step():
     config = small_config(optimizer__name="sgd", decoder__inputless=False)
     model = build_vae(config, WORDS)
     optimizer = build_optimizer(config.optimizer)
-    states = [init_state(init_params(model, seed), optimizer) for seed, *_ in VALUES]
-    return make_call(make_train_step(model, optimizer, config.train)), states
+    states = [init_state(init_params(model, seed), optimizer, config) for seed, *_ in VALUES]
+    return make_call(make_train_step(model, optimizer, config)), states
 
 
 @pytest.fixture(scope="module")

@@ -7,29 +7,25 @@ import numpy as np
 import pytest
 from small_models import WORDS, on_device, sentences, small_config
 
+from spherical_vae.latents.latent import kl_nats
 from spherical_vae.optim import build_optimizer
-from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
+from spherical_vae.train_step import hyperparameters, init_state, make_train_step
 from spherical_vae.vae import VAE, build_vae, init_params
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 
 def hyper(learning_rate=0.05, dropout_rate=0.0, concentration=6.0, kl_weight=1.0, seed=1):
-    return Hyperparameters(
-        jnp.uint32(seed),
-        jnp.float32(learning_rate),
-        jnp.float32(concentration),
-        jnp.float32(kl_weight),
-        jnp.float32(dropout_rate),
-    )
+    config = small_config(seed=seed, dropout_rate=dropout_rate, latent__concentration=concentration)
+    return hyperparameters(config, learning_rate, kl_weight)
 
 
 def prepared(**overrides):
     config = small_config(**overrides)
     model = build_vae(config, WORDS)
     optimizer = build_optimizer(config.optimizer)
-    state = init_state(init_params(model, 0), optimizer)
-    return state, make_train_step(model, optimizer, config.train)
+    state = init_state(init_params(model, 0), optimizer, config)
+    return state, make_train_step(model, optimizer, config)
 
 
 COMBINATIONS = [
@@ -191,8 +187,8 @@ def test_the_kl_counts_by_its_weight():
     before = jax.flatten_util.ravel_pytree(state.params)[0]
 
     def kl(params):
-        posterior = model.apply({"params": params}, batch, jnp.float32(6.0), method=VAE.encode)
-        return posterior.kl_nats.mean()
+        pair = model.apply({"params": params}, batch, hyper().latent, method=VAE.encode)
+        return kl_nats(pair, pair.posterior.mean[None]).mean()
 
     model = build_vae(small_config(latent__kind="gaussian"), WORDS)
     gradient = jax.flatten_util.ravel_pytree(jax.grad(kl)(state.params))[0]

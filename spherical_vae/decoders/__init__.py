@@ -23,7 +23,13 @@ def build_decoder(config: ConfigDict, vocabulary_size: int) -> nn.Module:
                 settings.inputless,
                 vocabulary_size,
                 Compute.of(config.compute),
+                settings.tied_embeddings,
+                config.dropout_mask == "sentence",
+                config.state_dropout_rate > 0,
+                config.word_dropout_rate > 0,
             )
         case "bag_of_words":
-            return BagOfWordsDecoder(settings.hidden_size, settings.layers, vocabulary_size)
+            return BagOfWordsDecoder(
+                settings.hidden_size, settings.layers, vocabulary_size, settings.skip
+            )
     raise ValueError(f"no decoder of kind {settings.kind!r}")

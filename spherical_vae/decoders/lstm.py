@@ -1,13 +1,22 @@
 """The sentence decoder: an LSTM started by z and fed z at every step, with the last word or not."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from spherical_vae import threefry
 from spherical_vae.compute import FLOAT32, Compute
-from spherical_vae.data.corpus import END_ID, Batch
+from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.decoders.bag_of_words import with_conditions
-from spherical_vae.layers import Dropout, LSTMLayer, dense
+from spherical_vae.layers import (
+    Dropout,
+    DropoutRates,
+    LSTMLayer,
+    SoftmaxWeights,
+    dense,
+    dropout_mask,
+)
 from spherical_vae.recurrence import State
 from spherical_vae.softmax import target_log_probs
 
@@ -22,6 +31,10 @@ class LSTMDecoder(nn.Module):
         unknown word) is absorbed by the biases.
       vocabulary_size: V.
       compute: how products are formed.
+      tied: whether the softmax multiplies by the word embeddings.
+      masks_per_sentence: whether a dropout mask is the same at all steps of a sentence.
+      drops_state: whether `DropoutRates.state` is applied.
+      drops_words: whether `DropoutRates.words` is applied.
     """
 
     hidden_size: int
@@ -29,6 +42,12 @@ class LSTMDecoder(nn.Module):
     inputless: bool
     vocabulary_size: int
     compute: Compute = FLOAT32
+    tied: bool = False
+    masks_per_sentence: bool = False
+    drops_state: bool = False
+    drops_words: bool = False
+
+    scores_sequences = True
 
     def setup(self) -> None:
         """Declares the layers, the maps from z to their first states, and the softmax."""
@@ -36,9 +55,10 @@ class LSTMDecoder(nn.Module):
             LSTMLayer(self.hidden_size, self.compute, name=f"layer_{i}") for i in range(self.layers)
         ]
         self.starts = [dense(2 * self.hidden_size, name=f"start_{i}") for i in range(self.layers)]
-        self.words = dense(self.vocabulary_size, name="words")
-        self.embedding_dropout = Dropout()
-        self.output_dropout = Dropout()
+        self.words = SoftmaxWeights(self.vocabulary_size, self.tied)
+        time_axis = 0 if self.masks_per_sentence else None
+        self.embedding_dropout = Dropout(time_axis)
+        self.output_dropout = Dropout(time_axis)
 
     def __call__(
         self,
@@ -46,7 +66,7 @@ class LSTMDecoder(nn.Module):
         conditions: Float[Array, "B C"],
         batch: Batch,
         embeddings: Float[Array, "V E"],
-        dropout_rate: Float[Array, ""] | None = None,
+        dropout: DropoutRates | None = None,
     ) -> Float[Array, "S B"]:
         """Returns log p(x|z) in nats, the end mark included.
 
@@ -54,22 +74,29 @@ class LSTMDecoder(nn.Module):
           z: draws, all decoded as one batch of S * B rows.
           conditions: fed at every step beside z; C may be 0.
           batch: the sentences to score.
-          embeddings: the shared word embeddings; not used if inputless.
-          dropout_rate: of embeddings and of the states before the softmax; None in evaluation.
+          embeddings: the shared word embeddings; not used if inputless and not tied.
+          dropout: rates; None in evaluation.
         """
         samples, rows, _ = z.shape
         steps = batch.ids.shape[1]
         constant = with_conditions(z, conditions).reshape(samples * rows, -1)
         hidden = None
+        units = None if dropout is None else dropout.units
         if not self.inputless:
             previous = jnp.roll(batch.ids, 1, axis=1).at[:, 0].set(END_ID)  # [B, T]
-            words = self.embedding_dropout(embeddings[previous.T], dropout_rate)  # [T, B, E]
+            if self.drops_words and dropout is not None:
+                previous = self._without_words(previous, dropout.words)
+            words = self.embedding_dropout(embeddings[previous.T], units)  # [T, B, E]
             hidden = jnp.tile(words, (1, samples, 1))  # [T, S * B, E]
         for layer, state in zip(self.cells, self.start(z), strict=True):
-            _, hidden = layer(hidden, constant, state, steps)
+            mask = None
+            if self.drops_state and dropout is not None:
+                mask = dropout_mask(self.make_rng("dropout"), state[1].shape, dropout.state)
+            _, hidden = layer(hidden, constant, state, steps, mask)
         assert hidden is not None  # there is a layer at least
-        hidden = self.output_dropout(hidden, dropout_rate)  # [T, S * B, H]
-        scores = self._score(hidden, jnp.tile(batch.ids.T, (1, samples)))  # [T, S * B]
+        hidden = self.output_dropout(hidden, units)  # [T, S * B, H]
+        targets = jnp.tile(batch.ids.T, (1, samples))
+        scores = target_log_probs(self.compute, *self.words(hidden, embeddings), targets)
         mask = jnp.tile(batch.counts.T, (1, samples))
         return (scores * mask).sum(axis=0).reshape(samples, rows)
 
@@ -105,12 +132,13 @@ class LSTMDecoder(nn.Module):
         for layer, state in zip(self.cells, states, strict=True):
             state, hidden = layer(hidden, constant, state, 1)
             following.append(state)
-        return following, self.words(following[-1][1])
+        rows, kernel, bias = self.words(following[-1][1], embeddings)
+        return following, self.compute.product(rows, kernel) + bias[None]
 
-    def _score(
-        self, hidden: Float[Array, "T N H"], targets: Int[Array, "T N"]
-    ) -> Float[Array, "T N"]:
-        if self.is_initializing():
-            self.words(hidden[:1])  # makes the parameters
-        weights = self.words.variables["params"]
-        return target_log_probs(self.compute, hidden, weights["kernel"], weights["bias"], targets)
+    def _without_words(
+        self, previous: Int[Array, "B T"], rate: Float[Array, ""]
+    ) -> Int[Array, "B T"]:
+        """Replaces previous words by the unknown one; what comes before the first word stays."""
+        dropped = threefry.uniform(self.make_rng("dropout"), previous.shape) < rate
+        first = jax.lax.broadcasted_iota(jnp.int32, previous.shape, 1) == 0
+        return jnp.where(dropped & ~first, UNKNOWN_ID, previous)

@@ -22,6 +22,7 @@ def build_encoder(config: ConfigDict, vocabulary_size: int) -> nn.Module:
                 settings.bidirectional,
                 settings.pooling,
                 Compute.of(config.compute),
+                config.dropout_mask == "sentence",
             )
         case "bag_of_words":
             return BagOfWordsEncoder(

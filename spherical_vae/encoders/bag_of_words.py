@@ -5,7 +5,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from spherical_vae.data.corpus import Batch
-from spherical_vae.layers import Dropout, bag_vector, dense
+from spherical_vae.layers import Dropout, DropoutRates, bag_vector, dense
 
 
 class BagOfWordsEncoder(nn.Module):
@@ -31,7 +31,7 @@ class BagOfWordsEncoder(nn.Module):
         self,
         batch: Batch,
         embeddings: Float[Array, "V E"],
-        dropout_rate: Float[Array, ""] | None = None,
+        dropout: DropoutRates | None = None,
     ) -> Float[Array, "B H"]:
         """Encodes a batch; the order of words is not looked at and `embeddings` is not used."""
         del embeddings
@@ -42,4 +42,5 @@ class BagOfWordsEncoder(nn.Module):
             hidden = dense(self.hidden_size, name=f"layer_{i}")(hidden)
             if i < self.layers - 1 or self.layers == 1:
                 hidden = jnp.tanh(hidden)
-        return Dropout(name="output_dropout")(hidden, dropout_rate)
+        rate = None if dropout is None else dropout.units
+        return Dropout(name="output_dropout")(hidden, rate)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from spherical_vae.compute import FLOAT32, Compute
 from spherical_vae.data.corpus import Batch
-from spherical_vae.layers import Dropout, LSTMLayer
+from spherical_vae.layers import Dropout, DropoutRates, LSTMLayer
 from spherical_vae.recurrence import zero_state
 
 
@@ -24,6 +24,7 @@ class LSTMEncoder(nn.Module):
       pooling: "last" takes the state at the sentence's end; "mean_max" the mean and the maximum of
         all states, `[B, 2H]` (twice that if bidirectional).
       compute: how products are formed.
+      masks_per_sentence: whether the dropout mask of the embeddings is the same at all steps.
     """
 
     hidden_size: int
@@ -31,26 +32,29 @@ class LSTMEncoder(nn.Module):
     bidirectional: bool = False
     pooling: str = "last"
     compute: Compute = FLOAT32
+    masks_per_sentence: bool = False
 
     @nn.compact
     def __call__(
         self,
         batch: Batch,
         embeddings: Float[Array, "V E"],
-        dropout_rate: Float[Array, ""] | None = None,
+        dropout: DropoutRates | None = None,
     ) -> Float[Array, "B H"]:
         """Encodes a batch of sentences.
 
         Args:
           batch: ids and counts `[B, T]`; the counts are the mask.
           embeddings: the shared word embeddings.
-          dropout_rate: of embeddings and of the result; None in evaluation.
+          dropout: rates, of embeddings and of the result; None in evaluation.
 
         Returns:
           One vector a sentence; see `pooling` for its size.
         """
         lengths = batch.counts.sum(axis=1)  # [B]
-        words = Dropout(name="embedding_dropout")(embeddings[batch.ids.T], dropout_rate)
+        rate = None if dropout is None else dropout.units
+        across_time = Dropout(0 if self.masks_per_sentence else None, name="embedding_dropout")
+        words = across_time(embeddings[batch.ids.T], rate)
         passes = [self._run(words, "forward")]
         if self.bidirectional:
             turned = reverse_sentences(words, lengths)
@@ -58,7 +62,7 @@ class LSTMEncoder(nn.Module):
         pooled = jnp.concatenate(
             [self._pool(states, lengths, i) for i, states in enumerate(passes)], 1
         )
-        return Dropout(name="output_dropout")(pooled, dropout_rate)
+        return Dropout(name="output_dropout")(pooled, rate)
 
     def _run(self, inputs: Float[Array, "T B F"], direction: str) -> Float[Array, "T B H"]:
         steps, rows, _ = inputs.shape

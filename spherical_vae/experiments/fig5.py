@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from spherical_vae.evaluation import Evaluator
@@ -19,6 +18,7 @@ from spherical_vae.experiments.measures.probe import cosines
 from spherical_vae.experiments.measures.word_swaps import swap_pairs
 from spherical_vae.experiments.rendering.row_tables import NOT_RUN, Row, runs_table
 from spherical_vae.experiments.rendering.tables import NOTHING, Table, number
+from spherical_vae.latents.latent import mean_codes
 from spherical_vae.metrics import standard_error
 from spherical_vae.trained import TrainedModel
 
@@ -63,10 +63,10 @@ def swap_cosines(model: TrainedModel) -> dict[str, dict[str, float]]:
     corpus = dataclasses.replace(model.corpus, splits={**model.corpus.splits, **swapped})
     # One evaluator for all of them: it compiles the encoder once.
     measures = Evaluator(model.model, model.config, corpus)
-    before = jnp.asarray(measures.posterior(model.params, "test").mean)
+    before = mean_codes(measures.latent_pair(model.params, "test").posterior)
     results = {}
     for name in swapped:
-        after = jnp.asarray(measures.posterior(model.params, name).mean)
+        after = mean_codes(measures.latent_pair(model.params, name).posterior)
         found = np.asarray(cosines(before, after), np.float64)
         results[name] = {
             "mean_cosine": float(found.mean()),

@@ -102,7 +102,9 @@ def collect(laboratory: Laboratory) -> dict[str, Any]:
 
 def _concentrations(laboratory: Laboratory, run: Run) -> dict[str, Any]:
     model = laboratory.model(run)
-    kappa = np.asarray(evaluator(model).posterior(model.params, "test").concentration, np.float64)
+    kappa = np.asarray(
+        evaluator(model).latent_pair(model.params, "test").posterior.concentration, np.float64
+    )
     low, high = model.config.latent.min_concentration, model.config.latent.max_concentration
     return {
         "mean": float(kappa.mean()),

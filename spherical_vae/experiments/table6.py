@@ -25,6 +25,7 @@ from spherical_vae.experiments.rendering.row_tables import (
     seeds,
 )
 from spherical_vae.experiments.rendering.tables import NOTHING, Table, mean_and_range, number
+from spherical_vae.latents.latent import mean_codes
 
 # Cosine of code to bag, and of bag to code; None where the paper prints none.
 PAPER: dict[tuple[bool, str], tuple[float | None, float | None]] = {
@@ -86,7 +87,7 @@ def _probes(laboratory: Laboratory, run: Run) -> dict[str, Any]:
     model = laboratory.model(run)
     measures, corpus = evaluator(model), model.corpus
     codes = {
-        name: np.asarray(measures.posterior(model.params, name).mean, np.float32)
+        name: np.asarray(mean_codes(measures.latent_pair(model.params, name).posterior))
         for name in _SPLITS
     }
     counts = {name: count_matrix(corpus.splits[name], len(corpus.vocabulary)) for name in _SPLITS}

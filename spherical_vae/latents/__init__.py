@@ -1,69 +1,50 @@
-"""Latent heads map a hidden vector to a `Posterior`: `(hidden [B, H], concentration) -> Posterior`.
+"""The kinds of latent and of prior: two tables. Importing this loads neither JAX nor Flax.
 
-A new kind of latent is a new file, a line in `build_latent`, and its name in `config_rules.py`.
+A latent is a module `(hidden, hyper) -> LatentPair(posterior, prior)`, two NumPyro distributions;
+the contract is in `latent.py`. A new kind is a file with a function `build(settings, prior)` and
+one line here.
 """
 
-import math
+import importlib
+from dataclasses import dataclass
+from typing import Any
 
-import jax
-from flax import linen as nn
-from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
-from spherical_vae.latents.gaussian import GaussianHead
-from spherical_vae.latents.learned_vmf import LearnedVonMisesFisherHead
-from spherical_vae.latents.none import NoLatent
-from spherical_vae.latents.posterior import Posterior
-from spherical_vae.latents.vmf import VonMisesFisherHead, mean_direction
 
-__all__ = [
-    "Posterior",
-    "build_latent",
-    "decoder_scale",
-    "is_spherical",
-    "latent_dimension",
-    "sample_prior",
-]
+@dataclass(frozen=True)
+class Kind:
+    """What must be known of a kind of latent before any module is loaded.
 
+    Attributes:
+      module: in this folder, with `build(settings, prior) -> Latent`.
+      label: in tables.
+      spherical: whether z lies on spheres, which need two coordinates at least.
+      concentration: what `config.latent.concentration` means: "" nothing, "fixed" the value of all
+        examples, "start" where training of a learned value in an open range begins.
+    """
 
-def latent_dimension(settings: ConfigDict) -> int:
-    """Returns D, the number of coordinates of z; 0 where there is no latent."""
-    return 0 if settings.kind == "none" else settings.dimension
+    module: str
+    label: str
+    spherical: bool = False
+    concentration: str = ""
 
 
-def is_spherical(settings: ConfigDict) -> bool:
-    """Returns whether z lies on the unit sphere."""
-    return settings.kind in ("vmf", "learned_vmf")
+KINDS = {
+    "none": Kind("none", "RNNLM"),
+    "gaussian": Kind("gaussian", "Gaussian"),
+    "vmf": Kind("vmf", "vMF", spherical=True, concentration="fixed"),
+    "learned_vmf": Kind("learned_vmf", "vMF, learned kappa", True, "start"),
+    "product_vmf": Kind("product_vmf", "product of vMF", True, "start"),
+    "power_spherical": Kind("power_spherical", "power spherical", True, "start"),
+}
+
+# By name: the module in `priors/`, with a class `Prior(components)`.
+PRIORS = ("standard", "mixture", "vamp")
 
 
-def decoder_scale(settings: ConfigDict) -> float:
-    """Returns the factor on z at the decoder: sqrt(d) on the sphere if `unit_variance`, else 1."""
-    scaled = is_spherical(settings) and settings.unit_variance
-    return math.sqrt(settings.dimension) if scaled else 1.0
-
-
-def sample_prior(settings: ConfigDict, key: Key[Array, ""], samples: int) -> Float[Array, "S D"]:
-    """Draws z from p(z): uniform on the sphere, standard normal, or without coordinates."""
-    z = jax.random.normal(key, (samples, latent_dimension(settings)))
-    return mean_direction(z) if is_spherical(settings) else z
-
-
-def build_latent(settings: ConfigDict) -> nn.Module:
-    """Returns the latent head that `config.latent` describes (already validated)."""
-    match settings.kind:
-        case "none":
-            return NoLatent()
-        case "gaussian":
-            return GaussianHead(settings.dimension)
-        case "vmf":
-            return VonMisesFisherHead(settings.dimension, settings.sampler)
-        case "learned_vmf":
-            return LearnedVonMisesFisherHead(
-                settings.dimension,
-                settings.sampler,
-                settings.min_concentration,
-                settings.max_concentration,
-                settings.range,
-                settings.concentration_gradient,
-            )
-    raise ValueError(f"no latent of kind {settings.kind!r}")
+def build_latent(latent: ConfigDict, prior: ConfigDict) -> Any:
+    """Returns the module that `config.latent` and `config.prior` describe (already validated)."""
+    kind = importlib.import_module(f"{__name__}.{KINDS[latent.kind].module}")
+    learned = importlib.import_module(f"{__name__}.priors.{prior.kind}")
+    return kind.build(latent, learned.Prior(prior.components))

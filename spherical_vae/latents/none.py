@@ -1,52 +1,45 @@
-"""No latent variable: an empty z, so that a language model is one more VAE."""
+"""No latent variable: z has no coordinates, so that a language model is one more VAE."""
+
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import struct
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+from numpyro.distributions import Distribution
+
+from spherical_vae.latents.gaussian import diagonal_normal
+from spherical_vae.latents.latent import Feature, Latent, LatentHyperparameters, LatentPair
 
 
-@struct.dataclass
-class NoPosterior:
-    """z has no coordinates; every density is 1 and every KL 0."""
-
-    mean: Float[Array, "B D"]
-    prior_scale: float = struct.field(pytree_node=False, default=1.0)
-
-    @property
-    def expectation(self) -> Float[Array, "B D"]:
-        """No coordinates."""
-        return self.mean
-
-    @property
-    def kl_nats(self) -> Float[Array, " B"]:
-        """Zeros."""
-        return jnp.zeros(self.mean.shape[0])
-
-    @property
-    def paper_kl_nats(self) -> Float[Array, " B"]:
-        """Zeros."""
-        return self.kl_nats
-
-    def sample(self, key: Key[Array, ""], samples: int) -> Float[Array, "S B D"]:
-        """Returns an array without entries."""
-        del key
-        return jnp.zeros((samples, *self.mean.shape))
-
-    def log_prob(self, z: Float[Array, "*S #B D"]) -> Float[Array, "*S B"]:
-        """Zeros."""
-        return jnp.zeros(jnp.broadcast_shapes(z.shape[:-1], self.mean.shape[:-1]))
-
-    def prior_log_prob(self, z: Float[Array, "*S B D"]) -> Float[Array, "*S B"]:
-        """Zeros."""
-        return jnp.zeros(z.shape[:-1])
-
-
-class NoLatent(nn.Module):
-    """Ignores what the encoder says."""
+class NoLatent(Latent):
+    """Normal distributions over no coordinates: every density is 1 and every KL 0."""
 
     @nn.compact
-    def __call__(self, hidden: Float[Array, "B H"], concentration: Float[Array, ""]) -> NoPosterior:
-        """Returns the empty posterior of each example."""
-        del concentration
-        return NoPosterior(jnp.zeros((hidden.shape[0], 0)))
+    def __call__(self, hidden: Float[Array, "B H"], hyper: LatentHyperparameters) -> LatentPair:
+        """Returns the empty posterior of each example; nothing is learned."""
+        return LatentPair(_nothing((hidden.shape[0],)), self.standard_prior())
+
+    def standard_prior(self) -> Distribution:
+        """Returns the same without a batch."""
+        return _nothing(())
+
+    def features(self) -> dict[str, Feature]:
+        """Returns nothing."""
+        return {}
+
+    def distribution(
+        self, features: Mapping[str, Array], hyper: LatentHyperparameters
+    ) -> Distribution:
+        """Returns the distribution over no coordinates, batch shape `[]`."""
+        return self.standard_prior()
+
+
+def _nothing(batch_shape: tuple[int, ...]) -> Distribution:
+    return diagonal_normal(jnp.zeros((*batch_shape, 0)), jnp.ones((*batch_shape, 0)))
+
+
+def build(settings: ConfigDict, prior: nn.Module) -> Latent:
+    """Returns the empty latent."""
+    del settings
+    return NoLatent(prior)

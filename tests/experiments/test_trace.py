@@ -11,6 +11,7 @@ from spherical_vae.data.corpus import Batch
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import fig2
 from spherical_vae.experiments.measures.trace import TracingTrainer, read_trace
+from spherical_vae.latents.latent import kl_nats, latent_hyperparameters, mean_codes
 from spherical_vae.loop import Trainer
 from spherical_vae.run_directory import open_run
 from spherical_vae.vae import VAE, call
@@ -78,15 +79,17 @@ def test_points_are_the_posterior_of_the_example(kind, tmp_path):
     nothing = np.zeros(1, np.int32)
     columns = (ids, valid.counts[None, :end], nothing, nothing)
     batch = Batch(*map(jax.numpy.asarray, columns))
-    kappa = jax.numpy.float32(config.latent.concentration)
-    posterior = call(trained.model, trained.params, VAE.encode, batch, kappa)
-    np.testing.assert_allclose(point["mean"], posterior.mean[0], atol=2e-5)
-    np.testing.assert_allclose(point["kl_nats"], posterior.kl_nats[0], atol=2e-5)
+    hyper = latent_hyperparameters(config.latent)
+    pair = call(trained.model, trained.params, VAE.encode, batch, hyper)
+    posterior = pair.posterior
+    np.testing.assert_allclose(point["mean"], mean_codes(posterior)[0], atol=2e-5)
+    kl = kl_nats(pair, posterior.mean[None])
+    np.testing.assert_allclose(point["kl_nats"], kl[0], atol=2e-5)
     if kind == "vmf":
         assert np.linalg.norm(point["mean"]) == pytest.approx(1, abs=1e-4)
         assert point["concentration"] == config.latent.concentration
     else:
-        deviation = np.exp(posterior.log_variance[0] / 2)
+        deviation = np.sqrt(posterior.variance[0])
         np.testing.assert_allclose(point["deviation"], deviation, atol=2e-5)
     # The point before training is not that of the end.
     assert trace["points"][0]["mean"] != point["mean"]

@@ -11,7 +11,7 @@ from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation import corpus_boundaries
 from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.runs import Laboratory, evaluation_key
-from spherical_vae.latents import latent_dimension
+from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.metrics import perplexity, standard_error
 from spherical_vae.objectives import importance_log_weights
 from spherical_vae.trained import TrainedModel
@@ -54,16 +54,16 @@ def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> d
     size = min(examples, len(test))
     rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(test))[:size])
     # One draw of a latent without coordinates is all of them.
-    taken = draws if latent_dimension(model.config.latent) else 1
+    taken = draws if model.config.latent.kind != "none" else 1
     few = min(model.config.evaluation.importance_samples, taken)
     chunk = model.config.evaluation.chunk
     weigh = jax.jit(partial(importance_log_weights, model.model, samples=taken, chunk=chunk))
-    kappa = np.float32(model.config.latent.concentration)
+    hyper = latent_hyperparameters(model.config.latent)
     boundaries = corpus_boundaries(model.corpus, model.config.data.buckets)
     closer, other, tokens = np.zeros(size), np.zeros(size), np.zeros(size)
     for i, batch in enumerate(evaluation_batches(take(test, rows), _BATCH_SIZE, boundaries)):
         key = jax.random.fold_in(evaluation_key(), i)
-        weights = np.asarray(weigh(model.params, batch, key, concentration=kappa), np.float64)
+        weights = np.asarray(weigh(model.params, batch, key, hyper=hyper), np.float64)
         real = batch.index >= 0
         whole = weights[: taken // few * few].reshape(-1, few, len(real))
         closer[batch.index[real]] = -_log_mean(weights, 0)[real]

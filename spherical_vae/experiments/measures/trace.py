@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.data.batches import gather_batch
 from spherical_vae.data.corpus import Corpus
+from spherical_vae.distributions import VonMisesFisher
 from spherical_vae.errors import UserError
-from spherical_vae.latents import Posterior
-from spherical_vae.latents.gaussian import GaussianPosterior
+from spherical_vae.latents.latent import LatentPair, kl_nats, latent_hyperparameters
 from spherical_vae.loop import Trainer
 from spherical_vae.run_directory import RunDirectory
 from spherical_vae.vae import VAE, call, init_params
@@ -38,12 +38,10 @@ class TracingTrainer(Trainer):
         super().__init__(config, corpus, run)
         split = corpus.splits[SPLIT]
         batch = gather_batch(split, np.array([EXAMPLE]), [int(split.lengths[EXAMPLE])])
-        concentration = jnp.float32(config.latent.concentration)
+        hyper = latent_hyperparameters(config.latent)
         self._tokens = int(batch.counts.sum())
         given = jax.tree.map(jnp.asarray, batch)
-        self._encode = jax.jit(
-            lambda params: call(self._model, params, VAE.encode, given, concentration)
-        )
+        self._encode = jax.jit(lambda params: call(self._model, params, VAE.encode, given, hyper))
 
     def evaluate(self, step: int) -> None:
         """Measures dev, and writes the example's posterior."""
@@ -63,19 +61,24 @@ class TracingTrainer(Trainer):
         return {"step": step, **describe(self._encode(params))}
 
 
-def describe(posterior: Posterior) -> dict[str, Any]:
-    """Returns the first posterior of a batch as JSON has it.
+def describe(pair: LatentPair) -> dict[str, Any]:
+    """Returns the first posterior of a batch as JSON has it, under a standard prior.
 
     Returns:
-      `mean` and `kl_nats`; `deviation` of each coordinate of a Gaussian, else `concentration`.
+      `mean` (of a direction, the direction) and `kl_nats`; `deviation` of each coordinate of a
+      Gaussian, else `concentration`.
     """
-    shape: dict[str, Any]
-    if isinstance(posterior, GaussianPosterior):
-        shape = {"deviation": _rounded(jnp.exp(0.5 * posterior.log_variance[0]))}
+    posterior = pair.posterior
+    if isinstance(posterior, VonMisesFisher):
+        mean, shape = posterior.mean_direction, {"concentration": posterior.concentration}
     else:
-        shape = {"concentration": _rounded(posterior.concentration[0])}
-    kl = _rounded(posterior.kl_nats[0])
-    return {"mean": _rounded(posterior.mean[0]), **shape, "kl_nats": kl}
+        mean, shape = posterior.mean, {"deviation": jnp.sqrt(posterior.variance)}
+    kl = _rounded(kl_nats(pair, posterior.mean[None])[0])
+    return {
+        "mean": _rounded(mean[0]),
+        **{k: _rounded(v[0]) for k, v in shape.items()},
+        "kl_nats": kl,
+    }
 
 
 def read_trace(workdir: Path) -> dict[str, Any]:

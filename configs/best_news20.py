@@ -1,0 +1,34 @@
+"""20 Newsgroups with a learned prior, for every latent alike.
+
+Command:   python -m spherical_vae.train --config=configs/best_news20.py:VARIANT --workdir=DIR \\
+             --config.data.manual_dir=FOLDER
+Variants:  vmf (a concentration for each document), gaussian, product (spheres with a concentration
+           each).
+"""
+
+from ml_collections import ConfigDict
+
+from spherical_vae.config import nvdm_config
+from spherical_vae.config_validation import apply_variant
+
+VARIANTS = {
+    "vmf": {},
+    "gaussian": {"latent.kind": "gaussian"},
+    "product": {"latent.kind": "product_vmf", "latent.spheres": 10, "latent.dimension": 50},
+}
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """Returns the spherical latent, or a variant."""
+    config = nvdm_config()
+    config.name = "best_news20"
+    config.data.name = "news20"
+    config.data.vocabulary_size = 2000
+    config.latent.kind = "learned_vmf"
+    config.latent.dimension = 50
+    config.latent.concentration = 100.0
+    config.prior.kind = "mixture"
+    config.kl_weight.schedule = "linear"
+    config.kl_weight.linear_epochs = 10.0
+    config.train.evaluate_every = 535  # five epochs
+    return apply_variant(config, variant, VARIANTS)

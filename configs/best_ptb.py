@@ -1,0 +1,72 @@
+"""Penn Treebank with decoders that are good language models, and latents with learned priors.
+
+One recipe for every latent: tied embeddings of 256, one dropout mask a sentence, a moving average of
+the weights. `standard` and `inputless` are the settings of the paper's table 3; the paper's own
+training stays in `configs/ptb.py`.
+
+Command:   python -m spherical_vae.train --config=configs/best_ptb.py:VARIANT --workdir=DIR
+Variants:  rnnlm, gaussian, vmf (standard), and each with `_inputless`.
+"""
+
+from ml_collections import ConfigDict
+
+from spherical_vae.config import base_config
+from spherical_vae.config_validation import apply_variant
+
+_INPUTLESS = {
+    "decoder.inputless": True,
+    "decoder.hidden_size": 512,
+    "latent.dimension": 64,
+    "latent.concentration": 200.0,
+    "prior.components": 128,
+}
+_KINDS = {
+    "rnnlm": {"latent.kind": "none", "prior.kind": "standard", "kl_weight.schedule": "constant"},
+    "gaussian": {"latent.kind": "gaussian"},
+    "vmf": {},
+}
+VARIANTS = {
+    **_KINDS,
+    **{f"{name}_inputless": _INPUTLESS | changed for name, changed in _KINDS.items()},
+}
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """Returns the spherical latent in the standard setting, or a variant."""
+    config = base_config()
+    config.name = "best_ptb"
+    config.baselines = ()
+    config.data.name = "ptb"
+    config.data.vocabulary_size = 10_000
+    config.data.max_length = 100  # the longest sentence has 82 words: none is cut
+    config.data.buckets = 8
+
+    config.embedding_size = 256
+    config.dropout_rate = 0.5
+    config.dropout_mask = "sentence"
+    config.encoder.hidden_size = 256
+    config.encoder.bidirectional = True
+    config.decoder.hidden_size = 256
+    config.decoder.inputless = False
+    config.decoder.tied_embeddings = True
+
+    config.latent.kind = "learned_vmf"
+    config.latent.dimension = 32
+    config.latent.concentration = 60.0
+    config.latent.max_concentration = 5000.0
+    config.prior.kind = "mixture"
+    config.kl_weight.schedule = "linear"
+    config.kl_weight.linear_epochs = 10.0
+
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.clip_norm = 5.0
+    config.optimizer.average_decay = 0.999
+    config.train.batch_size = 32
+    config.train.epochs = 40
+    config.train.log_every = 100
+    config.train.steps_per_call = 16
+    config.evaluation.importance_samples = 500
+    config.evaluation.chunk = 10
+    return apply_variant(config, variant, VARIANTS)
