@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spherical_vae.data import paper_facts, stand_ins
-from spherical_vae.data.archives import cache_root, look_up
+from spherical_vae.data.archives import DOWNLOADS, cache_root, look_up
 from spherical_vae.data.paper_facts import Facts
 
 
@@ -39,7 +39,7 @@ def _published(facts: Facts) -> Callable[[Any], str | None]:
         if lacking or look_up(config_data, facts.archive):
             return lacking
         root = cache_root(config_data)
-        if facts.url and root is not None and (root / "downloads" / facts.archive).is_file():
+        if facts.url and root is not None and (root / DOWNLOADS / facts.archive).is_file():
             return None
         fetched = "prepare fetches it; without a network " if facts.url else ""
         return f"{facts.archive}: {fetched}{facts.hint} and put it into --manual_dir=FOLDER"
