@@ -110,6 +110,7 @@ class Worker:
     """The process in which measurements run: what crashes or hangs there ends neither the queue."""
 
     def __init__(self, settings: Settings) -> None:
+        self._smoke = settings.smoke
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=serve, args=(other, settings), daemon=True)
@@ -118,7 +119,9 @@ class Worker:
 
     def run(self, job: Job, seconds: float) -> dict[str, Any]:
         """Returns the outcome of a job, which is a failure where the process dies or hangs."""
-        limit = min(seconds, max(SHORTEST_LIMIT, PATIENCE * job.seconds))
+        # Estimates are of a card, and a smoke run is on anything.
+        longest = seconds if self._smoke else max(SHORTEST_LIMIT, PATIENCE * job.seconds)
+        limit = min(seconds, longest)
         try:
             self._connection.send((job, limit))
             if not self._connection.poll(limit):

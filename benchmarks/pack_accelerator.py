@@ -11,6 +11,7 @@ those of the package's requirements that are missing or too old there, pure Pyth
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from spherical_vae.data.preparation import prepared_folders
 from spherical_vae.experiments.laboratory.provenance import commit
 
 ROOT = Path(__file__).parents[1]
@@ -92,14 +94,19 @@ def download(wanted: list[str], folder: Path, python: str) -> None:
 
 
 def prepare(corpora: list[str], folder: Path, manual_dir: str) -> None:
-    """Prepares corpora with the settings of their configurations, or finds them prepared."""
+    """Prepares corpora with the settings of their configurations, or finds them prepared.
+
+    Nothing else stays in the folder: neither what was unpacked on the way, nor locks.
+    """
+    given = [f"--manual_dir={manual_dir}"] if manual_dir else []
     for name in corpora:
-        command = [sys.executable, "-m", "spherical_vae.data", "prepare", name]
-        command += [f"--cache_dir={folder}"] + (
-            [f"--manual_dir={manual_dir}"] if manual_dir else []
-        )
-        if subprocess.run(command, check=False).returncode:
+        command = [sys.executable, "-m", "spherical_vae.data", "prepare", name, *given]
+        if subprocess.run([*command, f"--cache_dir={folder}"], check=False).returncode:
             sys.exit(f"{name} could not be prepared")
+    kept = set(prepared_folders(folder))
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def size(folder: Path) -> int:
