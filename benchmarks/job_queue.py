@@ -167,14 +167,16 @@ def run_queue(jobs: Sequence[Job], settings: Settings, archive: Path | None = No
             begin = time.monotonic()
             if job.trains:
                 if worker is not None:
-                    worker = worker.close()
+                    worker.close()
+                    worker = None
                 outcome = perform(job, settings._replace(seconds=left))
             else:
                 worker = worker or Worker(settings)
                 outcome = worker.run(job, left)
                 if outcome["status"] == "failed":
                     # An error on the card may leave nothing in that process that works.
-                    worker = worker.close()
+                    worker.close()
+                    worker = None
             seconds = time.monotonic() - begin
             _write(path, _record(job, settings, seconds, outcome))
             if archive is not None:
