@@ -133,6 +133,9 @@ def main() -> None:
         parser.error("--out=DIR is missing")
     # Libraries share the card: none may take most of its memory before it needs it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if arguments.smoke:
+        # Whatever has to be computed is little: most of the time would go into compiling it well.
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     # As an error, so that processes that were started are ended too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     settings = Settings(

@@ -147,6 +147,8 @@ def _run(command: list[str], seconds: float) -> int:
     variables["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
+    # Nobody looks at the bar; in a log every state of it is a line.
+    variables.setdefault("TQDM_MININTERVAL", "20")
     process = subprocess.Popen(command, env=variables, cwd=ROOT)
     try:
         return process.wait(max(seconds, 1.0))

@@ -153,14 +153,17 @@ def run_queue(jobs: Sequence[Job], settings: Settings, archive: Path | None = No
     """
     end, out = time.monotonic() + settings.seconds, Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    failed, worker = [], None
+    became: dict[str, str] = {}
+    worker = None
     try:
         for job in jobs:
             path, left = out / f"{job.name}.json", end - time.monotonic()
             if _is_done(path, settings.smoke):
+                became[job.name] = "done before"
                 say(f"{job.name}: done before, in {path}")
                 continue
             if job.seconds > left:
+                became[job.name] = "skipped"
                 say(f"{job.name}: skipped; it needs {job.seconds:.0f} s, {left:.0f} s are left")
                 continue
             say(f"{job.name}: begins, {left:.0f} s are left; {job.question}")
@@ -181,14 +184,15 @@ def run_queue(jobs: Sequence[Job], settings: Settings, archive: Path | None = No
             _write(path, _record(job, settings, seconds, outcome))
             if archive is not None:
                 _pack(out, archive)
-            say(f"{job.name}: {outcome['status']} after {seconds:.1f} s")
+            became[job.name] = f"{outcome['status']} after {seconds:.1f} s"
+            say(f"{job.name}: {became[job.name]}")
             if outcome["status"] == "failed":
-                failed.append(job.name)
                 say(outcome["error"].rstrip())
     finally:
         if worker is not None:
             worker.close()
-    return failed
+        say("\n".join(["", *(f"{name:<28}{what}" for name, what in became.items())]))
+    return [name for name, what in became.items() if what.startswith("failed")]
 
 
 def say(text: str) -> None:
