@@ -113,7 +113,7 @@ def train(settings: Settings, name: str) -> dict[str, Any]:
     # The command ends so where it saved its state, and dies so outside of training.
     if status in (128 + signal.SIGTERM, -signal.SIGTERM):
         raise UnfinishedError(found)
-    raise RuntimeError(f"{' '.join(command)} ended with status {status}")
+    raise RuntimeError(f"training ended with status {status}; what it told is in the log")
 
 
 def command_of(training: Training, settings: Settings, workdir: Path) -> list[str]:

@@ -18,6 +18,9 @@ COMMIT=$(cat .carry/commit)
 export COMMIT
 "$python" -m pip list --format=json --disable-pip-version-check >"$out/installed.json"
 
+# Here rather than in every job.
+"$python" -c "import spherical_vae.loop, spherical_vae.train"
+
 # What an earlier run brought back.
 parts=(.carry/compiled.tar.gz.*)
 if [[ -e ${parts[0]} ]]; then cat "${parts[@]}" | tar xz -C "$scratch/compiled"; fi

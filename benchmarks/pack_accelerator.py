@@ -25,10 +25,9 @@ from spherical_vae.experiments.laboratory.provenance import commit
 
 ROOT = Path(__file__).parents[1]
 # A usual image for JAX and PyTorch on CUDA 13, for Python 3.12: what of the package's requirements
-# it has. Versions that are not given here are taken to be new enough.
+# it has, but for what is often too old there. Versions that are not known are taken to be new enough.
 IMAGE: dict[str, str | None] = {
     "absl-py": None,
-    "filelock": None,
     "flax": None,
     "jax": "0.11.2",
     "jaxlib": "0.11.2",
