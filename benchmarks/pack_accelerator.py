@@ -24,8 +24,8 @@ from spherical_vae.data.preparation import prepared_folders
 from spherical_vae.experiments.laboratory.provenance import commit
 
 ROOT = Path(__file__).parents[1]
-# A usual image for JAX and PyTorch on CUDA 13, for Python 3.12: what of the package's requirements
-# it has, but for what is often too old there. Versions that are not known are taken to be new enough.
+# A usual image for JAX and PyTorch on CUDA 13 and Python 3.12: what of our requirements it has, but
+# for what is often too old there. Versions that are not known are taken to be new enough.
 IMAGE: dict[str, str | None] = {
     "absl-py": None,
     "flax": None,
