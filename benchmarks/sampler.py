@@ -10,6 +10,7 @@ import argparse
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -31,10 +32,20 @@ def unit_rows(n: int, d: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def jax_call(function: Callable, *arguments: object) -> Callable[[], object]:
-    """Compiles and returns a call that waits for the result."""
-    compiled = jax.jit(function)
-    return lambda: jax.block_until_ready(compiled(*arguments))
+def device_rows(n: int, d: int) -> jax.Array:
+    """Returns as many, made where they are needed: a gigabyte of them takes the host seconds."""
+    rows = jax.jit(jax.random.normal, static_argnums=1)(jax.random.key(1), (n, d))
+    return rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def jax_call(function: Callable, *arguments: object) -> partial:
+    """Compiles and returns a call that waits for the result; its `args` are what it is made of."""
+    return partial(waited_for, jax.jit(function), *arguments)
+
+
+def waited_for(function: Callable, *arguments: object) -> object:
+    """Returns a result when it is there."""
+    return jax.block_until_ready(function(*arguments))
 
 
 def our_candidates(n: int, d: int, kappa: float, parameters: str) -> Candidates:
@@ -43,7 +54,7 @@ def our_candidates(n: int, d: int, kappa: float, parameters: str) -> Candidates:
     if parameters == "shared":
         direction, concentration, shape = jnp.asarray(unit_rows(1, d)[0]), jnp.float32(kappa), (n,)
     else:
-        direction = jnp.asarray(unit_rows(n, d))
+        direction = device_rows(n, d)
         concentration, shape = jnp.full((n,), kappa, jnp.float32), ()
     candidates: Candidates = {
         FLOOR: jax_call(lambda k: jax.random.normal(k, (n, d)), key),
@@ -66,9 +77,9 @@ def our_candidates(n: int, d: int, kappa: float, parameters: str) -> Candidates:
 def our_gradients(n: int, d: int, kappa: float) -> Candidates:
     """Forward and backward in the mean direction and a concentration a row."""
     key = jax.random.key(0)
-    direction = jnp.asarray(unit_rows(n, d))
+    direction = device_rows(n, d)
     concentration = jnp.full((n,), kappa, jnp.float32)
-    cotangent = jnp.asarray(unit_rows(n, d)[::-1].copy())
+    cotangent = direction[::-1]
 
     def gaussian(mu: jax.Array, scale: jax.Array, k: jax.Array) -> jax.Array:
         z = mu + scale[:, None] * jax.random.normal(k, (n, d))

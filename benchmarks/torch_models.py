@@ -1,5 +1,6 @@
 """The paper's NVRNN and NVDM in PyTorch, as a peer for timing: the same products, places of dropout
 and optimiser as ours. Its cosines come from Wood's proposals in one vectorised draw, no loop.
+Nothing but `Trainer.run`'s return waits for the device.
 """
 
 import math
@@ -22,15 +23,15 @@ def on_sphere(mean: torch.Tensor, concentration: float) -> torch.Tensor:
     b = m / (2 * concentration + math.sqrt(4 * concentration**2 + m**2))
     x0 = (1 - b) / (1 + b)
     constant = concentration * x0 + m * math.log1p(-(x0**2))
-    gamma = torch._standard_gamma(torch.full((2, rows, PROPOSALS), m / 2))
+    gamma = torch._standard_gamma(torch.full((2, rows, PROPOSALS), m / 2, device=mean.device))
     beta = gamma[0] / (gamma[0] + gamma[1])
     cosine = (1 - (1 + b) * beta) / (1 - (1 - b) * beta)
     accepted = concentration * cosine + m * torch.log1p(-x0 * cosine) - constant >= torch.log(
-        torch.rand(rows, PROPOSALS)
+        torch.rand(rows, PROPOSALS, device=mean.device)
     )
     first = accepted.to(torch.uint8).argmax(dim=1, keepdim=True)
     cosine = cosine.gather(1, first)
-    noise = torch.randn(rows, dimension)
+    noise = torch.randn(rows, dimension, device=mean.device)
     tangent = noise - (noise * mean).sum(1, keepdim=True) * mean
     tangent = tangent / tangent.norm(dim=1, keepdim=True)
     return cosine * mean + torch.sqrt(1 - cosine**2) * tangent
@@ -58,25 +59,25 @@ class NVRNN(nn.Module):
         self.words = nn.Linear(hidden, vocabulary)
         self.concentration, self.rate, self.inputless = concentration, dropout, inputless
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Returns nats of the batch; ids and mask `[T, B]`."""
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Returns nats of the batch; ids `[T, B]`, lengths `[B]`, `real` the slots of words."""
         steps, rows = ids.shape
-        lengths = mask.sum(0)
         words = functional.dropout(self.embeddings(ids), self.rate)
         states, _ = self.encoder(words)
-        last = states[lengths - 1, torch.arange(rows)]
-        mean = functional.normalize(self.mean(functional.dropout(last, self.rate)))
+        last = states[lengths - 1, torch.arange(rows, device=ids.device)]
+        mean = self.mean(functional.dropout(last, self.rate)).float()
+        mean = functional.normalize(mean)
         z = on_sphere(mean, self.concentration)
         cell, hidden = self.start(z).chunk(2, dim=1)
         inputs = z.expand(steps, rows, -1)
         if not self.inputless:
-            previous = torch.cat([torch.full((1, rows), END_ID), ids[:-1]])
+            end = torch.full((1, rows), END_ID, device=ids.device)
+            previous = torch.cat([end, ids[:-1]])
             seen = functional.dropout(self.embeddings(previous), self.rate)
             inputs = torch.cat([seen, inputs], dim=2)
         states, _ = self.decoder(inputs, (hidden[None].contiguous(), cell[None].contiguous()))
         states = functional.dropout(states, self.rate)
         # Pads never reach the softmax: the cheapest way that eager PyTorch has.
-        real = mask.flatten().nonzero()[:, 0]
         logits = self.words(states.flatten(0, 1)[real])
         return functional.cross_entropy(logits, ids.flatten()[real], reduction="sum")
 
@@ -103,7 +104,7 @@ class NVDM(nn.Module):
         """Returns nats of the batch; documents end to end, `rows` says whose each entry is."""
         bag = self.first(ids, offsets, per_sample_weights=torch.log1p(counts))
         hidden = self.second(torch.tanh(bag + self.bias))
-        mean = functional.normalize(self.mean(functional.dropout(hidden, self.rate)))
+        mean = functional.normalize(self.mean(functional.dropout(hidden, self.rate)).float())
         z = on_sphere(mean, self.concentration) * self.scale
         hidden = functional.dropout(torch.tanh(self.hidden(z)), self.rate)
         log_probs = functional.log_softmax(self.words(hidden), dim=1)
@@ -114,10 +115,24 @@ class Trainer:
     """Steps a model on given batches: forward, backward, clip, update."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float, per_token: bool
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clip_norm: float,
+        per_token: bool,
+        half: bool = False,
     ) -> None:
+        """Takes what is trained.
+
+        Args:
+          model: on its device.
+          optimizer: of its parameters.
+          clip_norm: 0 for none.
+          per_token: whether the loss is the mean over tokens, else over examples.
+          half: whether the forward pass is in bfloat16 where PyTorch's autocast has it so.
+        """
         self._model, self._optimizer, self._clip_norm = model, optimizer, clip_norm
-        self._per_token = per_token
+        self._per_token, self._half = per_token, half
 
     def run(self, batches: Sequence[tuple[tuple[torch.Tensor, ...], int, int]]) -> float:
         """Trains one step a batch; returns the last loss.
@@ -127,7 +142,8 @@ class Trainer:
         """
         loss = torch.zeros(())
         for arguments, examples, tokens in batches:
-            loss = self._model(*arguments) / (tokens if self._per_token else examples)
+            with torch.autocast(arguments[0].device.type, torch.bfloat16, enabled=self._half):
+                loss = self._model(*arguments) / (tokens if self._per_token else examples)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self._clip_norm:
@@ -138,9 +154,10 @@ class Trainer:
 
 def sequence_arguments(batch: Batch) -> tuple[tuple[torch.Tensor, ...], int, int]:
     """Returns a padded batch as `NVRNN` takes it, time first."""
-    ids = torch.from_numpy(np.ascontiguousarray(batch.ids.T)).long()
-    mask = torch.from_numpy(np.ascontiguousarray(batch.counts.T)).long()
-    return (ids, mask), int((batch.index >= 0).sum()), int(mask.sum())
+    mask = np.ascontiguousarray(batch.counts.T)
+    arrays = batch.ids.T, mask.sum(axis=0), np.flatnonzero(mask)
+    arguments = tuple(torch.from_numpy(np.ascontiguousarray(x)).long() for x in arrays)
+    return arguments, int((batch.index >= 0).sum()), int(mask.sum())
 
 
 def bag_arguments(batch: Batch) -> tuple[tuple[torch.Tensor, ...], int, int]:

@@ -189,8 +189,8 @@ def ours(work: Work) -> tuple[Callable[[], object], dict[str, Any]]:
     return run, about
 
 
-def torch_peer(work: Work) -> Callable[[], object]:
-    """Returns a call that trains one step a batch in PyTorch."""
+def torch_peer(work: Work, device: str = "cpu", half: bool = False) -> Callable[[], object]:
+    """Returns a call that trains one step a batch in PyTorch; `half` as for its `Trainer`."""
     import torch
     import torch_models
 
@@ -210,10 +210,12 @@ def torch_peer(work: Work) -> Callable[[], object]:
     else:
         model = torch_models.NVDM(work.vocabulary, config.encoder.hidden_size, *latent)
         batches = [torch_models.bag_arguments(batch) for batch in work.batches]
+    model = model.to(device)
+    batches = [(tuple(x.to(device) for x in tensors), *counts) for tensors, *counts in batches]
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer.name]
     optimizer = kind(model.parameters(), lr=rate, fused=True)
     trainer = torch_models.Trainer(
-        model, optimizer, config.optimizer.clip_norm, config.train.nats_per == "token"
+        model, optimizer, config.optimizer.clip_norm, config.train.nats_per == "token", half
     )
     return lambda: trainer.run(batches)
 

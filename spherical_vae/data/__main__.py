@@ -22,7 +22,7 @@ from spherical_vae.config import base_config
 from spherical_vae.config_rules import RULES
 from spherical_vae.data.archives import cache_root
 from spherical_vae.data.catalogue import CATALOGUE
-from spherical_vae.data.loading import load_corpus
+from spherical_vae.data.loading import load_corpus, prepare_corpus
 from spherical_vae.data.preparation import prepared_folders
 from spherical_vae.data.statistics import as_json, as_text
 from spherical_vae.data.store import DamagedStoreError, verify
@@ -63,14 +63,13 @@ def list_corpora(config_data: ConfigDict, arguments: argparse.Namespace) -> None
 
 def prepare(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
     """Prepares a corpus, or finds it prepared, and prints what was read, kept and dropped."""
-    root = cache_root(config_data)
-    if root is None:
+    if config_data.cache_dir == "none":
         raise UserError("--cache_dir=none keeps nothing: there is nothing to prepare")
     start = time.perf_counter()
-    corpus = load_corpus(config_data)
+    corpus = prepare_corpus(config_data)
     seconds = time.perf_counter() - start
     print("\n".join(corpus.report))
-    print(f"{config_data.name} is prepared in {root}: {seconds:.3f} s")
+    print(f"{config_data.name} is prepared in {cache_root(config_data)}: {seconds:.3f} s")
 
 
 def show_statistics(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
@@ -84,7 +83,7 @@ def verify_prepared(config_data: ConfigDict, arguments: argparse.Namespace) -> N
     root = cache_root(config_data)
     folders = [] if root is None else list(prepared_folders(root, config_data.name))
     if not folders:
-        where = f" in {root}" if root else " with --cache_dir=none"
+        where = f" in {root}" if root else ", as there is no cache"
         raise UserError(f"nothing of {config_data.name} is prepared{where}")
     damaged = []
     for folder in folders:

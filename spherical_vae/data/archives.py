@@ -17,21 +17,45 @@ MAX_DOWNLOAD_BYTES = 2**27
 TIMEOUT_SECONDS = 20
 DOWNLOAD_SECONDS = 600
 _BLOCK_BYTES = 2**16
+# Below the cache folder.
+DOWNLOADS = "downloads"
+
+
+class MissingFilesError(UserError):
+    """Files or packages of a corpus are not here; the message says how to get them."""
 
 
 def cache_root(config: Any) -> Path | None:
-    """Returns the folder for what is fetched and prepared, or None where nothing shall be kept.
+    """Returns the folder for what is fetched and prepared, or None where nothing can be kept.
 
     Args:
-      config: `config.data`; its `cache_dir` is a folder, empty for the user's cache, or `none`.
+      config: `config.data`; its `cache_dir` is a folder, `none`, or empty for the user's cache:
+        `spherical_vae` in $XDG_CACHE_HOME, or else in ~/.cache.
     """
     given = getattr(config, "cache_dir", "")
     if given == "none":
         return None
     if given:
-        return Path(given).expanduser()
+        return usable_path("cache_dir", given)
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "spherical_vae"
+    try:
+        return (Path(home) if home else Path("~/.cache").expanduser()) / "spherical_vae"
+    except RuntimeError:
+        return None  # the user has no home folder
+
+
+def usable_path(key: str, given: str) -> Path:
+    """Returns the path that `config.data` gives, `~` being a home folder.
+
+    Raises:
+      UserError: there can be no such path.
+    """
+    try:
+        if "\0" not in given:
+            return Path(given).expanduser()
+    except RuntimeError:
+        pass  # there is no such user
+    raise UserError(f"config.data.{key}: {printable(given)} is no usable path")
 
 
 def blob_id(content: bytes) -> str:
@@ -51,12 +75,12 @@ def find_file(config: Any, name: str, hint: str) -> Path:
       hint: what to fetch, for the message.
 
     Raises:
-      UserError: nothing is there; the message says what to fetch and where to put it.
+      MissingFilesError: nothing is there; the message says what to fetch and where to put it.
     """
     found = look_up(config, name)
     if found is None:
         where = config.manual_dir or "a folder"
-        raise UserError(
+        raise MissingFilesError(
             f"{name} is not here: {hint}, put it into {printable(where)} and set "
             f"--config.data.manual_dir={printable(config.manual_dir or 'FOLDER')}"
         )
@@ -64,19 +88,22 @@ def find_file(config: Any, name: str, hint: str) -> Path:
 
 
 def look_up(config: Any, name: str) -> Path | None:
-    """Returns the file or folder that `path` or `manual_dir` gives, or None; see `find_file`."""
-    for key, given in (("path", config.path), ("manual_dir", config.manual_dir)):
-        if "\0" in given:
-            raise UserError(f"config.data.{key}: {printable(given)} is no usable path")
+    """Returns the file or folder that `path` or `manual_dir` gives, or None; see `find_file`.
+
+    Raises:
+      MissingFilesError: there is no such place.
+    """
     if config.path.strip():
-        place = Path(config.path).expanduser()
+        place = usable_path("path", config.path)
         if not place.exists():
-            raise UserError(f"config.data.path: {printable(config.path)} does not exist")
+            raise MissingFilesError(f"config.data.path: {printable(config.path)} does not exist")
         return place
     if config.manual_dir.strip():
-        folder = Path(config.manual_dir).expanduser()
+        folder = usable_path("manual_dir", config.manual_dir)
         if not folder.is_dir():
-            raise UserError(f"config.data.manual_dir: {printable(config.manual_dir)} is no folder")
+            raise MissingFilesError(
+                f"config.data.manual_dir: {printable(config.manual_dir)} is no folder"
+            )
         if (folder / name).is_file():
             return folder / name
     return None

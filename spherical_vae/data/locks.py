@@ -1,19 +1,20 @@
 """One process at a time makes a folder; the others wait for it."""
 
 import contextlib
-import fcntl
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Holds the lock of a folder, which need not exist; the one that it is to lie in must.
 
-    The kernel drops the lock with the process, however it ends. Where the file system has no locks
+    The system drops the lock with the process, however it ends. Where the file system has no locks
     work may be done twice, and the rename decides which result stays.
 
     Args:
@@ -22,13 +23,16 @@ def folder_lock(folder: Path) -> Iterator[None]:
     locks = folder.parent / "locks"
     locks.mkdir(exist_ok=True)
     # A few locks for all folders there will ever be: a lock file cannot be removed safely.
-    with (locks / folder.name[-2:]).open("a") as lock:
+    lock = filelock.FileLock(locks / folder.name[-2:])
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting: another process is preparing a corpus", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
+            try:
+                stack.enter_context(lock.acquire(timeout=0))
+            except filelock.Timeout:
+                print("waiting: another process is preparing a corpus", file=sys.stderr)
+                stack.enter_context(lock.acquire())
+        # No locks there: depending on the version of filelock it is the one or the other.
+        except (OSError, NotImplementedError):
             pass
         yield
 

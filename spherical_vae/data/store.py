@@ -15,8 +15,9 @@ from spherical_vae.atomic_file import sync_directory, write_atomically
 from spherical_vae.data.array_file import ArrayWriter, map_array
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 
-# Changes with the layout of the folder.
-FORMAT = 1
+# Raised whenever the layout of the folder changes, or what is made of the same files and settings:
+# nothing that was prepared under another one is opened.
+FORMAT = 2
 MANIFEST = "manifest.json"
 _VOCABULARY = "vocabulary.json"
 _TRAIN_COUNTS = "train_counts.npy"

@@ -1,10 +1,12 @@
-"""The `text` corpus: train.txt, valid.txt and test.txt, a sentence a line, words as they stand.
+"""The `text` corpus: train.txt, valid.txt and test.txt, or one file that is carved into them.
+
+A sentence a line, words as they stand.
 
 Files are read in blocks, once, and encoded from a file of numbers: memory grows with the number of
 sentences and of different words, never with the text.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +16,58 @@ from spherical_vae.data.lines import line_blocks
 from spherical_vae.data.numbering import NumberedSentences, Numbering
 from spherical_vae.data.sentences import LineCounts, Sentences, limit_length
 from spherical_vae.data.sequences import END_MARK, encode_sequences
-from spherical_vae.data.sources import Source, open_source, printable
+from spherical_vae.data.sources import Source, WholeText, open_source, printable
 from spherical_vae.errors import UserError
 
 
 def load_text(config: Any, folder: Path | None = None) -> Corpus:
-    """Reads a plain-text corpus from a folder or a zip archive.
+    """Reads a plain-text corpus from a folder, a zip archive or one file; `.gz` is unpacked.
 
     Words are separated by white space and taken as they are; `<unk>` is the unknown word. Lines
-    without a word are dropped and counted. Without valid.txt, valid is carved from train.
+    without a word are dropped and counted. Without valid.txt, valid is carved from train; test and
+    valid are carved from one file.
 
     Args:
       config: `config.data`.
       folder: where the tokens are written as they will be stored; None keeps them in memory.
 
     Returns:
-      A corpus named `text:` and the name of the folder or archive.
+      A corpus named `text:` and the name of the folder, archive or file.
 
     Raises:
       UserError: files are missing or a line breaks a rule; the message names it.
     """
-    source = open_source(config.path, "train.txt")
-    if source.find(["test.txt"]) is None:
-        raise UserError(f"{source.shown} has no test.txt: only valid.txt may be missing")
+    source = open_source(config.path, "train.txt", whole=True)
     numbering = Numbering()
     splits, history = {}, []
-    for name in ("train", "valid", "test"):
-        if source.find([f"{name}.txt"]) is None:
-            continue
-        scratch = None if folder is None else folder / f".{name}.numbers.npy"
-        splits[name], counts = _number(source, f"{name}.txt", config, numbering, scratch)
-        history.append(f"{name}.txt: {counts.describe('lines')}")
-    if "valid" not in splits:
-        whole = splits["train"]
-        parts = carve(len(whole), {"valid": config.valid_fraction}, config.seed)
-        splits["train"] = whole.take(parts["train"])
-        splits["valid"] = whole.take(parts["valid"])
-        history.append(
-            f"no valid.txt: {len(parts['valid']):,} of {len(whole):,} examples carved "
-            f"from train by data seed {config.seed}"
-        )
+
+    def carve_from(whole: NumberedSentences, fractions: Mapping[str, float]) -> None:
+        for name, positions in carve(len(whole), fractions, config.seed).items():
+            splits[name] = whole.take(positions)
+
+    def read(file: str) -> NumberedSentences:
+        scratch = None if folder is None else folder / ".numbers.npy"
+        sentences, counts = _number(source, file, config, numbering, scratch)
+        history.append(f"{file}: {counts.describe('lines')}")
+        return sentences
+
+    if isinstance(source, WholeText):
+        fractions = {"test": config.test_fraction, "valid": config.valid_fraction}
+        carve_from(read(printable(source.path.name)), fractions)
+        history.append(f"valid and test carved by data seed {config.seed}")
+    else:
+        if source.find(["test.txt"]) is None:
+            raise UserError(f"{source.shown} has no test.txt: only valid.txt may be missing")
+        for name in ("train", "valid", "test"):
+            if source.find([f"{name}.txt"]) is not None:
+                splits[name] = read(f"{name}.txt")
+        if "valid" not in splits:
+            whole = splits["train"]
+            carve_from(whole, {"valid": config.valid_fraction})
+            history.append(
+                f"no valid.txt: {len(splits['valid']):,} of {len(whole):,} examples carved "
+                f"from train by data seed {config.seed}"
+            )
     ordered = {name: splits[name] for name in ("train", "valid", "test")}
     return encode_sequences(
         f"text:{source.name}",

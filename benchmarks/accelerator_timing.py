@@ -1,0 +1,106 @@
+"""Shared by the jobs of `accelerator.py`: compiling side by side, timing in turns, comparing."""
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sampler as sampler_benchmark
+import timing
+
+from spherical_vae.train_step import Hyperparameters
+
+# Nothing waits busily for a card, and its time is scarce.
+timing.PAUSE = 0.01
+REPEATS = 5
+# Programs that are compiled at a time.
+COMPILERS = 8
+
+Call = Callable[[], object]
+
+
+def compile_together(lowered: dict[Any, Any]) -> tuple[dict[Any, Any], float]:
+    """Compiles programs side by side.
+
+    Args:
+      lowered: by any key.
+
+    Returns:
+      Compiled ones by key, and the seconds that all of them took.
+    """
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(COMPILERS) as pool:
+        compiled = list(pool.map(lambda program: program.compile(), lowered.values()))
+    return dict(zip(lowered, compiled, strict=True)), time.perf_counter() - begin
+
+
+def where_possible(
+    makers: Mapping[Any, Callable[[], Any]],
+) -> tuple[dict[Any, Any], dict[str, str]]:
+    """Calls functions side by side; returns what they made, and of those that failed the errors."""
+    made, refused = {}, {}
+    with ThreadPoolExecutor(COMPILERS) as pool:
+        futures = {key: pool.submit(make) for key, make in makers.items()}
+        for key, future in futures.items():
+            try:
+                made[key] = future.result()
+            except Exception as error:
+                name = key if isinstance(key, str) else ", ".join(key)
+                refused[name] = f"{type(error).__name__}: {error}"[:500]
+    return made, refused
+
+
+def timed(calls: dict[Any, Call]) -> dict[Any, timing.Timing]:
+    """Times calls that wait for their results, in turns."""
+    return timing.interleaved(calls, REPEATS)
+
+
+def ceilings(smoke: bool) -> dict[str, float]:
+    """Measures what the card can do at most: bytes copied a second, operations of products."""
+    elements, side = (2**16, 128) if smoke else (2**29, 8192)
+    x = jax.random.normal(jax.random.key(0), (elements,))
+    square = jax.random.normal(jax.random.key(0), (side, side))
+    half = square.astype(jnp.bfloat16)
+    exact = jax.jit(partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
+    timings = timed(
+        {
+            # Reads every number and writes another.
+            "copy": partial(sampler_benchmark.waited_for, jax.jit(jnp.negative), x),
+            "float32": partial(sampler_benchmark.waited_for, exact, square, square),
+            "bfloat16": partial(sampler_benchmark.waited_for, jax.jit(jnp.matmul), half, half),
+        }
+    )
+    return {
+        "copy_bytes_per_second": 2 * x.nbytes / timings["copy"].median,
+        "float32_product_flops_per_second": 2 * side**3 / timings["float32"].median,
+        "bfloat16_product_flops_per_second": 2 * side**3 / timings["bfloat16"].median,
+    }
+
+
+def relative_norm(one: Any, other: Any) -> float:
+    """Returns |one - other| / |other| of the leaves of two trees, the largest."""
+    errors = [
+        np.linalg.norm(np.ravel(x).astype(np.float64) - np.ravel(y).astype(np.float64))
+        / max(float(np.linalg.norm(np.ravel(y).astype(np.float64))), 1e-30)
+        for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+        if np.any(y)
+    ]
+    return float(max(errors))
+
+
+def changed(config: Any, overrides: dict[str, Any]) -> Any:
+    """Returns a copy of a configuration with other values, by dotted key."""
+    copied = copy.deepcopy(config)
+    copied.update_from_flattened_dict(overrides)
+    return copied
+
+
+def hyperparameters(config: Any, seed: int = 0) -> Hyperparameters:
+    """Returns the configured ones as training passes them: scalars of the host."""
+    values = (config.optimizer.learning_rate, config.latent.concentration, 1.0, config.dropout_rate)
+    return Hyperparameters(np.uint32(seed), *(np.float32(value) for value in values))

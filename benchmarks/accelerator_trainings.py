@@ -1,0 +1,186 @@
+"""What `accelerator.py` trains: a table, and what begins a training or goes on with it.
+
+Each is `python -m spherical_vae.train` as a process of its own. When its time is over it is asked
+to stop by SIGTERM, saves its state, and goes on in a later queue if its folder is still there.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from job_queue import Settings, UnfinishedError, say
+
+ROOT = Path(__file__).parents[1]
+# For saving the state after SIGTERM, and for what is done with the rest of the queue.
+STOP_SECONDS = 25.0
+
+
+class Training(NamedTuple):
+    """A sweep of one configuration.
+
+    Attributes:
+      name: of the record and of the folder.
+      config: a file of the folder `configs` with its variant, as `ptb:inputless`.
+      overrides: of the configuration, by dotted key.
+      sweep: as the flag; single runs are sweeps of one seed.
+      seconds: below which it is not begun or gone on with.
+    """
+
+    name: str
+    config: str
+    overrides: dict[str, Any]
+    sweep: str = "seed=0,1,2"
+    seconds: float = 60.0
+
+    @property
+    def question(self) -> str:
+        """What the record says, in a line."""
+        return f"test bounds of configs/{self.config}, {self.sweep}"
+
+
+SMOKE: dict[str, Any] = {
+    "embedding_size": 8,
+    "encoder.hidden_size": 8,
+    "decoder.hidden_size": 8,
+    "latent.dimension": 4,
+    "data.vocabulary_size": 50,
+    "data.buckets": 1,
+    "train.batch_size": 16,
+    "train.steps": 4,
+    "train.epochs": 1,
+    "train.steps_per_call": 2,
+    "evaluation.importance_samples": 2,
+    "evaluation.chunk": 2,
+    "evaluation.batch_size": 16,
+}
+ADAM: dict[str, Any] = {
+    "optimizer.name": "adam",
+    "optimizer.learning_rate": 2e-3,
+    "optimizer.schedule": "cosine",
+    "optimizer.clip_norm": 5.0,
+    "train.nats_per": "example",
+    "train.batch_size": 64,
+    "train.early_stopping": 0,
+    "train.steps_per_call": 32,
+    "evaluation.batch_size": 256,
+}
+STANDARD: dict[str, Any] = {**ADAM, "train.epochs": 10}
+INPUTLESS: dict[str, Any] = {**ADAM, "train.epochs": 30}
+TRAININGS = (
+    Training("ptb_standard_vmf", "ptb:standard", STANDARD),
+    Training("ptb_inputless_vmf", "ptb:inputless", INPUTLESS),
+    Training("ptb_standard_gaussian", "ptb:standard", {**STANDARD, "latent.kind": "gaussian"}),
+    Training("ptb_inputless_gaussian", "ptb:inputless", {**INPUTLESS, "latent.kind": "gaussian"}),
+    Training("ptb_standard_none", "ptb:standard", {**STANDARD, "latent.kind": "none"}),
+    Training("ptb_inputless_none", "ptb:inputless", {**INPUTLESS, "latent.kind": "none"}),
+)
+
+
+def train(settings: Settings, name: str) -> dict[str, Any]:
+    """Trains one of `TRAININGS` until it is measured, or until the seconds are over.
+
+    Returns:
+      What was trained, its results and the validation curves.
+
+    Raises:
+      UnfinishedError: the seconds were over; it has the same, but for the results.
+      RuntimeError: the command failed.
+    """
+    training = next(training for training in TRAININGS if training.name == name)
+    workdir = Path(settings.runs).absolute() / name
+    command = command_of(training, settings, workdir)
+    say(" ".join(command))
+    begin = time.monotonic()
+    status = _run(command, settings.seconds - STOP_SECONDS)
+    found = {
+        "config": training.config,
+        "overrides": training.overrides,
+        "sweep": training.sweep,
+        "seconds_of_this_part": time.monotonic() - begin,
+        "replicas": {
+            log.parent.name: _told(log) for log in sorted(workdir.glob("replicas/*/metrics.jsonl"))
+        },
+    }
+    results = workdir / "results.json"
+    if status == 0 and results.exists():
+        return found | {"results": json.loads(results.read_text())}
+    # The command ends so where it saved its state, and dies so outside of training.
+    if status in (128 + signal.SIGTERM, -signal.SIGTERM):
+        raise UnfinishedError(found)
+    raise RuntimeError(f"training ended with status {status}; what it told is in the log")
+
+
+def command_of(training: Training, settings: Settings, workdir: Path) -> list[str]:
+    """Returns the command that trains and measures.
+
+    In a smoke run it trains on sentences of its own, which are written beside the runs.
+    """
+    overrides = dict(training.overrides)
+    if settings.corpora:
+        overrides["data.cache_dir"] = str(Path(settings.corpora).absolute())
+    if settings.smoke:
+        overrides |= SMOKE | {
+            "data.name": "text",
+            "data.path": str(_tiny_corpus(workdir.parent)),
+            "data.cache_dir": "none",
+        }
+    path, _, variant = training.config.partition(":")
+    config = Path("configs", f"{path}.py")
+    flags = [f"--config={config}:{variant}" if variant else f"--config={config}"]
+    flags += [f"--config.{key}={value}" for key, value in overrides.items()]
+    flags += [f"--sweep={training.sweep}", f"--workdir={workdir}"]
+    if settings.compilation_cache:
+        flags.append(f"--compilation_cache={Path(settings.compilation_cache).absolute()}")
+    return [sys.executable, "-m", "spherical_vae.train", *flags]
+
+
+def _run(command: list[str], seconds: float) -> int:
+    """Returns the status of a command that is asked to stop after some seconds."""
+    # It has the card for itself, whatever the queue set for its own process.
+    variables = {k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"}
+    variables["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    # Nobody looks at the bar; in a log every state of it is a line.
+    variables.setdefault("TQDM_MININTERVAL", "20")
+    process = subprocess.Popen(command, env=variables, cwd=ROOT)
+    try:
+        return process.wait(max(seconds, 1.0))
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        return process.wait(STOP_SECONDS)
+    finally:
+        if process.poll() is None:
+            # The queue itself is being stopped, or the command does not stop.
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _told(log: Path) -> dict[str, Any]:
+    """Returns the validation curve of a replica, and its speed, which all replicas share."""
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    rates = [r["tokens_per_second"] for r in records if "tokens_per_second" in r]
+    return {
+        "last_step": records[-1]["step"] if records else 0,
+        "tokens_per_second_median": statistics.median(rates) if rates else None,
+        "validation": [record for record in records if record["split"] == "valid"],
+    }
+
+
+def _tiny_corpus(folder: Path) -> Path:
+    place = folder / "tiny_corpus"
+    place.mkdir(parents=True, exist_ok=True)
+    for split, lines in (("train", 64), ("valid", 16), ("test", 16)):
+        words = [f"w{i % 7} w{i % 5} w{i % 3}" for i in range(lines)]
+        (place / f"{split}.txt").write_text("\n".join(words) + "\n")
+    return place

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs benchmarks/accelerator.py where there is no network, with what .carry holds of
+# benchmarks/pack_accelerator.py and of an earlier run; docs/accelerators.md says how.
+#   bash benchmarks/on_accelerator.sh OUT [option of the queue]...
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=$(realpath "$1")
+shift
+python=${PYTHON:-python3}
+# Stays from one call to the next, where the machine does.
+scratch=${SCRATCH:-$HOME/.cache/accelerator}
+mkdir -p "$out" "$scratch/compiled" "$scratch/records"
+
+"$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade \
+  --target "$scratch/site" .carry/wheels/*.whl
+export PYTHONPATH="$scratch/site:$PWD${PYTHONPATH:+:$PYTHONPATH}"
+COMMIT=$(cat .carry/commit)
+export COMMIT
+"$python" -m pip list --format=json --disable-pip-version-check >"$out/installed.json"
+
+# Here rather than in every job.
+"$python" -c "import spherical_vae.loop, spherical_vae.train"
+
+# What an earlier run brought back.
+parts=(.carry/compiled.tar.gz.*)
+if [[ -e ${parts[0]} ]]; then cat "${parts[@]}" | tar xz -C "$scratch/compiled"; fi
+if [[ -e .carry/records.tar.gz ]]; then tar xzf .carry/records.tar.gz -C "$scratch/records"; fi
+
+status=0
+"$python" benchmarks/accelerator.py --corpora=.carry/corpora --out="$scratch/records" \
+  --workdir_root="$scratch/runs" --compilation_cache="$scratch/compiled" \
+  --archive="$out/records.tar.gz" "$@" 2>&1 | tee "$out/log.txt" || status=$?
+tar cz -C "$scratch/compiled" . | split -b 15m - "$out/compiled.tar.gz."
+exit "$status"

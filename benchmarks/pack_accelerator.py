@@ -1,0 +1,141 @@
+"""Gathers what a machine without a network lacks, for benchmarks/accelerator.py to run there.
+
+    python benchmarks/pack_accelerator.py --to=.carry --corpora=ptb,news20 --manual_dir=FOLDER \\
+      --installed=FILE
+
+FILE is what `python -m pip list --format=json` prints on that machine. Into the folder go `wheels`,
+those of the package's requirements that are missing or too old there, pure Python only, and
+`corpora`, prepared. docs/accelerators.md says how they are used.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from spherical_vae.data.preparation import prepared_folders
+from spherical_vae.experiments.laboratory.provenance import commit
+
+ROOT = Path(__file__).parents[1]
+# A usual image for JAX and PyTorch on CUDA 13 and Python 3.12: what of our requirements it has, but
+# for what is often too old there. Versions that are not known are taken to be new enough.
+IMAGE: dict[str, str | None] = {
+    "absl-py": None,
+    "flax": None,
+    "jax": "0.11.2",
+    "jaxlib": "0.11.2",
+    "jaxtyping": "0.3.11",
+    "numpy": "2.5.2",
+    "numpyro": "0.21.0",
+    "optax": None,
+    "orbax-checkpoint": None,
+    "scipy": None,
+    "tqdm": None,
+}
+# Wheels for that machine that need not be pure would name it so.
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+
+
+def requirements() -> list[Requirement]:
+    """Returns what the package itself needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [Requirement(text) for text in project["dependencies"]]
+
+
+def installed_there(path: Path | None) -> dict[str, str | None]:
+    """Returns versions by canonical name: of the file, or of `IMAGE` where there is none."""
+    if path is None:
+        return dict(IMAGE)
+    listed = json.loads(path.read_text(encoding="utf-8"))
+    return {canonicalize_name(entry["name"]): entry["version"] for entry in listed}
+
+
+def lacking(there: dict[str, str | None], needed: list[Requirement]) -> dict[str, str]:
+    """Returns the requirements that are not met, and why, by name."""
+    found = {}
+    for requirement in needed:
+        name = canonicalize_name(requirement.name)
+        if name not in there:
+            found[str(requirement)] = "missing there"
+        else:
+            version = there[name]
+            if version is not None and not requirement.specifier.contains(version, True):
+                found[str(requirement)] = f"{version} there"
+    return found
+
+
+def download(wanted: list[str], folder: Path, python: str) -> None:
+    """Fetches wheels, without what they need themselves.
+
+    Raises:
+      SystemExit: one is not pure Python, or cannot be had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    if not wanted:
+        return
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
+    command += [f"--platform={platform}" for platform in PLATFORMS]
+    if subprocess.run([*command, f"--dest={folder}", *wanted], check=False).returncode:
+        sys.exit(f"pip could not download {', '.join(wanted)}")
+    for wheel in folder.glob("*.whl"):
+        if not re.search(r"-none-any\.whl$", wheel.name):
+            sys.exit(f"{wheel.name} is not pure Python: it may not run there")
+
+
+def prepare(corpora: list[str], folder: Path, manual_dir: str) -> None:
+    """Prepares corpora with the settings of their configurations, or finds them prepared.
+
+    Nothing else stays in the folder: neither what was unpacked on the way, nor locks.
+    """
+    given = [f"--manual_dir={manual_dir}"] if manual_dir else []
+    for name in corpora:
+        command = [sys.executable, "-m", "spherical_vae.data", "prepare", name, *given]
+        if subprocess.run([*command, f"--cache_dir={folder}"], check=False).returncode:
+            sys.exit(f"{name} could not be prepared")
+    kept = set(prepared_folders(folder))
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def size(folder: Path) -> int:
+    """Returns the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--to", type=Path, default=Path(".carry"), help="the folder; .carry")
+    parser.add_argument("--installed", type=Path, help="pip list --format=json of that machine")
+    parser.add_argument("--python", default="3.12", help="Python's version there")
+    parser.add_argument("--also", default="", help="requirements to carry too, with commas")
+    parser.add_argument("--corpora", default="", help="names, with commas")
+    parser.add_argument("--manual_dir", default="", help="folder with the archives of corpora")
+    arguments = parser.parse_args()
+    reasons = lacking(installed_there(arguments.installed), requirements())
+    reasons |= {name: "asked for" for name in arguments.also.split(",") if name}
+    download(list(reasons), arguments.to / "wheels", arguments.python)
+    corpora = [name for name in arguments.corpora.split(",") if name]
+    prepare(corpora, (arguments.to / "corpora").absolute(), arguments.manual_dir)
+    # Where the copy has no history, its records say by this where they come from.
+    (arguments.to / "commit").write_text(f"{commit()}\n", encoding="utf-8")
+    for requirement, reason in reasons.items():
+        print(f"{requirement}: {reason}")
+    for part in sorted(arguments.to.iterdir()):
+        if part.is_dir():
+            print(f"{part}: {size(part) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""The queue of benchmarks/accelerator.py: what becomes of jobs that fail, hang, or were done."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+from small_run import ROOT
+
+FOLDER = ROOT / "benchmarks"
+THIS = "test_accelerator_queue"
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """Returns the module that runs jobs; the folder of benchmarks is no package."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("job_queue")
+
+
+# Jobs, which run in a process of their own.
+
+
+def answers(settings, value=1):
+    return {"value": value, "process": os.getpid()}
+
+
+def fails(settings):
+    raise ValueError("on purpose")
+
+
+def dies(settings):
+    os._exit(7)
+
+
+def hangs(settings):
+    time.sleep(600)
+
+
+def stops_early(settings):
+    # Imported late: this module is imported where there is no such module too.
+    from job_queue import UnfinishedError
+
+    raise UnfinishedError({"so_far": 3})
+
+
+def job(queue, name, function, seconds=1.0, **arguments):
+    return queue.Job(name, f"what {name} asks", seconds, f"{THIS}:{function}", arguments)
+
+
+def run(queue, tmp_path, jobs, seconds=300.0, archive=None):
+    settings = queue.Settings(True, seconds, str(tmp_path / "out"), "", "", "none")
+    return queue.run_queue(jobs, settings, archive)
+
+
+def record(tmp_path, name):
+    return json.loads((tmp_path / "out" / f"{name}.json").read_text())
+
+
+def test_a_job_that_fails_is_told_and_the_next_begins(queue, tmp_path, capfd):
+    jobs = [
+        job(queue, "first", "fails"),
+        job(queue, "second", "dies"),
+        job(queue, "third", "answers", value=5),
+        queue.Job("fourth", "what is not there", 1.0, "no_such_module:function"),
+    ]
+    assert run(queue, tmp_path, jobs) == ["first", "second", "fourth"]
+    told = capfd.readouterr().err
+    first, second, third, fourth = (record(tmp_path, one.name) for one in jobs)
+    assert first["status"] == second["status"] == fourth["status"] == "failed"
+    assert "ValueError: on purpose" in first["error"]
+    assert first["error"].rstrip() in told
+    assert second["error"].endswith("status 7")
+    assert second["error"] in told
+    assert "no_such_module" in fourth["error"]
+    assert third["status"] == "done"
+    assert third["result"]["value"] == 5
+    assert {"device", "versions", "date", "commit", "seconds"} <= third.keys()
+
+
+def test_measurements_share_a_process(queue, tmp_path):
+    assert not run(queue, tmp_path, [job(queue, "one", "answers"), job(queue, "two", "answers")])
+    one, two = record(tmp_path, "one"), record(tmp_path, "two")
+    assert one["result"]["process"] == two["result"]["process"] != os.getpid()
+
+
+def test_a_job_that_hangs_is_ended(queue, tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "SHORTEST_LIMIT", 1.0)
+    monkeypatch.setattr(queue, "PATIENCE", 1.0)
+    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "", "none")
+    assert queue.run_queue([job(queue, "slow", "hangs")], settings) == ["slow"]
+    assert "no result within 1 s" in record(tmp_path, "slow")["error"]
+
+
+def test_what_was_done_is_not_done_again(queue, tmp_path, capfd):
+    jobs = [job(queue, "good", "answers", value=1), job(queue, "bad", "fails")]
+    run(queue, tmp_path, jobs)
+    capfd.readouterr()
+    # With a function that gives something else, so that it shows which of them ran.
+    again = [job(queue, "good", "answers", value=2), job(queue, "bad", "answers", value=2)]
+    assert not run(queue, tmp_path, again)
+    assert "good: done before" in capfd.readouterr().err
+    assert record(tmp_path, "good")["result"]["value"] == 1
+    # One that failed has given no answer.
+    assert record(tmp_path, "bad")["result"]["value"] == 2
+
+
+def test_a_smoke_run_is_no_measurement(queue, tmp_path):
+    jobs = [job(queue, "one", "answers", value=1)]
+    run(queue, tmp_path, jobs)
+    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "", "none")
+    queue.run_queue([job(queue, "one", "answers", value=2)], settings)
+    found = record(tmp_path, "one")
+    assert (found["smoke"], found["result"]["value"]) == (False, 2)
+
+
+def test_a_job_that_does_not_fit_is_not_begun(queue, tmp_path, capfd):
+    jobs = [job(queue, "long", "answers", seconds=1000.0), job(queue, "short", "answers")]
+    assert not run(queue, tmp_path, jobs, seconds=60.0)
+    assert "long: skipped; it needs 1000 s" in capfd.readouterr().err
+    assert not (tmp_path / "out" / "long.json").exists()
+    assert record(tmp_path, "short")["status"] == "done"
+
+
+def test_what_is_unfinished_goes_on(queue, tmp_path):
+    assert not run(queue, tmp_path, [job(queue, "long", "stops_early")])
+    found = record(tmp_path, "long")
+    assert (found["status"], found["result"]) == ("unfinished", {"so_far": 3})
+    run(queue, tmp_path, [job(queue, "long", "answers")])
+    assert record(tmp_path, "long")["status"] == "done"
+
+
+def test_the_archive_has_every_record(queue, tmp_path):
+    archive = tmp_path / "records.tar.gz"
+    jobs = [job(queue, "one", "answers"), job(queue, "two", "fails")]
+    run(queue, tmp_path, jobs, archive=archive)
+    with tarfile.open(archive) as file:
+        assert file.getnames() == ["one.json", "two.json"]
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, str(FOLDER / "accelerator.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_dry_run_lists_all_jobs_and_runs_none(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    jobs = importlib.import_module("accelerator").JOBS
+    done = command("--dry_run", f"--out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == [one.name for one in jobs]
+    for line, one in zip(lines, jobs, strict=False):
+        assert f"{one.seconds:.0f} s" in line
+        assert one.question in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_that_is_not_there(tmp_path):
+    done = command("--only=agreemnt", f"--out={tmp_path}")
+    assert done.returncode == 2
+    assert "'agreemnt' given, allowed: agreement, " in done.stderr
+
+
+def test_every_job_is_there(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    jobs = importlib.import_module("accelerator").JOBS
+    assert len({one.name for one in jobs}) == len(jobs)
+    for one in jobs:
+        module, _, function = one.function.partition(":")
+        # Found without importing it: that would change how this process times and trains.
+        assert f"\ndef {function}(settings: Settings" in (FOLDER / f"{module}.py").read_text()
+
+
+# Stands for training: tells a step, ends when it is asked to, and has results the second time.
+TRAINING = """
+import json, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+log = folder / "replicas" / "seed=0" / "metrics.jsonl"
+begun = log.exists()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+log.parent.mkdir(parents=True, exist_ok=True)
+record = {"step": 2 if begun else 1, "split": "valid", "nll_nats": 9.0}
+log.write_text(json.dumps(record) + "\\n")
+if begun:
+    (folder / "results.json").write_text(json.dumps({"replicas": ["measured"]}))
+else:
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def trainings(queue, monkeypatch):
+    """Returns the module that trains, with one training in its table."""
+    module = importlib.import_module("accelerator_trainings")
+    tiny = module.Training("tiny", "ptb:inputless", {"train.epochs": 3}, "seed=0,1")
+    monkeypatch.setattr(module, "TRAININGS", (tiny,))
+    return module
+
+
+def test_a_training_is_stopped_in_time_and_goes_on(queue, trainings, tmp_path, monkeypatch):
+    def told(training, settings, workdir):
+        return [sys.executable, "-c", TRAINING, str(workdir)]
+
+    monkeypatch.setattr(trainings, "command_of", told)
+    runs = str(tmp_path / "runs")
+    settings = queue.Settings(False, trainings.STOP_SECONDS + 3, str(tmp_path), runs, "", "none")
+    with pytest.raises(queue.UnfinishedError) as stop:
+        trainings.train(settings, "tiny")
+    assert stop.value.result["replicas"]["seed=0"]["last_step"] == 1
+    found = trainings.train(settings, "tiny")
+    assert found["results"] == {"replicas": ["measured"]}
+    assert [one["step"] for one in found["replicas"]["seed=0"]["validation"]] == [2]
+    assert found["overrides"] == {"train.epochs": 3}
+
+
+def test_a_training_that_fails(queue, trainings, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainings, "command_of", lambda *_: [sys.executable, "-c", "exit(2)"])
+    settings = queue.Settings(False, 60.0, str(tmp_path), str(tmp_path / "runs"), "", "none")
+    with pytest.raises(RuntimeError, match="ended with status 2"):
+        trainings.train(settings, "tiny")
+
+
+def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
+    from absl import flags
+
+    from spherical_vae.command_line import ConfigFlag, parse
+    from spherical_vae.sweep_settings import build_replicas, parse_sweep
+
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.chdir(ROOT)
+    queue, trainings = (importlib.import_module(x) for x in ("job_queue", "accelerator_trainings"))
+    corpora = str(tmp_path / "corpora")
+    for smoke in (False, True):
+        settings = queue.Settings(smoke, 0.0, str(tmp_path), str(tmp_path / "runs"), corpora)
+        for training in trainings.TRAININGS:
+            words = trainings.command_of(training, settings, tmp_path / "runs" / training.name)
+            given, config = flags.FlagValues(), ConfigFlag()
+            flags.DEFINE_string("sweep", None, "", flag_values=given)
+            flags.DEFINE_string("workdir", None, "", flag_values=given)
+            parse(words[2:], config, given)
+            assert build_replicas(config.value, parse_sweep(given["sweep"].value))
+            assert config.value.data.cache_dir == ("none" if smoke else corpora)
+
+
+def test_what_to_carry(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    pack = importlib.import_module("pack_accelerator")
+    there = tmp_path / "installed.json"
+    listed = [
+        {"name": "Jax", "version": "0.11.2"},
+        {"name": "old_one", "version": "1.2"},
+        {"name": "of-today", "version": "2.0rc1"},
+    ]
+    there.write_text(json.dumps(listed))
+    needed = [pack.Requirement(x) for x in ("jax>=0.10", "Old.One>=1.3", "of_today>=1", "new>=3")]
+    found = pack.lacking(pack.installed_there(there), needed)
+    assert found == {"Old.One>=1.3": "1.2 there", "new>=3": "missing there"}
+    # Whatever the package needs is said of the machine that is taken for granted.
+    assert {one.name for one in pack.requirements()} >= {"jax", "numpyro"}
