@@ -49,7 +49,9 @@ class Bookkeeper:
             np.uint32(config.seed),
             np.float32(rate),
             np.float32(config.latent.concentration),
-            np.float32(kl_weight(config.kl_weight, timetable.epoch(step))),
+            np.float32(
+                kl_weight(config.kl_weight, timetable.epoch(step), step, timetable.total_steps)
+            ),
             np.float32(config.dropout_rate),
         )
         return Hyperparameters(*values)
