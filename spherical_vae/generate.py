@@ -31,7 +31,9 @@ SEED = flags.DEFINE_integer("seed", 0, "of codes and words", lower_bound=0, uppe
 LABEL = flags.DEFINE_integer(
     "label", None, "label, from 1, for models that use labels: of prior texts and of each --text"
 )
-SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "of the given examples")
+SPLIT = flags.DEFINE_enum(
+    "split", "test", ["train", "valid", "test"], "of the examples, without --text"
+)
 
 
 def main(argv: list[str]) -> None:
@@ -88,7 +90,9 @@ def _mode() -> str:
     by_number = {1: "reconstruct", 2: "interpolate"}
     mode = MODE.value or by_number.get(len(given))
     if mode is None:
-        raise UserError(f"--text: {len(given)} given, allowed: one or two without --mode")
+        raise UserError(
+            f"--text: {len(given)} given, allowed: one or two; more with --mode=reconstruct"
+        )
     if mode == "prior":
         raise UserError("--text: not with --mode=prior, whose codes come from no text")
     if mode == "interpolate" and len(given) != 2:

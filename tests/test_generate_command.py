@@ -205,7 +205,7 @@ def test_words_of_documents_are_not_sampled(documents):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--text=a", "--text=b", "--text=c"], "--text: 3 given, allowed: one or two without"),
+        (["--text=a", "--text=b", "--text=c"], "--text: 3 given, allowed: one or two; more with"),
         (["--text=a", "--mode=interpolate"], "--text: 1 given, allowed: two with --mode=interp"),
         (["--text=a", "--mode=prior"], "--text: not with --mode=prior"),
         (["--text=a", "--count=2"], "--count: not with the given texts"),
