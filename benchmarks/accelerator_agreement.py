@@ -13,7 +13,7 @@ import sampler as sampler_benchmark
 import special as special_benchmark
 import timing
 import train_step as step_benchmark
-from accelerator_timing import COMPILERS, changed, hyperparameters, relative_norm
+from accelerator_timing import COMPILERS, changed, hypers, relative_norm
 from job_queue import Settings
 from pack_accelerator import lacking, requirements
 from packaging.utils import canonicalize_name
@@ -184,8 +184,8 @@ def _model_checks() -> list[Check]:
         model = build_vae(changed(work.config, {"compute.dtype": dtype}), work.vocabulary)
 
         def loss(params: dict, batch: Batch, key: jax.Array) -> jax.Array:
-            kappa, rate = jnp.float32(work.config.latent.concentration), jnp.float32(0.2)
-            terms = elbo_terms(model, params, batch, key, concentration=kappa, dropout_rate=rate)
+            given = hypers(work.config)
+            terms = elbo_terms(model, params, batch, key, hyper=given.latent, dropout=given.dropout)
             return (terms.reconstruction_nats + terms.kl_nats).mean()
 
         params = init_params(model, 0)
@@ -203,8 +203,9 @@ def _model_checks() -> list[Check]:
         # Plain gradient descent: what Adam makes of a tiny gradient is its sign.
         optimizer = build_optimizer(changed(work.config, {"optimizer.name": "sgd"}).optimizer)
         model = build_vae(work.config, work.vocabulary)
-        step = make_train_step(model, optimizer, work.config.train)
-        state, hyper = init_state(init_params(model, 0), optimizer), hyperparameters(work.config)
+        step = make_train_step(model, optimizer, work.config)
+        state = init_state(init_params(model, 0), optimizer, work.config)
+        hyper = hypers(work.config)
         hyper = hyper._replace(learning_rate=np.float32(1.0))
         pair = on_both(step, state, work.batches[0], hyper)
         return relative_norm(

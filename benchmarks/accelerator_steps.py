@@ -21,7 +21,7 @@ from accelerator_timing import (
     ceilings,
     changed,
     compile_together,
-    hyperparameters,
+    hypers,
     timed,
     where_possible,
 )
@@ -97,12 +97,12 @@ class Steps:
         """
         config = changed(work.config, {"compute.dtype": dtype})
         model, optimizer = build_vae(config, work.vocabulary), build_optimizer(config.optimizer)
-        self._state: Any = init_state(init_params(model, 0), optimizer)
-        call: Callable = make_call(make_train_step(model, optimizer, config.train))
+        self._state: Any = init_state(init_params(model, 0), optimizer, config)
+        call: Callable = make_call(make_train_step(model, optimizer, config))
 
         def hypers(steps: int) -> tuple:
             def one(seed: int) -> Hyperparameters:
-                return stack_hyperparameters([hyperparameters(config, seed)] * steps)
+                return stack_hyperparameters([hypers(config, seed)] * steps)
 
             if not replicas:
                 return (one(0),)

@@ -13,7 +13,7 @@ import numpy as np
 import sampler as sampler_benchmark
 import timing
 
-from spherical_vae.train_step import Hyperparameters
+from spherical_vae.train_step import Hyperparameters, hyperparameters
 
 # Nothing waits busily for a card, and its time is scarce.
 timing.PAUSE = 0.01
@@ -100,7 +100,7 @@ def changed(config: Any, overrides: dict[str, Any]) -> Any:
     return copied
 
 
-def hyperparameters(config: Any, seed: int = 0) -> Hyperparameters:
+def hypers(config: Any, seed: int = 0) -> Hyperparameters:
     """Returns the configured ones as training passes them: scalars of the host."""
-    values = (config.optimizer.learning_rate, config.latent.concentration, 1.0, config.dropout_rate)
-    return Hyperparameters(np.uint32(seed), *(np.float32(value) for value in values))
+    configured = hyperparameters(config, config.optimizer.learning_rate)
+    return configured._replace(seed=np.uint32(seed))

@@ -1,6 +1,6 @@
 """Penn Treebank with decoders that are good language models, and latents with learned priors.
 
-One recipe for every latent: tied embeddings of 256, one dropout mask a sentence, a moving average of
+One recipe for every latent: tied embeddings of 512, one dropout mask a sentence, a moving average of
 the weights. `standard` and `inputless` are the settings of the paper's table 3; the paper's own
 training stays in `configs/ptb.py`.
 
@@ -15,13 +15,20 @@ from spherical_vae.config_validation import apply_variant
 
 _INPUTLESS = {
     "decoder.inputless": True,
-    "decoder.hidden_size": 512,
+    "state_dropout_rate": 0.0,
+    "rate.target_nats": 0.0,
+    "dropout_rate": 0.2,
     "latent.dimension": 64,
     "latent.concentration": 200.0,
     "prior.components": 128,
 }
 _KINDS = {
-    "rnnlm": {"latent.kind": "none", "prior.kind": "standard", "kl_weight.schedule": "constant"},
+    "rnnlm": {
+        "latent.kind": "none",
+        "prior.kind": "standard",
+        "kl_weight.schedule": "constant",
+        "rate.target_nats": 0.0,
+    },
     "gaussian": {"latent.kind": "gaussian"},
     "vmf": {},
 }
@@ -41,12 +48,13 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.data.max_length = 100  # the longest sentence has 82 words: none is cut
     config.data.buckets = 8
 
-    config.embedding_size = 256
+    config.embedding_size = 512
     config.dropout_rate = 0.5
     config.dropout_mask = "sentence"
+    config.state_dropout_rate = 0.2
     config.encoder.hidden_size = 256
     config.encoder.bidirectional = True
-    config.decoder.hidden_size = 256
+    config.decoder.hidden_size = 512
     config.decoder.inputless = False
     config.decoder.tied_embeddings = True
 
@@ -55,18 +63,19 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.latent.concentration = 60.0
     config.latent.max_concentration = 5000.0
     config.prior.kind = "mixture"
+    config.prior.components = 100
     config.kl_weight.schedule = "linear"
-    config.kl_weight.linear_epochs = 10.0
+    config.kl_weight.linear_epochs = 5.0
+    config.rate.target_nats = 6.0
 
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.clip_norm = 5.0
     config.optimizer.average_decay = 0.999
-    config.train.batch_size = 32
-    config.train.epochs = 40
+    config.train.batch_size = 64
+    config.train.epochs = 25
     config.train.log_every = 100
-    config.train.steps_per_call = 16
-    config.evaluation.importance_samples = 500
+    config.evaluation.importance_samples = 100
     config.evaluation.chunk = 10
     return apply_variant(config, variant, VARIANTS)

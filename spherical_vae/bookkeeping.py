@@ -42,7 +42,7 @@ class Bookkeeper:
         """Returns those of the step after `step` steps."""
         config, timetable = self.config, self._timetable
         rate = learning_rate(config.optimizer, step, timetable.total_steps, self.host.plateau)
-        weight = kl_weight(config.kl_weight, timetable.epoch(step))
+        weight = kl_weight(config.kl_weight, timetable.epoch(step), step, timetable.total_steps)
         return hyperparameters(config, rate, weight)
 
     def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:

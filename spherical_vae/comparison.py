@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,12 +13,13 @@ from spherical_vae import hosts
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import DivergedError
 from spherical_vae.evaluation import BAG_NOTE, Evaluator
+from spherical_vae.generation import WordChoice
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents import KINDS
 from spherical_vae.loop import Trainer
 from spherical_vae.metrics import ExampleNats, perplexity, standard_error
 from spherical_vae.run_directory import RunDirectory, open_run
-from spherical_vae.texts import interpolation_texts, prior_texts
+from spherical_vae.texts import has_codes, interpolation_texts, prior_texts, sample_examples
 from spherical_vae.trained import TrainedModel
 from spherical_vae.unigram import unigram_nats
 
@@ -73,7 +73,7 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
         "",
         *(difference(row, other) for other in rows[:-1]),
         "",
-        *_texts(trained),
+        *sample_texts(trained),
         f"{seconds:.0f} s for training, evaluation and text, this start; the run is in {run.path}",
     ]
     return "\n".join(lines)
@@ -141,18 +141,22 @@ def difference(row: Row, other: Row) -> str:
     )
 
 
-def _texts(trained: TrainedModel) -> list[str]:
+def sample_texts(trained: TrainedModel) -> list[str]:
+    """Returns what the main job shows: texts from the prior, and a walk if the model has codes."""
     if trained.config.condition_on_bag:
         return [BAG_NOTE, "no samples: the decoder needs the bag of words of a given sentence"]
     key = root_key(trained.config.seed, Purpose.GENERATE)
     key_prior, key_walk = jax.random.split(key)
-    samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, jnp.float32(1.0), label=0)
-    walk = interpolation_texts(
-        trained, key_walk, INTERPOLATION_POINTS, jnp.float32(WALK_TEMPERATURE)
-    )
+    samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, WordChoice(), label=0)
+    lines = ["from the prior:", *(f"  {text}" for text in samples)]
+    if not has_codes(trained):
+        return lines
+    key_choice, key_words = jax.random.split(key_walk)
+    ends = sample_examples(trained.corpus, "test", key_choice, 2)
+    choice = WordChoice(WALK_TEMPERATURE)
+    walk = interpolation_texts(trained, key_words, ends, INTERPOLATION_POINTS, choice)
     return [
-        "from the prior:",
-        *(f"  {text}" for text in samples),
+        *lines,
         f"a walk from one example of test to another, temperature {WALK_TEMPERATURE}:",
         *(f"  {text}" for text in walk),
     ]

@@ -78,11 +78,14 @@ def base_config() -> ConfigDict:
     config.decoder.skip = False  # bag_of_words: adds a linear map of z to the logits
 
     config.kl_weight = ConfigDict()
-    config.kl_weight.schedule = "constant"  # constant | linear | sigmoid, over epochs
+    config.kl_weight.schedule = "constant"  # constant | linear | sigmoid | cyclical
     config.kl_weight.value = 1.0  # the constant weight; the ceiling of the schedules
+    # linear and sigmoid change between epochs, cyclical at every step.
     config.kl_weight.linear_epochs = 20.0  # linear: min(1, epoch / linear_epochs)
     config.kl_weight.sigmoid_slope = 0.5  # sigmoid(slope * epoch - shift)
     config.kl_weight.sigmoid_shift = 5.0
+    config.kl_weight.cycles = 4  # cyclical: equal parts of training, each of which starts at 0
+    config.kl_weight.rising_fraction = 0.5  # cyclical: of a cycle; the weight is constant after it
 
     # What becomes of the KL in the training loss; bounds that are measured never depend on it.
     config.rate = ConfigDict()

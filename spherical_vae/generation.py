@@ -4,14 +4,56 @@ Written once for all sentence decoders, through `VAE.start` and `VAE.step`.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from spherical_vae.data.corpus import END_ID, Batch, Vocabulary
+from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch, Vocabulary
 from spherical_vae.vae import VAE, call
+
+
+class WordChoice(NamedTuple):
+    """Selection of the next word of a sentence; no value of it needs a compilation of its own.
+
+    Attributes:
+      temperature: divides the logits, at least 0; 0 takes the likeliest word (greedy search).
+      top_p: in (0, 1]; words are sampled among the likeliest, as few as have this probability
+        together at that temperature: nucleus sampling, Holtzman et al. (2020). 1: among all.
+      unknown: whether the unknown word may be written. Otherwise each word is sampled given that it
+        is another one.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    unknown: bool = False
+
+
+def word_scores(logits: Float[Array, "N V"], choice: WordChoice) -> Float[Array, "N V"]:
+    """Returns log probabilities of the next word, but for a constant; -inf of excluded words.
+
+    Args:
+      logits: of the model; a row for each sentence.
+      choice: of the words.
+    """
+    allowed = choice.unknown | (jnp.arange(logits.shape[1]) != UNKNOWN_ID)
+    logits = jnp.where(allowed[None], logits, -jnp.inf)
+    # All are at most 0, so that a small temperature overflows towards -inf only.
+    logits = logits - logits.max(axis=1, keepdims=True)
+    scores = logits / jnp.maximum(choice.temperature, jnp.finfo(logits.dtype).tiny)
+    # At an infinite temperature, which a large one is in float32, excluded words stay excluded.
+    scores = jnp.where(allowed[None], scores, -jnp.inf)
+    ordered = -jnp.sort(-scores, axis=1)
+    probabilities = jax.nn.softmax(ordered, axis=1)
+    likelier = jnp.cumsum(probabilities, axis=1) - probabilities
+    # Sums are rounded to 1 before the unlikeliest words are in them.
+    kept = (likelier < choice.top_p) | (choice.top_p >= 1)
+    # The first, whatever top_p is rounded to.
+    kept = kept.at[:, 0].set(True)
+    lowest = jnp.where(kept, ordered, jnp.inf).min(axis=1, keepdims=True)
+    return jnp.where(scores >= lowest, scores, -jnp.inf)
 
 
 @partial(jax.jit, static_argnames=("model", "max_length", "shared_noise"))
@@ -21,7 +63,7 @@ def decode_sentences(
     z: Float[Array, " N *event"],
     conditions: Float[Array, "N C"],
     key: Key[Array, ""],
-    temperature: Float[Array, ""],
+    choice: WordChoice,
     max_length: int,
     shared_noise: bool = False,
 ) -> Int[Array, "N L"]:
@@ -33,7 +75,7 @@ def decode_sentences(
       z: codes.
       conditions: what the decoder is told beside them.
       key: for the words.
-      temperature: divides the logits; 0 takes the likeliest word each time (greedy search).
+      choice: of each word.
       max_length: L, words at most.
       shared_noise: whether all sentences are written with the same luck, so that they differ only
         by what their codes say; for walks from code to code.
@@ -41,14 +83,13 @@ def decode_sentences(
     Returns:
       Word ids; end marks from the end of each sentence on.
     """
-    greedy = temperature == 0
 
     def write(carry: tuple, step: Array) -> tuple[tuple, Array]:
         states, previous, ended = carry
         states, logits = call(model, params, VAE.step, states, z, conditions, previous)
         luck = (1, logits.shape[1]) if shared_noise else logits.shape
         noise = jax.random.gumbel(jax.random.fold_in(key, step), luck)
-        scores = logits / jnp.where(greedy, 1.0, temperature) + jnp.where(greedy, 0.0, noise)
+        scores = word_scores(logits, choice) + jnp.where(choice.temperature == 0, 0.0, noise)
         words = jnp.where(ended, END_ID, jnp.argmax(scores, axis=1))
         return (states, words, ended | (words == END_ID)), words
 
@@ -69,8 +110,9 @@ def sentence_text(ids: Int[np.ndarray, " L"], vocabulary: Vocabulary) -> str:
 def likely_words(
     log_probs: Float[np.ndarray, " V"], vocabulary: Vocabulary, count: int = 15
 ) -> str:
-    """Returns the likeliest words of a document, most likely first."""
-    return " ".join(vocabulary.words[i] for i in np.argsort(-log_probs, kind="stable")[:count])
+    """Returns the likeliest words of a document, most likely first; none of probability 0."""
+    likeliest = np.argsort(-log_probs, kind="stable")[:count]
+    return " ".join(vocabulary.words[i] for i in likeliest if log_probs[i] > -np.inf)
 
 
 def great_circle(

@@ -27,7 +27,7 @@ from spherical_vae.errors import DivergedError
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.host_state import HostState, host_states
 from spherical_vae.keys import Purpose, root_key
-from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup
+from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup, refuse_short_cycles
 from spherical_vae.run_directory import RunDirectory
 from spherical_vae.sharding import data_mesh, place, replicated, shard_batch, state_shardings
 from spherical_vae.termination import Termination
@@ -204,6 +204,7 @@ class Trainer:
         self._corpus = corpus
         self._timetable = Timetable.of(config.train, len(corpus.splits["train"]))
         refuse_endless_warmup(config.optimizer, self._timetable.total_steps)
+        refuse_short_cycles(config.kl_weight, self._timetable.total_steps)
         self._mesh = data_mesh(config.train.batch_size, config.mesh.model)
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)

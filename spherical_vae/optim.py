@@ -107,13 +107,33 @@ def refuse_endless_warmup(settings: ConfigDict, total_steps: int) -> None:
         )
 
 
-def kl_weight(settings: ConfigDict, epoch: int) -> float:
-    """Returns the weight of the KL in an epoch, counted from 0.
+def refuse_short_cycles(settings: ConfigDict, total_steps: int) -> None:
+    """Raises a `UserError` if the cycles of the KL weight have less than two steps each.
+
+    In a cycle of a single step the weight would be 0 and nothing else.
+
+    Args:
+      settings: `config.kl_weight`.
+      total_steps: of training.
+    """
+    if settings.schedule == "cyclical" and 2 * settings.cycles > total_steps:
+        raise UserError(
+            f"config.kl_weight.cycles: {settings.cycles} given, allowed: at most half of the "
+            f"{total_steps} steps of training"
+        )
+
+
+def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> float:
+    """Returns the weight of the KL in a step.
 
     Args:
       settings: `config.kl_weight`; the defaults of linear, min(1, epoch / 20), and of sigmoid,
-        sigmoid(epoch / 2 - 5), are those of the authors' code.
-      epoch: whole epochs done.
+        sigmoid(epoch / 2 - 5), are those of the authors' code. Cyclical: Fu et al. (2019),
+        "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", with a linear
+        rise; its defaults are theirs, M = 4 cycles and R = 0.5.
+      epoch: whole epochs done; linear and sigmoid depend on it.
+      step: steps done; cyclical depends on it.
+      total_steps: of training; cyclical divides them into equal cycles.
     """
     if settings.schedule == "linear":
         return settings.value * min(1.0, epoch / settings.linear_epochs)
@@ -121,4 +141,8 @@ def kl_weight(settings: ConfigDict, epoch: int) -> float:
         # By tanh, which cannot overflow.
         place = settings.sigmoid_slope * epoch - settings.sigmoid_shift
         return settings.value * 0.5 * (1 + math.tanh(0.5 * place))
+    if settings.schedule == "cyclical":
+        # By whole numbers: where a cycle starts, the weight is exactly 0.
+        done = step * settings.cycles % total_steps / total_steps
+        return settings.value * min(1.0, done / settings.rising_fraction)
     return settings.value

@@ -36,6 +36,8 @@ SWEEPABLE = (
     "kl_weight.linear_epochs",
     "kl_weight.sigmoid_slope",
     "kl_weight.sigmoid_shift",
+    "kl_weight.cycles",
+    "kl_weight.rising_fraction",
     "train.early_stopping",
 )
 # Keys that act only with some values of another.
@@ -46,6 +48,8 @@ _ACTS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "kl_weight.linear_epochs": ("kl_weight.schedule", ("linear",)),
     "kl_weight.sigmoid_slope": ("kl_weight.schedule", ("sigmoid",)),
     "kl_weight.sigmoid_shift": ("kl_weight.schedule", ("sigmoid",)),
+    "kl_weight.cycles": ("kl_weight.schedule", ("cyclical",)),
+    "kl_weight.rising_fraction": ("kl_weight.schedule", ("cyclical",)),
 }
 _GRAMMAR = "KEY=VALUE,VALUE... for each key, with ';' between keys, as in 'seed=0,1;dropout_rate=0'"
 

@@ -26,7 +26,7 @@ from spherical_vae.host_state import HostState, host_states
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.loop import refuse_other_corpus, walk_from
-from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup
+from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup, refuse_short_cycles
 from spherical_vae.replicas import (
     abstract_sweep_state,
     in_turn,
@@ -89,6 +89,7 @@ class SweepTrainer:
         self._timetable = Timetable.of(config.train, len(corpus.splits["train"]))
         for replica in replicas:
             refuse_endless_warmup(replica.config.optimizer, self._timetable.total_steps)
+            refuse_short_cycles(replica.config.kl_weight, self._timetable.total_steps)
         self._mesh = data_mesh(config.train.batch_size, config.mesh.model)
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)

@@ -22,7 +22,7 @@ def test_a_baseline_that_diverges_is_said_to(tmp_path, monkeypatch):
         return Row(config.latent.kind, 9, ExampleNats(nats, nats, nats, tokens, tokens * 1.0)), None
 
     monkeypatch.setattr(comparison, "_train_and_measure", measured)
-    monkeypatch.setattr(comparison, "_texts", lambda trained: [])
+    monkeypatch.setattr(comparison, "sample_texts", lambda trained: [])
     config = small_config(baselines=("none", "gaussian"))
     with open_run(tmp_path, config) as run:
         lines = compare(config, corpus, run).splitlines()

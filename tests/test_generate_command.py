@@ -107,6 +107,52 @@ def test_interpolation(sentences):
     assert first != last
 
 
+def test_a_text_is_reconstructed(sentences):
+    workdir, _, variables = sentences
+    arguments = ("--label=1", "--greedy")
+    text = "the big ox sees the\tdog"
+    done = run(generate(workdir, f"--text={text}", *arguments), variables)
+    original, written = lines(done.stdout)
+    assert original == "[the big <unk> sees the dog]"
+    assert "<unk>" not in written
+    assert done.stderr.splitlines() == ["note: not in the vocabulary, read as <unk>: ox"]
+    # Several in one call, and one that is known.
+    texts = [f"--text={text}", "--text=the king fears the river", "--mode=reconstruct"]
+    pairs = lines(run(generate(workdir, *texts, *arguments), variables).stdout)
+    assert pairs[:2] == [original, written]
+    assert pairs[2] == "[the king fears the river]"
+    assert len(pairs) == 4
+
+
+def test_a_walk_between_texts(sentences):
+    workdir, _, variables = sentences
+    ends = ["the cat sees the dog", "the old red dog fears the sheep"]
+    texts = [f"--text={text}" for text in ends]
+    arguments = ("--label=1", "--greedy")
+    walk, pairs = (
+        lines(text)
+        for text in run_together(
+            [
+                generate(workdir, *texts, *arguments, "--count=3"),
+                generate(workdir, *texts, *arguments, "--mode=reconstruct"),
+            ],
+            variables,
+        )
+    )
+    assert [walk[0], walk[-1]] == [f"[{text}]" for text in ends]
+    assert len(walk) == 5
+    assert [walk[1], walk[-2]] == pairs[1::2]
+
+
+def test_a_document_is_reconstructed_without_its_unknown_words(documents):
+    workdir, variables = documents
+    done = run(generate(workdir, "--text=word3 ox word2 word3"), variables)
+    original, written = lines(done.stdout)
+    assert original == "[word3 word2]"
+    assert len(words(written)) == 15
+    assert done.stderr.splitlines() == ["note: not in the vocabulary, left out: ox"]
+
+
 def test_documents_print_their_likely_words(documents):
     workdir, variables = documents
     prior, pairs = (
@@ -134,6 +180,8 @@ def test_documents_print_their_likely_words(documents):
         ([], "a label in 1..2"),
         (["--mode=reconstruct", "--label=1"], "examples carry their own"),
         (["--mode=reconstruct", "--count=41"], "40 examples"),
+        (["--text=the cat"], "--label: is missing, allowed: this model needs a label in 1..2"),
+        ([f"--text={'cat ' * 51}", "--label=1"], "has 51 words, allowed: at most 50"),
     ],
 )
 def test_wrong_arguments_for_a_labelled_model(sentences, arguments, told):
@@ -146,6 +194,31 @@ def test_labels_of_a_model_without(documents):
     workdir, variables = documents
     line = one_error_line(run(generate(workdir, "--label=1"), variables, expect=2))
     assert "the model uses no labels" in line
+
+
+def test_words_of_documents_are_not_sampled(documents):
+    workdir, variables = documents
+    line = one_error_line(run(generate(workdir, "--temperature=0.5"), variables, expect=2))
+    assert "--temperature: not with this model of documents" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--text=a", "--text=b", "--text=c"], "--text: 3 given, allowed: one or two; more with"),
+        (["--text=a", "--mode=interpolate"], "--text: 1 given, allowed: two with --mode=interp"),
+        (["--text=a", "--mode=prior"], "--text: not with --mode=prior"),
+        (["--text=a", "--count=2"], "--count: not with the given texts"),
+        (["--text=a", "--text=b", "--split=valid"], "--split: not with the given texts"),
+        (["--top_p=0"], "--top_p=0.0: a number > 0 and <= 1 is allowed"),
+        (["--greedy", "--top_p=0.5"], "--greedy: not with --top_p"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_told_without_a_look_at_the_run(
+    arguments, told, tmp_path
+):
+    command_line = generate(tmp_path, *arguments)
+    assert told in one_error_line(run(command_line, environment(), expect=2))
 
 
 @pytest.mark.slow

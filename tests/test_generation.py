@@ -4,17 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 from small_models import WORDS, small_config, small_corpus
 
-from spherical_vae.data.corpus import END_ID
+from spherical_vae.data.corpus import END_ID, UNKNOWN_ID
 from spherical_vae.generation import (
+    WordChoice,
     decode_sentences,
     great_circle,
     likely_words,
     sentence_text,
     straight_line,
+    word_scores,
 )
 from spherical_vae.vae import VAE, build_vae, call, init_params
+
+GREEDY = WordChoice(0.0, unknown=True)
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -30,7 +35,7 @@ def prepared(inputless):
 @pytest.mark.parametrize("inputless", [True, False])
 def test_greedy_takes_the_likeliest_word_each_time(inputless):
     model, params, z, conditions = prepared(inputless)
-    ids = decode_sentences(model, params, z, conditions, jax.random.key(0), jnp.float32(0), 6)
+    ids = decode_sentences(model, params, z, conditions, jax.random.key(0), GREEDY, 6)
     states = call(model, params, VAE.start, z)
     previous, ended = jnp.full(3, END_ID), np.zeros(3, bool)
     for place in range(6):
@@ -40,22 +45,109 @@ def test_greedy_takes_the_likeliest_word_each_time(inputless):
         previous, ended = jnp.asarray(best), ended | (best == END_ID)
 
 
-def test_sampled_first_words_follow_the_model():
+def written_words(choice, rows=4000):
+    """Returns the first words that are written from one code, and the model's logits of them."""
     model, params, z, conditions = prepared(True)
-    rows, temperature = 4000, 0.7
     many = jnp.broadcast_to(z[:1], (rows, 4))
-    ids = decode_sentences(
-        model, params, many, jnp.zeros((rows, 0)), jax.random.key(2), jnp.float32(temperature), 1
-    )
+    told = jnp.zeros((rows, 0))
+    ids = decode_sentences(model, params, many, told, jax.random.key(2), choice, 1)
     states = call(model, params, VAE.start, z)
     _, logits = call(model, params, VAE.step, states, z, conditions, jnp.full(3, END_ID))
-    expected = np.asarray(jax.nn.softmax(logits[0] / temperature))
-    found = np.bincount(np.asarray(ids)[:, 0], minlength=WORDS) / rows
-    # Five standard errors in 12 words: fails by chance once in 150,000 seeds.
-    error = 5 * np.sqrt(expected * (1 - expected) / rows) + 1e-4
-    assert (np.abs(found - expected) <= error).all()
+    return np.asarray(ids)[:, 0], np.asarray(logits, np.float64)[0]
+
+
+def is_sampled_from(words, expected):
+    """Whether each of 12 words is within five standard errors: no, once in 150,000 seeds."""
+    found = np.bincount(words, minlength=WORDS) / len(words)
+    error = 5 * np.sqrt(expected * (1 - expected) / len(words)) + 1e-4
+    return bool((np.abs(found - expected) <= error).all())
+
+
+def test_sampled_first_words_follow_the_model():
+    words, logits = written_words(WordChoice(0.7, unknown=True))
+    assert is_sampled_from(words, softmax(logits / 0.7))
     # Power: the model at temperature 1 is told apart.
-    assert (np.abs(found - np.asarray(jax.nn.softmax(logits[0]))) > error).any()
+    assert not is_sampled_from(words, softmax(logits))
+
+
+def test_without_the_unknown_word_the_others_keep_their_proportions():
+    words, logits = written_words(WordChoice())
+    # Power: the model writes it, too often to be missed.
+    assert not is_sampled_from(words, softmax(logits))
+    logits[UNKNOWN_ID] = -np.inf
+    assert is_sampled_from(words, softmax(logits))
+
+
+def test_without_the_unknown_word_the_likeliest_other_is_taken():
+    model, params, z, conditions = prepared(True)
+    params["decoder"]["words"]["bias"] = params["decoder"]["words"]["bias"].at[UNKNOWN_ID].set(50)
+    arguments = (model, params, z, conditions, jax.random.key(0))
+    assert (np.asarray(decode_sentences(*arguments, GREEDY, 6)) == UNKNOWN_ID).all()
+    others = decode_sentences(*arguments, WordChoice(0.0), 6)
+    params["decoder"]["words"]["bias"] = params["decoder"]["words"]["bias"].at[UNKNOWN_ID].set(-50)
+    np.testing.assert_array_equal(others, decode_sentences(*arguments, GREEDY, 6))
+
+
+def test_nucleus_sampling():
+    words, logits = written_words(WordChoice(2.0, 0.6, unknown=True))
+    weights = softmax(logits / 2.0)
+    order = np.argsort(-weights)
+    size = next(n for n in range(1, WORDS + 1) if weights[order[:n]].sum() >= 0.6)
+    assert 1 < size < WORDS - 1
+    weights[order[size:]] = 0
+    assert is_sampled_from(words, weights / weights.sum())
+    # Power: one word fewer or more is told apart.
+    assert set(words) == set(order[:size])
+
+
+@pytest.mark.parametrize(
+    ("choice", "kept"),
+    [
+        (WordChoice(unknown=True), [0, 1, 2, 3]),
+        (WordChoice(), [1, 2, 3]),
+        # Of 0.4, 0.3, 0.2 and 0.1, in another order.
+        (WordChoice(top_p=0.39, unknown=True), [2]),
+        (WordChoice(top_p=0.41, unknown=True), [0, 2]),
+        (WordChoice(top_p=0.69, unknown=True), [0, 2]),
+        (WordChoice(top_p=0.71, unknown=True), [0, 2, 3]),
+        (WordChoice(top_p=0.91, unknown=True), [0, 1, 2, 3]),
+        (WordChoice(top_p=1e-46, unknown=True), [2]),
+        # Of 4/7, 2/7 and 1/7, once the unknown word is excluded.
+        (WordChoice(top_p=0.58), [2, 3]),
+        (WordChoice(top_p=0.56), [2]),
+        # Of 16, 9, 4 and 1 in 30.
+        (WordChoice(0.5, top_p=0.52, unknown=True), [2]),
+        (WordChoice(0.5, top_p=0.82, unknown=True), [0, 2]),
+        (WordChoice(0.5, top_p=0.97, unknown=True), [0, 1, 2, 3]),
+    ],
+)
+def test_words_that_are_kept(choice, kept):
+    logits = jnp.log(jnp.array([[0.3, 0.1, 0.4, 0.2]])) + 5
+    scores = np.asarray(word_scores(logits, choice))[0]
+    assert np.flatnonzero(scores > -np.inf).tolist() == kept
+    # What is kept is in the proportions of the temperature.
+    expected = np.asarray(logits)[0] / choice.temperature
+    np.testing.assert_allclose(scores[kept] - scores[2], (expected - expected[2])[kept], atol=1e-5)
+
+
+def test_a_nucleus_of_one_keeps_the_unlikeliest_word():
+    # Of probability 2e-9: in float32 the others have probability 1 together.
+    assert np.isfinite(word_scores(jnp.array([[0.0, -20.0]]), WordChoice(unknown=True))).all()
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 2e-38, 1e38, 1e300])
+def test_extreme_temperatures(temperature):
+    scores = word_scores(jnp.array([[90.0, 30.0, 10.0, 20.0]]), WordChoice(temperature))
+    expected = [0, 1, 0, 0] if temperature < 1 else [0, 1 / 3, 1 / 3, 1 / 3]
+    np.testing.assert_allclose(jax.nn.softmax(scores)[0], expected, atol=1e-6)
+
+
+def test_choices_share_a_program():
+    model, params, z, conditions = prepared(True)
+    before = decode_sentences._cache_size()
+    for choice in (WordChoice(), WordChoice(0.5), WordChoice(0.0, 0.3, True)):
+        decode_sentences(model, params, z, conditions, jax.random.key(0), choice, 5)
+    assert decode_sentences._cache_size() == before + 1
 
 
 def test_after_the_end_there_are_only_end_marks():
@@ -63,7 +155,7 @@ def test_after_the_end_there_are_only_end_marks():
     many = jnp.tile(z, (100, 1))
     ids = np.asarray(
         decode_sentences(
-            model, params, many, jnp.zeros((300, 0)), jax.random.key(3), jnp.float32(1), 12
+            model, params, many, jnp.zeros((300, 0)), jax.random.key(3), WordChoice(), 12
         )
     )
     ended = np.cumsum(ids == END_ID, axis=1) > 0
@@ -76,6 +168,7 @@ def test_texts():
     assert sentence_text(np.array([4, 3, END_ID, END_ID]), vocabulary) == "w4 w3"
     assert sentence_text(np.array([4, 3]), vocabulary) == "w4 w3"
     assert likely_words(np.arange(WORDS) / 10, vocabulary, 2) == "w11 w10"
+    assert likely_words(np.where(np.arange(WORDS) == 5, 0.0, -np.inf), vocabulary) == "w5"
 
 
 @pytest.mark.parametrize("dimension", [2, 3, 50])
@@ -104,8 +197,8 @@ def test_shared_noise_writes_the_same_from_the_same_code():
     model, params, z, _ = prepared(True)
     same = jnp.broadcast_to(z[:1], (5, 4))
     told = jnp.zeros((5, 0))
-    key, temperature = jax.random.key(4), jnp.float32(1)
-    shared = decode_sentences(model, params, same, told, key, temperature, 8, True)
+    key, choice = jax.random.key(4), WordChoice()
+    shared = decode_sentences(model, params, same, told, key, choice, 8, True)
     np.testing.assert_array_equal(shared, jnp.broadcast_to(shared[:1], shared.shape))
-    apart = decode_sentences(model, params, same, told, key, temperature, 8, False)
+    apart = decode_sentences(model, params, same, told, key, choice, 8, False)
     assert (np.asarray(apart) != np.asarray(apart)[:1]).any()

@@ -13,7 +13,7 @@ from small_models import WORDS, on_device, sentences, small_config
 
 from spherical_vae.chunks import make_call
 from spherical_vae.distributions import von_mises_fisher
-from spherical_vae.generation import decode_sentences
+from spherical_vae.generation import WordChoice, decode_sentences
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.objectives import elbo_terms, importance_weighted_nats
@@ -86,12 +86,13 @@ def test_generation_is_lowered():
     config, model, _ = built(**STANDARD)
     params = init_params(model, 0)
 
-    def write(params, z, words, temperature):
+    def write(params, z, words, *choice):
         key, conditions = jax.random.wrap_key_data(words), jnp.zeros((3, 0))
-        return decode_sentences(model, params, z, conditions, key, temperature, 5)
+        return decode_sentences(model, params, z, conditions, key, WordChoice(*choice), 5)
 
     z = jnp.ones((3, config.latent.dimension))
-    assert_lowered(write, params, z, jnp.zeros(2, jnp.uint32), jnp.float32(1.0))
+    choice = (jnp.float32(1.0), jnp.float32(0.9), jnp.bool_(False))
+    assert_lowered(write, params, z, jnp.zeros(2, jnp.uint32), *choice)
 
 
 @pytest.mark.parametrize("sampler", ["transport", "wood"])

@@ -1,19 +1,30 @@
 """Schedules and decisions on the host, against values computed by hand."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_models import small_config
+from small_models import small_config, small_corpus
 
+from spherical_vae.bookkeeping import Bookkeeper
 from spherical_vae.errors import UserError
+from spherical_vae.host_state import HostState
+from spherical_vae.loop import Trainer
+from spherical_vae.metrics_log import MetricsLog
 from spherical_vae.optim import (
     Plateau,
     build_optimizer,
     kl_weight,
     learning_rate,
     refuse_endless_warmup,
+    refuse_short_cycles,
 )
+from spherical_vae.run_directory import open_run
+from spherical_vae.sweep_settings import build_replicas, settings_by_name
+from spherical_vae.sweep_trainer import SweepTrainer
+from spherical_vae.timetable import Timetable
 
 
 def optimizer_settings(**overrides):
@@ -74,12 +85,81 @@ def test_cosine_ends_at_its_final_fraction_after_warming_up():
 def test_kl_weight(schedule, expected):
     settings = small_config(kl_weight__schedule=schedule).kl_weight
     for epoch, weight in expected.items():
-        assert kl_weight(settings, epoch) == pytest.approx(weight, rel=1e-5)
+        assert kl_weight(settings, epoch, 7 * epoch, 700) == pytest.approx(weight, rel=1e-5)
     settings.sigmoid_shift = 1e6
-    assert np.isfinite(kl_weight(settings, 3))
+    assert np.isfinite(kl_weight(settings, 3, 21, 700))
     settings.sigmoid_shift = 5.0
     settings.value = 0.2
-    assert kl_weight(settings, 20) == pytest.approx(0.2 * expected.get(20, 1.0), rel=1e-5)
+    weight = 0.2 * expected.get(20, 1.0)
+    assert kl_weight(settings, 20, 140, 700) == pytest.approx(weight, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cycles", "rising_fraction", "steps", "expected"),
+    [
+        (2, 0.5, 16, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1] * 2),
+        (2, 1.0, 8, [0, 0.25, 0.5, 0.75] * 2),
+        (1, 0.25, 8, [0, 0.5, 1, 1, 1, 1, 1, 1]),
+        (4, 0.5, 8, [0, 1] * 4),
+        # Two cycles of three and a half steps.
+        (2, 0.5, 7, [0, 4 / 7, 1, 1, 2 / 7, 6 / 7, 1]),
+    ],
+)
+def test_cyclical_kl_weight(cycles, rising_fraction, steps, expected):
+    settings = small_config(kl_weight__schedule="cyclical").kl_weight
+    settings.cycles, settings.rising_fraction = cycles, rising_fraction
+    # Whatever the epoch.
+    weights = [kl_weight(settings, step % 3, step, steps) for step in range(steps)]
+    assert weights == pytest.approx(expected, rel=1e-12)
+    settings.value = 0.2
+    weights = [kl_weight(settings, 0, step, steps) for step in range(steps)]
+    assert weights == pytest.approx(0.2 * np.array(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("steps", [8, 39, 49, 1000, 12345])
+def test_cyclical_kl_weight_is_that_of_the_paper_where_cycles_are_whole_steps(steps):
+    settings = small_config(kl_weight__schedule="cyclical").kl_weight
+    total = steps * settings.cycles
+    # As Fu et al. (2019) write it, t from 1.
+    for t in range(1, total + 1):
+        tau = ((t - 1) % math.ceil(total / settings.cycles)) / (total / settings.cycles)
+        expected = tau / 0.5 if tau <= 0.5 else 1.0
+        assert kl_weight(settings, 0, t - 1, total) == pytest.approx(expected, rel=1e-12)
+
+
+def test_cycles_of_less_than_two_steps_are_refused():
+    settings = small_config(kl_weight__schedule="cyclical", kl_weight__cycles=5).kl_weight
+    refuse_short_cycles(settings, 10)
+    with pytest.raises(UserError, match=r"cycles: 5 given, allowed: at most half of the 9 steps"):
+        refuse_short_cycles(settings, 9)
+    settings.schedule = "linear"
+    refuse_short_cycles(settings, 9)
+
+
+def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
+    corpus = small_corpus(examples=40)
+    settings = {"kl_weight__schedule": "cyclical", "train__epochs": 2, "train__batch_size": 4}
+    config = small_config(**settings, kl_weight__cycles=5)
+    timetable = Timetable.of(config.train, 40)
+    host = HostState(Plateau(), 0, False, corpus.fingerprint())
+    books = Bookkeeper(config, corpus, timetable, host, MetricsLog(None))
+    weights = [float(books.hyperparameters(step).kl_weight) for step in range(20)]
+    # Two epochs of ten steps, in five cycles of four.
+    assert weights == [0, 0.5, 1, 1] * 5
+
+    config.kl_weight.cycles = 11
+    with (
+        open_run(tmp_path / "run", config) as run,
+        pytest.raises(UserError, match="at most half of the 20 steps of training"),
+    ):
+        Trainer(config, corpus, run)
+    config.kl_weight.cycles = 5
+    replicas = build_replicas(config, [{"kl_weight.cycles": 5}, {"kl_weight.cycles": 11}])
+    with (
+        open_run(tmp_path / "sweep", config, settings_by_name(replicas)) as run,
+        pytest.raises(UserError, match="cycles: 11 given"),
+    ):
+        SweepTrainer(config, replicas, corpus, run)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])

@@ -110,6 +110,9 @@ def test_what_cannot_be_swept_with_this_model_is_told():
         "optimizer.plateau_divisor has no effect with optimizer.schedule=cosine, allowed: "
         "optimizer.schedule plateau"
     )
+    assert "kl_weight.cycles has no effect with kl_weight.schedule=constant" in complaint(
+        "kl_weight.cycles=2,4"
+    )
     # With one of them it has.
     schedules = parse_sweep("optimizer.schedule=cosine,plateau;optimizer.plateau_divisor=1.2,2")
     assert len(build_replicas(small_config(), schedules)) == 4

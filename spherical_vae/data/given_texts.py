@@ -1,0 +1,108 @@
+"""Texts that a person gives, encoded as the corpus that a model was trained on."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Corpus, Split
+from spherical_vae.data.kjv import tokenize_verse
+from spherical_vae.data.raw_text import content_words, tokenize_review
+from spherical_vae.data.sequences import END_MARK, UNKNOWN_WORD
+from spherical_vae.data.sources import printable
+from spherical_vae.errors import UserError
+
+# Corpora that are made of raw text; the words of all others are separated by white space.
+_TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
+    "kjv": tokenize_verse,
+    "yelp10k": tokenize_review,
+    "movie_reviews": tokenize_review,
+    "movie_review_bags": content_words,
+    "reuters": content_words,
+}
+_UNKNOWN = re.compile(rf"(?<!\S){re.escape(UNKNOWN_WORD)}(?!\S)")
+
+
+class GivenTexts(NamedTuple):
+    """Encoded texts.
+
+    Attributes:
+      examples: one for each text, in their order.
+      unknown: words that are not in the vocabulary, each once; in sentences they have become the
+        unknown word, from documents they are left out.
+    """
+
+    examples: Split
+    unknown: tuple[str, ...]
+
+
+def encode_texts(
+    texts: Sequence[str], corpus: Corpus, config_data: Any, label: int = 0
+) -> GivenTexts:
+    """Encodes texts by the rules of a corpus: its words, its vocabulary, its limit of length.
+
+    Args:
+      texts: at least one. Those for a corpus of raw text are raw text; for the others their words
+        are separated by white space.
+      corpus: that the model was trained on.
+      config_data: `config.data` of that model.
+      label: of all texts, from 0; not used if the corpus has no labels.
+
+    Raises:
+      UserError: a text without a word, a sentence longer than `max_length` or with an end mark in
+        it, or a document without a word of the vocabulary.
+    """
+    numbers = {word: i for i, word in enumerate(corpus.vocabulary.words)}
+    tokenize = _TOKENIZERS.get(config_data.name, str.split)
+    unknown: dict[str, None] = {}
+    all_ids, all_counts = [], []
+    for text in texts:
+        words = _words(text, tokenize)
+        unknown |= dict.fromkeys(word for word in words if word not in numbers)
+        if corpus.kind == "sequences":
+            _refuse_sentence(text, words, config_data.max_length)
+            ids = np.array([*(numbers.get(word, UNKNOWN_ID) for word in words), END_ID])
+            counts = np.ones_like(ids)
+        else:
+            known = np.array([numbers[word] for word in words if word in numbers], np.int64)
+            ids, counts = np.unique(known, return_counts=True)
+            if not len(ids):
+                raise UserError(
+                    f"--text: {printable(text, 40)!r} given, allowed: a text with a word of the "
+                    f"vocabulary of {corpus.name}"
+                )
+        all_ids.append(ids)
+        all_counts.append(counts)
+    offsets = np.cumsum([0, *map(len, all_ids)], dtype=np.int64)
+    labels = np.full(len(texts), label, np.int32) if corpus.label_classes else None
+    occurrences = None if corpus.kind == "sequences" else np.concatenate(all_counts)
+    examples = Split(
+        np.concatenate(all_ids).astype(np.int32),
+        None if occurrences is None else occurrences.astype(np.int32),
+        offsets,
+        labels,
+    )
+    return GivenTexts(examples, tuple(unknown))
+
+
+def _words(text: str, tokenize: Callable[[str], list[str]]) -> list[str]:
+    """Returns the words; the unknown word, as sentences are printed with it, stays one."""
+    first, *others = map(tokenize, _UNKNOWN.split(text))
+    return [*first, *(word for part in others for word in (UNKNOWN_WORD, *part))]
+
+
+def _refuse_sentence(text: str, words: Sequence[str], max_length: int) -> None:
+    shown = repr(printable(text, 40))
+    if not words:
+        raise UserError(f"--text: {shown} given, allowed: a text with a word at least")
+    if len(words) > max_length:
+        raise UserError(
+            f"--text: {shown} has {len(words)} words, allowed: at most {max_length}, "
+            "config.data.max_length of the model"
+        )
+    if END_MARK in words:
+        raise UserError(
+            f"--text: {shown} given, allowed: a text without {END_MARK}, the end mark, which is "
+            "added by itself"
+        )
