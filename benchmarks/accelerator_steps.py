@@ -100,7 +100,7 @@ class Steps:
         self._state: Any = init_state(init_params(model, 0), optimizer, config)
         call: Callable = make_call(make_train_step(model, optimizer, config))
 
-        def hypers(steps: int) -> tuple:
+        def several(steps: int) -> tuple:
             def one(seed: int) -> Hyperparameters:
                 return stack_hyperparameters([hypers(config, seed)] * steps)
 
@@ -113,7 +113,7 @@ class Steps:
             widened = partial(jax.tree.map, lambda x: jnp.repeat(x[None], replicas, axis=0))
             self._state = jax.jit(widened)(self._state)
         self._calls = [
-            (jax.device_put(chunk.batches), *hypers(chunk.steps))
+            (jax.device_put(chunk.batches), *several(chunk.steps))
             for chunk in chunks(work.batches, 0, steps_per_call, lambda _: False)
         ]
         traced = jax.jit(call, donate_argnums=0).trace(self._state, *self._calls[0])

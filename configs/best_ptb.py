@@ -1,7 +1,7 @@
 """Penn Treebank with decoders that are good language models, and latents with learned priors.
 
-One recipe for every latent: tied embeddings of 512, one dropout mask a sentence, a moving average of
-the weights. `standard` and `inputless` are the settings of the paper's table 3; the paper's own
+One recipe for every latent: tied embeddings of 512, one dropout mask a sentence, a moving average
+of the weights. `standard` and `inputless` are the settings of the paper's table 3; the paper's own
 training stays in `configs/ptb.py`.
 
 Command:   python -m spherical_vae.train --config=configs/best_ptb.py:VARIANT --workdir=DIR
