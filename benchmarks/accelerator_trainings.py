@@ -55,12 +55,19 @@ SMOKE: dict[str, Any] = {
     "train.steps": 4,
     "train.epochs": 1,
     "train.steps_per_call": 2,
+    "train.evaluate_every": 0,
     "evaluation.importance_samples": 2,
     "evaluation.chunk": 2,
     "evaluation.batch_size": 16,
 }
 # Few padded lengths, one step a call: what is compiled is time that is lent.
-CARD: dict[str, Any] = {"data.buckets": 3, "train.steps_per_call": 1, "evaluation.batch_size": 256}
+# A state of several replicas is half a gigabyte, so it is saved every four epochs only.
+CARD: dict[str, Any] = {
+    "data.buckets": 3,
+    "train.steps_per_call": 1,
+    "train.evaluate_every": 4 * 658,
+    "evaluation.batch_size": 256,
+}
 DROPOUTS = "dropout_rate=0.4,0.5,0.6"
 TRAININGS = (
     Training("ptb_rnnlm", "best_ptb:rnnlm", CARD, DROPOUTS),
