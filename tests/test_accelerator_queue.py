@@ -8,6 +8,7 @@ import sys
 import tarfile
 import time
 
+import jax
 import pytest
 from small_run import ROOT
 
@@ -148,7 +149,7 @@ def command(*arguments):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1500,
     )
 
 
@@ -163,6 +164,41 @@ def test_a_dry_run_lists_all_jobs_and_runs_none(monkeypatch, tmp_path):
         assert f"{one.seconds:.0f} s" in line
         assert one.question in line
     assert not (tmp_path / "out").exists()
+
+
+def smoke(tmp_path, *options):
+    """Runs jobs at their smallest; returns their records by name."""
+    out = tmp_path / "out"
+    given = ("--smoke", f"--out={out}", "--compilation_cache=none", "--seconds=1500", *options)
+    done = command(*given)
+    assert done.returncode == 0, done.stderr
+    return {path.stem: json.loads(path.read_text())["result"] for path in out.glob("*.json")}
+
+
+def test_the_measurements_of_functions(tmp_path):
+    found = smoke(tmp_path, "--only=special,recurrence")
+    assert {row["function"] for row in found["special"]["functions"]} >= {"kl_to_uniform", "log_iv"}
+    layers = found["recurrence"]["layers"]
+    exact = [row["relative_norm_to_ours"] for row in layers if row["layer"] == "ours, float32"]
+    rounded = [row["relative_norm_to_ours"] for row in layers if row["layer"] == "ours, bfloat16"]
+    assert len(exact) == 2
+    assert max(exact) == 0 < min(rounded) <= max(rounded) < 0.03
+    assert min(row["seconds_median"] for row in layers) > 0
+    if jax.default_backend() == "cpu":
+        # A layer that is not there is told, and does not stop the others.
+        assert len([name for name in found["recurrence"]["missing"] if "cudnn" in name]) == 4
+
+
+@pytest.mark.slow
+def test_every_job(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is missing; pip install '.[bench]' has it")
+    found = smoke(tmp_path)
+    assert found["agreement"]["all_hold"], found["agreement"]
+    for name in ("train_step", "train_step_torch"):
+        assert {row["model"] for row in found[name]["steps"]} == {"nvrnn", "nvdm"}
+    for row in found["host"]["steps"]:
+        assert 0 < row["host_seconds_a_step"] <= row["seconds_a_step"]
+    assert found["ptb_standard_vmf"]["replicas"].keys() == {"seed=0", "seed=1", "seed=2"}
 
 
 def test_a_job_that_is_not_there(tmp_path):
