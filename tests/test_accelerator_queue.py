@@ -9,6 +9,7 @@ import tarfile
 import time
 
 import jax
+import jax.numpy as jnp
 import pytest
 from small_run import ROOT
 
@@ -187,6 +188,28 @@ def test_the_measurements_of_functions(tmp_path):
     if jax.default_backend() == "cpu":
         # A layer that is not there is told, and does not stop the others.
         assert len([name for name in found["recurrence"]["missing"] if "cudnn" in name]) == 4
+
+
+def test_what_cudnn_is_given_is_our_layer(monkeypatch):
+    from jax.experimental import rnn
+
+    monkeypatch.syspath_prepend(FOLDER)
+    functions = importlib.import_module("accelerator_functions")
+
+    def reference(x, hidden, cell, weights, lengths, precision, **shape):
+        sizes = shape["input_size"], shape["hidden_size"], shape["num_layers"]
+        parts = rnn.unpack_lstm_weights(weights, *sizes, shape["bidirectional"])
+        return rnn.lstm_ref(
+            x, hidden, cell, *parts, lengths, *sizes, shape["dropout"], shape["bidirectional"]
+        )
+
+    # JAX's own statement of what cuDNN computes, which runs anywhere.
+    monkeypatch.setattr(rnn, "lstm", reference)
+    *arguments, _ = functions.recurrence_inputs(5, 3, 4, 6)
+    ours = functions.LAYERS["ours, float32"](*arguments)
+    theirs = functions.LAYERS["cudnn, float32"](*arguments)
+    assert ours.shape == theirs.shape == (5, 3, 6)
+    assert jnp.abs(ours - theirs).max() < 1e-6 < jnp.abs(ours).max()
 
 
 @pytest.mark.slow
