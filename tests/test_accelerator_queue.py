@@ -276,10 +276,21 @@ def test_a_training_is_stopped_in_time_and_goes_on(queue, trainings, tmp_path, m
     with pytest.raises(queue.UnfinishedError) as stop:
         trainings.train(settings, "tiny")
     assert stop.value.result["replicas"]["seed=0"]["last_step"] == 1
+    assert stop.value.result["saved_its_last_step"]
     found = trainings.train(settings, "tiny")
     assert found["results"] == {"replicas": ["measured"]}
     assert [one["step"] for one in found["replicas"]["seed=0"]["validation"]] == [2]
     assert found["overrides"] == {"train.epochs": 3}
+
+
+def test_a_training_that_does_not_hear_is_ended(queue, trainings, tmp_path, monkeypatch):
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    monkeypatch.setattr(trainings, "command_of", lambda *_: [sys.executable, "-c", deaf])
+    monkeypatch.setattr(trainings, "STOP_SECONDS", 6.0)
+    settings = queue.Settings(False, 9.0, str(tmp_path), str(tmp_path / "runs"), "", "none")
+    with pytest.raises(queue.UnfinishedError) as stop:
+        trainings.train(settings, "tiny")
+    assert not stop.value.result["saved_its_last_step"]
 
 
 def test_a_training_that_fails(queue, trainings, tmp_path, monkeypatch):
