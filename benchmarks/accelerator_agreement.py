@@ -48,6 +48,10 @@ class Check(NamedTuple):
     error: Callable[[], float | tuple[float, ...]]
 
 
+# Tolerances are five times what one unit in the last place of every input changes, or more, and far
+# below what products in TF32 would.
+
+
 def agreement(settings: Settings) -> dict[str, Any]:
     """Compares the first device with the CPU, and one precision with another."""
     size = 256 if settings.smoke else 65_536
@@ -130,7 +134,7 @@ def _sampler_checks(size: int) -> list[Check]:
 
     def log_prob() -> float:
         one, other = on_both(von_mises_fisher.log_prob, rows[::-1].copy(), rows, concentration)
-        return float((np.abs(one - other) / np.maximum(1, np.abs(other))).max())
+        return float((np.abs(one - other) / np.maximum(1, concentration)).max())
 
     def moment(method: str) -> float:
         cosine = jax.jit(
@@ -141,10 +145,10 @@ def _sampler_checks(size: int) -> list[Check]:
         return float(abs(values.mean() - float(bessel_ratio(d, kappa))) / spread)
 
     return [
-        Check("transport samples, largest difference", 1e-4, transport),
+        Check("transport samples, largest difference", 1e-5, transport),
         Check("wood samples, share of rows that differ by 1e-3", 1e-3, wood),
-        Check("transport gradients, relative norm", 1e-4, gradient),
-        Check("log_prob, largest difference over max(1, |value|)", 1e-5, log_prob),
+        Check("transport gradients, relative norm", 1e-5, gradient),
+        Check("log_prob, largest difference over max(1, kappa)", 1e-5, log_prob),
         # Six standard deviations: missed by chance less than once in a hundred million runs.
         *(
             Check(f"mean cosine of {method}, in standard deviations", 6.0, partial(moment, method))
@@ -237,7 +241,7 @@ def _model_checks() -> list[Check]:
         for check in (
             Check(
                 f"{name}: loss and gradients, relative norm of all and of the worst array",
-                (3e-5, 1e-3),
+                (3e-5, 3e-4),
                 partial(gradient_errors, work),
             ),
             Check(f"{name}: change by a step, relative norm", 1e-4, partial(change, work)),

@@ -50,7 +50,7 @@ def where_possible(
             try:
                 made[key] = future.result()
             except Exception as error:
-                name = key if isinstance(key, str) else ", ".join(key)
+                name = key if isinstance(key, str) else ", ".join(map(str, key))
                 refused[name] = f"{type(error).__name__}: {error}"[:500]
     return made, refused
 

@@ -18,7 +18,7 @@ from job_queue import Settings, UnfinishedError, say
 
 ROOT = Path(__file__).parents[1]
 # For saving the state after SIGTERM, and for what is done with the rest of the queue.
-STOP_SECONDS = 25.0
+STOP_SECONDS = 30.0
 
 
 class Training(NamedTuple):
@@ -94,7 +94,7 @@ def train(settings: Settings, name: str) -> dict[str, Any]:
     command = command_of(training, settings, workdir)
     say(" ".join(command))
     begin = time.monotonic()
-    status = _run(command, settings.seconds - STOP_SECONDS)
+    status, asked = _run(command, settings.seconds - STOP_SECONDS)
     found = {
         "config": training.config,
         "overrides": training.overrides,
@@ -107,9 +107,9 @@ def train(settings: Settings, name: str) -> dict[str, Any]:
     results = workdir / "results.json"
     if status == 0 and results.exists():
         return found | {"results": json.loads(results.read_text())}
-    # The command ends so where it saved its state, and dies so outside of training.
-    if status in (128 + signal.SIGTERM, -signal.SIGTERM):
-        raise UnfinishedError(found)
+    if asked:
+        # While it compiles or measures it does not hear; what was saved before is still there.
+        raise UnfinishedError(found | {"saved_its_last_step": status == 128 + signal.SIGTERM})
     raise RuntimeError(f"training ended with status {status}; what it told is in the log")
 
 
@@ -137,8 +137,8 @@ def command_of(training: Training, settings: Settings, workdir: Path) -> list[st
     return [sys.executable, "-m", "spherical_vae.train", *flags]
 
 
-def _run(command: list[str], seconds: float) -> int:
-    """Returns the status of a command that is asked to stop after some seconds."""
+def _run(command: list[str], seconds: float) -> tuple[int, bool]:
+    """Runs a command for some seconds; returns its status, and whether it was asked to stop."""
     # It has the card for itself, whatever the queue set for its own process.
     variables = {k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"}
     variables["PYTHONPATH"] = os.pathsep.join(
@@ -148,19 +148,22 @@ def _run(command: list[str], seconds: float) -> int:
     variables.setdefault("TQDM_MININTERVAL", "20")
     process = subprocess.Popen(command, env=variables, cwd=ROOT)
     try:
-        return process.wait(max(seconds, 1.0))
+        return process.wait(max(seconds, 1.0)), False
     except subprocess.TimeoutExpired:
-        process.terminate()
-        return process.wait(STOP_SECONDS)
+        return _stop(process), True
     finally:
+        # The queue itself is being stopped.
         if process.poll() is None:
-            # The queue itself is being stopped, or the command does not stop.
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen) -> int:
+    process.terminate()
+    try:
+        return process.wait(STOP_SECONDS - 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _told(log: Path) -> dict[str, Any]:

@@ -11,12 +11,16 @@ python=${PYTHON:-python3}
 scratch=${SCRATCH:-$HOME/.cache/accelerator}
 mkdir -p "$out" "$scratch/compiled" "$scratch/records"
 
-"$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade \
-  --target "$scratch/site" .carry/wheels/*.whl
+# For the next packing: before anything that was carried can be found.
+"$python" -m pip list --format=json --disable-pip-version-check >"$out/installed.json"
+wheels=(.carry/wheels/*.whl)
+if [[ -e ${wheels[0]} ]]; then
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade \
+    --target "$scratch/site" "${wheels[@]}"
+fi
 export PYTHONPATH="$scratch/site:$PWD${PYTHONPATH:+:$PYTHONPATH}"
 COMMIT=$(cat .carry/commit)
 export COMMIT
-"$python" -m pip list --format=json --disable-pip-version-check >"$out/installed.json"
 
 # Here rather than in every job.
 "$python" -c "import spherical_vae.loop, spherical_vae.train"

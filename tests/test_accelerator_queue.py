@@ -8,6 +8,8 @@ import sys
 import tarfile
 import time
 
+import jax
+import jax.numpy as jnp
 import pytest
 from small_run import ROOT
 
@@ -148,7 +150,7 @@ def command(*arguments):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1500,
     )
 
 
@@ -163,6 +165,63 @@ def test_a_dry_run_lists_all_jobs_and_runs_none(monkeypatch, tmp_path):
         assert f"{one.seconds:.0f} s" in line
         assert one.question in line
     assert not (tmp_path / "out").exists()
+
+
+def smoke(tmp_path, *options):
+    """Runs jobs at their smallest; returns their records by name."""
+    out = tmp_path / "out"
+    given = ("--smoke", f"--out={out}", "--compilation_cache=none", "--seconds=1500", *options)
+    done = command(*given)
+    assert done.returncode == 0, done.stderr
+    return {path.stem: json.loads(path.read_text())["result"] for path in out.glob("*.json")}
+
+
+def test_the_measurements_of_functions(tmp_path):
+    found = smoke(tmp_path, "--only=special,recurrence")
+    assert {row["function"] for row in found["special"]["functions"]} >= {"kl_to_uniform", "log_iv"}
+    layers = found["recurrence"]["layers"]
+    exact = [row["relative_norm_to_ours"] for row in layers if row["layer"] == "ours, float32"]
+    rounded = [row["relative_norm_to_ours"] for row in layers if row["layer"] == "ours, bfloat16"]
+    assert len(exact) == 2
+    assert max(exact) == 0 < min(rounded) <= max(rounded) < 0.03
+    assert min(row["seconds_median"] for row in layers) > 0
+    if jax.default_backend() == "cpu":
+        # A layer that is not there is told, and does not stop the others.
+        assert len([name for name in found["recurrence"]["missing"] if "cudnn" in name]) == 4
+
+
+def test_what_cudnn_is_given_is_our_layer(monkeypatch):
+    from jax.experimental import rnn
+
+    monkeypatch.syspath_prepend(FOLDER)
+    functions = importlib.import_module("accelerator_functions")
+
+    def reference(x, hidden, cell, weights, lengths, precision, **shape):
+        sizes = shape["input_size"], shape["hidden_size"], shape["num_layers"]
+        parts = rnn.unpack_lstm_weights(weights, *sizes, shape["bidirectional"])
+        return rnn.lstm_ref(
+            x, hidden, cell, *parts, lengths, *sizes, shape["dropout"], shape["bidirectional"]
+        )
+
+    # JAX's own statement of what cuDNN computes, which runs anywhere.
+    monkeypatch.setattr(rnn, "lstm", reference)
+    *arguments, _ = functions.recurrence_inputs(5, 3, 4, 6)
+    ours = functions.LAYERS["ours, float32"](*arguments)
+    theirs = functions.LAYERS["cudnn, float32"](*arguments)
+    assert ours.shape == theirs.shape == (5, 3, 6)
+    assert jnp.abs(ours - theirs).max() < 1e-6 < jnp.abs(ours).max()
+
+
+@pytest.mark.slow
+def test_every_job(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is missing; pip install '.[bench]' has it")
+    found = smoke(tmp_path)
+    assert found["agreement"]["all_hold"], found["agreement"]
+    for name in ("train_step", "train_step_torch"):
+        assert {row["model"] for row in found[name]["steps"]} == {"nvrnn", "nvdm"}
+    for row in found["host"]["steps"]:
+        assert 0 < row["host_seconds_a_step"] <= row["seconds_a_step"]
+    assert found["ptb_standard_vmf"]["replicas"].keys() == {"seed=0", "seed=1", "seed=2"}
 
 
 def test_a_job_that_is_not_there(tmp_path):
@@ -217,10 +276,21 @@ def test_a_training_is_stopped_in_time_and_goes_on(queue, trainings, tmp_path, m
     with pytest.raises(queue.UnfinishedError) as stop:
         trainings.train(settings, "tiny")
     assert stop.value.result["replicas"]["seed=0"]["last_step"] == 1
+    assert stop.value.result["saved_its_last_step"]
     found = trainings.train(settings, "tiny")
     assert found["results"] == {"replicas": ["measured"]}
     assert [one["step"] for one in found["replicas"]["seed=0"]["validation"]] == [2]
     assert found["overrides"] == {"train.epochs": 3}
+
+
+def test_a_training_that_does_not_hear_is_ended(queue, trainings, tmp_path, monkeypatch):
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    monkeypatch.setattr(trainings, "command_of", lambda *_: [sys.executable, "-c", deaf])
+    monkeypatch.setattr(trainings, "STOP_SECONDS", 6.0)
+    settings = queue.Settings(False, 9.0, str(tmp_path), str(tmp_path / "runs"), "", "none")
+    with pytest.raises(queue.UnfinishedError) as stop:
+        trainings.train(settings, "tiny")
+    assert not stop.value.result["saved_its_last_step"]
 
 
 def test_a_training_that_fails(queue, trainings, tmp_path, monkeypatch):
