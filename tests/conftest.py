@@ -19,6 +19,20 @@ from spherical_vae.compilation_cache import keep_compiled_programs  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Half a minute or more each, with few tests in them: a worker that began one of these last would go
+# on alone.
+LONG_FILES = (
+    "test_resume.py",
+    "test_generate_command.py",
+    "test_evaluate_command.py",
+    "test_train_step.py",
+    "test_hosts.py",
+    "test_main_job.py",
+    "test_experiments_command.py",
+    "test_prepared_alone.py",
+    "test_run_directory.py",
+)
+
 
 def pytest_configure(config):
     # Workers inherit it: corpora are prepared once for all, and nobody's own cache is touched.
@@ -33,6 +47,11 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def complaint(*arguments):
 
 def command(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", COMMAND, *arguments],
+        [sys.executable, "-c", COMMAND, *arguments],
         capture_output=True,
         text=True,
         check=False,

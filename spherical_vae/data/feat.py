@@ -146,7 +146,7 @@ def _parse(
     pairs = np.fromiter((lines[i].count(":") for i in filled), np.int64, len(filled))
     # All numbers of all lines in one go: label, id, count, id, count, ..., label, ...
     whole = _FRACTION.sub("", " ".join(lines)).replace(":", " ").split()
-    numbers = np.fromiter(map(int, whole), np.int32, len(filled) + 2 * pairs.sum())
+    numbers = np.fromiter(map(int, whole), np.int32, len(filled) + 2 * int(pairs.sum()))
     starts = np.cumsum(1 + 2 * pairs) - (1 + 2 * pairs)
     entries = np.ones(len(numbers), bool)
     entries[starts] = False

@@ -112,12 +112,13 @@ def test_everything_runs_from_the_cache_alone(ptb, place, tmp_path):
     elsewhere.mkdir(parents=True)
     # Nothing but the prepared corpus is carried.
     prepared.rename(elsewhere / prepared.name)
-    settings = ["--vocabulary_size=2000", "--max_length=50"]
-    arguments = ("spherical_vae.data", "stats", "ptb", "--json", *settings)
+    as_in_base = ["--vocabulary_size=2000", "--max_length=50"]
+    arguments = ("spherical_vae.data", "stats", "ptb", "--json", *as_in_base)
     stats, _ = run_without(PACKAGES, *arguments, cache=elsewhere.parent)
     assert json.loads(stats)["splits"]["train"]["examples"] == 40
     run = f"--workdir={tmp_path / 'run'}"
-    model = {**SMALL_DOCUMENTS, "train.steps": 2, "baselines": "()", "data.name": "ptb"}
+    settings = {"train.steps": 2, "baselines": "()", "encoder.kind": "bag_of_words"}
+    model = {**SMALL_DOCUMENTS, **settings, "data.name": "ptb"}
     train = ("spherical_vae.train", run, *overrides(model))
     printed, _ = run_without(PACKAGES, *train, cache=elsewhere.parent)
     assert "2 steps" in printed
