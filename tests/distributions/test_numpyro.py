@@ -76,12 +76,12 @@ def test_shapes(distribution):
 
 def test_infer_shapes(distribution):
     if isinstance(distribution, HypersphericalUniform):
-        inferred = HypersphericalUniform.infer_shapes(
-            distribution.dimension, distribution.batch_shape
-        )
-    else:
-        shapes = {name: jnp.shape(value) for name, value in parameters(distribution).items()}
-        inferred = type(distribution).infer_shapes(**shapes)
+        # A dimension is no shape: nothing can be inferred from the shapes of the arguments.
+        with pytest.raises(NotImplementedError):
+            HypersphericalUniform.infer_shapes(())
+        return
+    shapes = {name: jnp.shape(value) for name, value in parameters(distribution).items()}
+    inferred = type(distribution).infer_shapes(**shapes)
     assert inferred == (distribution.batch_shape, distribution.event_shape)
 
 
