@@ -12,7 +12,7 @@ from numpyro.util import is_prng_key
 
 from spherical_vae.distributions.vectors import as_values
 from spherical_vae.special import log_sphere_area
-from spherical_vae.special.arguments import check_dimension, working_dtype
+from spherical_vae.special.arguments import Nested, check_dimension, working_dtype
 
 
 class HypersphericalUniform(Distribution):
@@ -52,7 +52,7 @@ class HypersphericalUniform(Distribution):
         shape = (*sample_shape, *self.batch_shape, *self.event_shape)
         return _sample(key, shape, self.dtype)
 
-    def log_prob(self, value: ArrayLike) -> jax.Array:
+    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
         """Computes -log area, in nats, for each value."""
         return self._log_prob(as_values(value, self.dimension, len(self.batch_shape)))
 

@@ -14,7 +14,7 @@ from numpyro.util import is_prng_key
 
 from spherical_vae.distributions.vectors import as_values, broadcast_parameters, gaps
 from spherical_vae.special import log_sphere_area
-from spherical_vae.special.arguments import result_dtype, working_dtype
+from spherical_vae.special.arguments import Nested, result_dtype, working_dtype
 from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_slope
 
 
@@ -42,8 +42,8 @@ class PowerSpherical(Distribution):
 
     def __init__(
         self,
-        mean_direction: ArrayLike,
-        concentration: ArrayLike,
+        mean_direction: ArrayLike | Nested,
+        concentration: ArrayLike | Nested,
         *,
         validate_args: bool | None = None,
     ) -> None:
@@ -58,7 +58,7 @@ class PowerSpherical(Distribution):
         assert is_prng_key(key)
         return _sample(key, self.mean_direction, self.concentration, tuple(sample_shape))
 
-    def log_prob(self, value: ArrayLike) -> jax.Array:
+    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
         """Computes the log density with respect to surface area, in nats."""
         *batch, dimension = self.mean_direction.shape
         return self._log_prob(as_values(value, dimension, len(batch)))

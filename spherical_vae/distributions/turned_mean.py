@@ -70,11 +70,11 @@ def mean_log_half(
     tau, step = np.linspace(-_RULE_END, _RULE_END, count, retstep=True)
     place = 1.0 / (1.0 + np.exp(-np.pi * np.sinh(tau)))
     weight = place / (1.0 + np.exp(np.pi * np.sinh(tau))) * np.cosh(tau) * (np.pi * step)
-    place, weight = (jnp.asarray(x, gap.dtype) for x in (place, weight))
-    place, weight = (x.reshape((1,) * (gap.ndim - 1) + (-1,)) for x in (place, weight))
+    axis = (1,) * (gap.ndim - 1) + (-1,)
+    places, steps = (jnp.asarray(x, gap.dtype).reshape(axis) for x in (place, weight))
     lengths = split + end, end - split
-    away = jnp.concatenate([-lengths[0] * place, lengths[1] * place], -1)
-    weights = jnp.concatenate([lengths[0] * weight, lengths[1] * weight], -1)
+    away = jnp.concatenate([-lengths[0] * places, lengths[1] * places], -1)
+    weights = jnp.concatenate([lengths[0] * steps, lengths[1] * steps], -1)
     u = split + away
     # log T^2 from the distance to the kink itself, which is known better than u.
     log_t_square = -2.0 * (away + (split - kink))

@@ -1,14 +1,14 @@
 """Unit vectors: what is taken for one, and how far apart two of them are."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Real
+from jaxtyping import Array, Bool, Float
 
 from spherical_vae.errors import UserError
-from spherical_vae.special.arguments import Nested, as_float, check_dimension, working_dtype
+from spherical_vae.special.arguments import as_float, check_dimension, working_dtype
 
 
 class UnitVectors(NamedTuple):
@@ -18,7 +18,7 @@ class UnitVectors(NamedTuple):
     valid: Bool[Array, "*batch"] | None
 
 
-def as_vectors(x: Real[ArrayLike, "*batch D"] | Nested, name: str) -> Float[Array, "*batch D"]:
+def as_vectors(x: Any, name: str) -> Float[Array, "*batch D"]:
     """Converts to a floating array whose last axis has at least 2 coordinates, or raises."""
     array = as_float(x, name)
     if array.ndim < 1:
@@ -27,7 +27,7 @@ def as_vectors(x: Real[ArrayLike, "*batch D"] | Nested, name: str) -> Float[Arra
     return array
 
 
-def as_unit_vectors(x: Real[ArrayLike, "*batch D"] | Nested, name: str) -> UnitVectors:
+def as_unit_vectors(x: Any, name: str) -> UnitVectors:
     """Converts to an array of unit vectors, of which the norms are checked.
 
     Raises:
@@ -46,8 +46,7 @@ def as_unit_vectors(x: Real[ArrayLike, "*batch D"] | Nested, name: str) -> UnitV
 
 
 def broadcast_parameters(
-    mean_direction: Real[ArrayLike, "*directions D"] | Nested,
-    concentration: Real[ArrayLike, "*concentrations"] | Nested,
+    mean_direction: Any, concentration: Any
 ) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
     """Converts and broadcasts the parameters of a distribution; their values are not checked."""
     direction = as_vectors(mean_direction, "mean_direction")
@@ -61,9 +60,7 @@ def broadcast_parameters(
         )
 
 
-def as_values(
-    x: Real[ArrayLike, "..."] | Nested, dimension: int, batch_rank: int
-) -> Float[Array, "..."]:
+def as_values(x: Any, dimension: int, batch_rank: int) -> Float[Array, "..."]:
     """Converts to vectors of so many coordinates, with at least so many axes before them."""
     value = as_float(x, "value")
     check_coordinates(value, "value", dimension, "the distribution")

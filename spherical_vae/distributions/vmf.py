@@ -11,6 +11,7 @@ from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.distributions.vectors import as_values, broadcast_parameters
 from spherical_vae.names import require_name
+from spherical_vae.special.arguments import Nested
 
 
 class VonMisesFisher(Distribution):
@@ -44,8 +45,8 @@ class VonMisesFisher(Distribution):
 
     def __init__(
         self,
-        mean_direction: ArrayLike,
-        concentration: ArrayLike,
+        mean_direction: ArrayLike | Nested,
+        concentration: ArrayLike | Nested,
         *,
         method: str = "transport",
         validate_args: bool | None = None,
@@ -67,7 +68,7 @@ class VonMisesFisher(Distribution):
             key, self.mean_direction, self.concentration, tuple(sample_shape), self.method
         )
 
-    def log_prob(self, value: ArrayLike) -> jax.Array:
+    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
         """Computes the log density with respect to surface area, in nats."""
         *batch, dimension = self.mean_direction.shape
         return self._log_prob(as_values(value, dimension, len(batch)))

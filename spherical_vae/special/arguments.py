@@ -6,13 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array
 
 from spherical_vae.errors import UserError
 
 # Beside arrays and numbers: lists of them, however deep.
 Nested = list[Any] | tuple[Any, ...]
-_LISTS = (list, tuple)
 
 
 def check_dimension(dimension: int, smallest: int = 2) -> int:
@@ -28,37 +27,35 @@ def check_dimension(dimension: int, smallest: int = 2) -> int:
     return value
 
 
-def as_float(x: Real[ArrayLike, "*batch"] | Nested, name: str) -> Float[Array, "*batch"]:
-    """Converts to a floating array; integers and Python numbers get the default float type.
+def as_float(x: Any, name: str) -> Array:
+    """Converts to a floating array of the same shape.
+
+    Integers, Python numbers and lists get the default float type.
 
     Raises:
         UserError: `name` is not made of integers or floating-point numbers.
     """
     numbers = f"{name} must be of integers or floating-point numbers"
-    if isinstance(x, jax.Array):
-        array = x
-    else:
+    try:
+        array = x if isinstance(x, jax.Array) else np.asarray(x)
+    except (ValueError, jax.errors.TracerArrayConversionError):
+        # A list of traced numbers, or a ragged one.
         try:
-            array = np.asarray(x)
-        except (ValueError, jax.errors.TracerArrayConversionError):
-            # A list of traced numbers, or a ragged one.
-            try:
-                array = jnp.asarray(x)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"{numbers}: {error}") from error
-    default = jnp.dtype(jnp.result_type(float))
-    if jnp.issubdtype(array.dtype, jnp.integer) or isinstance(x, (float, *_LISTS)):
-        wanted = default
-    elif jnp.issubdtype(array.dtype, jnp.floating):
-        wanted = jax.dtypes.canonicalize_dtype(array.dtype)
-    else:
+            array = jnp.asarray(x)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{numbers}: {error}") from error
+    whole = jnp.issubdtype(array.dtype, jnp.integer)
+    if not whole and not jnp.issubdtype(array.dtype, jnp.floating):
         raise UserError(f"{numbers}, got {array.dtype}")
+    of_python = isinstance(x, (float, list, tuple))
+    dtype = jnp.result_type(float) if whole or of_python else array.dtype
+    array = array.astype(jax.dtypes.canonicalize_dtype(dtype))
     if isinstance(array, jax.Array):
-        return array.astype(wanted)
+        return array
     # Explicitly, so that a guard against transfers by accident lets it pass; and at once, so that a
     # constant within `jit` can still be looked at.
     with jax.ensure_compile_time_eval():
-        return jax.device_put(array.astype(wanted))
+        return jax.device_put(array)
 
 
 def working_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
