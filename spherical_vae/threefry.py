@@ -1,7 +1,7 @@
 """Random bits by position: word j of row i of a key, from Threefry alone.
 
-Rows and columns are the counter, and no key is split: what a row draws hangs on the key and on its
-position only, not on how many rows there are.
+Rows and columns are the counter, and no key is split: what a row draws depends on the key and on
+its position only, not on how many rows there are.
 """
 
 import math
@@ -29,17 +29,31 @@ def row_numbers(shape: tuple[int, ...]) -> UInt32[Array, "*rows"]:
     """Returns the position of each row in an array of rows, counted in its memory order.
 
     Raises:
-        ValueError: more rows than a word can count.
+        ValueError: more rows than a word can count. The symbolic sizes of `jax.export` are not
+            known here: too many of those would share their numbers.
     """
-    if math.prod(shape) > 2**32:
+    known = [size for size in shape if isinstance(size, int)]
+    if math.prod(known) > 2**32:
         raise ValueError(f"{shape} are more rows than the 2**32 that one key can number")
     numbers = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
         stride = math.prod(shape[axis + 1 :])
         # An axis of size 1 adds nothing, and its stride may be 2**32 itself.
-        if size > 1:
-            numbers += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
+        if size != 1:
+            step = jnp.uint32(stride) if isinstance(stride, int) else jnp.asarray(stride)
+            numbers += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * step.astype(jnp.uint32)
     return numbers
+
+
+def together(x: Array, *others: Array) -> Array:
+    """Returns x, varying over the devices of `jax.shard_map` and sharded as all of them are.
+
+    Branches and loops want that of their operands. Adding a zero carries it over and is removed by
+    the compiler.
+    """
+    for other in others:
+        x = x + jnp.zeros_like(other, x.dtype)
+    return x
 
 
 def threefry_words(
@@ -57,10 +71,15 @@ def threefry_words(
 
     Source: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
     """
-    operands = (*(jnp.broadcast_to(words[i], row.shape) for i in range(2)), row, column)
-    return jax.lax.platform_dependent(
-        *operands, cpu=_unrolled, default=lambda *x: tuple(threefry2x32_p.bind(*x))
-    )
+    row = together(row, words[0], column)
+    operands = (*(together(words[i], row) for i in range(2)), row, together(column, row))
+    return jax.lax.platform_dependent(*operands, cpu=_unrolled, default=_primitive)
+
+
+def _primitive(key_0: Array, key_1: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    first, second = threefry2x32_p.bind(key_0, key_1, x, y)
+    # The primitive forgets over which devices its results vary.
+    return together(first, x), together(second, x)
 
 
 def _unrolled(key_0: Array, key_1: Array, x: Array, y: Array) -> tuple[Array, Array]:

@@ -1,13 +1,18 @@
 """The uniform distribution on the unit sphere, as a NumPyro distribution."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
 from numpyro.util import is_prng_key
 
+from spherical_vae.distributions.vectors import as_values
 from spherical_vae.special import log_sphere_area
-from spherical_vae.special.arguments import check_dimension
+from spherical_vae.special.arguments import Nested, check_dimension, working_dtype
 
 
 class HypersphericalUniform(Distribution):
@@ -45,32 +50,38 @@ class HypersphericalUniform(Distribution):
         """Draws unit vectors [*sample_shape, *batch_shape, dimension]."""
         assert is_prng_key(key)
         shape = (*sample_shape, *self.batch_shape, *self.event_shape)
-        normal = jax.random.normal(key, shape, self.dtype)
-        return normal / jnp.linalg.norm(normal, axis=-1, keepdims=True)
+        return _sample(key, shape, self.dtype)
+
+    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
+        """Computes -log area, in nats, for each value."""
+        return self._log_prob(as_values(value, self.dimension, len(self.batch_shape)))
 
     @validate_sample
-    def log_prob(self, value: jax.Array) -> jax.Array:
-        """Computes -log area, in nats, for each value."""
-        shape = jnp.broadcast_shapes(jnp.shape(value)[:-1], self.batch_shape)
-        return jnp.full(shape, -log_sphere_area(self.dimension), jnp.result_type(value))
+    def _log_prob(self, value: jax.Array) -> jax.Array:
+        shape = jnp.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        return _full(shape, -log_sphere_area(self.dimension), value.dtype)
 
     def entropy(self) -> jax.Array:
         """Computes the log area of the sphere in nats, [*batch_shape]."""
-        return jnp.full(self.batch_shape, log_sphere_area(self.dimension), self.dtype)
+        return _full(self.batch_shape, log_sphere_area(self.dimension), self.dtype)
 
     @property
     def mean(self) -> jax.Array:
         """The zero vector, which lies off the sphere."""
-        return jnp.zeros((*self.batch_shape, self.dimension), self.dtype)
+        return _full((*self.batch_shape, self.dimension), 0.0, self.dtype)
 
     @property
     def variance(self) -> jax.Array:
         """1 / dimension for every coordinate."""
-        return jnp.full((*self.batch_shape, self.dimension), 1.0 / self.dimension, self.dtype)
+        return _full((*self.batch_shape, self.dimension), 1.0 / self.dimension, self.dtype)
 
-    @staticmethod
-    def infer_shapes(
-        dimension: int, batch_shape: tuple[int, ...] = (), **_: object
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Returns (batch_shape, event_shape) of a distribution with these arguments."""
-        return tuple(batch_shape), (dimension,)
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _sample(key: jax.Array, shape: tuple[int, ...], dtype: np.dtype) -> jax.Array:
+    normal = jax.random.normal(key, shape, working_dtype(dtype))
+    return (normal / jnp.linalg.norm(normal, axis=-1, keepdims=True)).astype(dtype)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _full(shape: tuple[int, ...], value: float, dtype: np.dtype) -> jax.Array:
+    return jnp.full(shape, value, dtype)

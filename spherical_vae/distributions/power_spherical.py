@@ -3,7 +3,7 @@
 p(z) is proportional to (1 + mean_direction . z)^concentration.
 """
 
-import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,10 @@ from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
 from numpyro.util import is_prng_key
 
-from spherical_vae.special.arguments import as_float, check_dimension
-from spherical_vae.special.gamma_ratio import log_gamma_ratio
+from spherical_vae.distributions.vectors import as_values, broadcast_parameters, gaps
+from spherical_vae.special import log_sphere_area
+from spherical_vae.special.arguments import Nested, result_dtype, working_dtype
+from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_slope
 
 
 class PowerSpherical(Distribution):
@@ -21,7 +23,8 @@ class PowerSpherical(Distribution):
 
     Args:
         mean_direction: unit vectors [..., D].
-        concentration: >= 0, broadcast against the leading axes; 0 is the uniform distribution.
+        concentration: in [0, inf], broadcast against the leading axes; 0 is the uniform
+            distribution, at inf all mass is at the mean direction.
 
     Accuracy: log density and entropy to a few units of rounding of max(1, |value|), for every
         concentration. Samples are reparameterised in both parameters; the gradient in the
@@ -39,80 +42,42 @@ class PowerSpherical(Distribution):
 
     def __init__(
         self,
-        mean_direction: ArrayLike,
-        concentration: ArrayLike,
+        mean_direction: ArrayLike | Nested,
+        concentration: ArrayLike | Nested,
         *,
         validate_args: bool | None = None,
     ) -> None:
-        direction = as_float(mean_direction)
-        if direction.ndim < 1:
-            raise ValueError("mean_direction must have at least one axis, the coordinates")
-        dimension = check_dimension(direction.shape[-1])
-        kappa = as_float(concentration)
-        batch_shape = jnp.broadcast_shapes(direction.shape[:-1], kappa.shape)
-        self.mean_direction = jnp.broadcast_to(direction, (*batch_shape, dimension))
-        self.concentration = jnp.broadcast_to(kappa, batch_shape).astype(direction.dtype)
-        super().__init__(batch_shape, (dimension,), validate_args=validate_args)
-
-    def _beta_parameters(self) -> tuple[jax.Array, float]:
-        half = (self.event_shape[0] - 1) / 2
-        return self.concentration + half, half
-
-    def _log_density_at_mode(self) -> jax.Array:
-        alpha, beta = self._beta_parameters()
-        return log_gamma_ratio(alpha, beta) - beta * math.log(4.0 * math.pi)
+        self.mean_direction, self.concentration = broadcast_parameters(
+            mean_direction, concentration
+        )
+        *batch_shape, dimension = self.mean_direction.shape
+        super().__init__(tuple(batch_shape), (dimension,), validate_args=validate_args)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws unit vectors [*sample_shape, *batch_shape, D]."""
         assert is_prng_key(key)
-        key_alpha, key_beta, key_tangent = jax.random.split(key, 3)
-        shape = (*sample_shape, *self.batch_shape)
-        alpha, beta = self._beta_parameters()
-        dtype = self.mean_direction.dtype
-        # (1 + w) / 2 is a beta variate G_alpha / (G_alpha + G_beta), and rounds to 1; the logarithm
-        # of G_alpha / G_beta does not, and has a gradient everywhere.
-        odds = jax.random.loggamma(
-            key_alpha, jnp.broadcast_to(alpha, shape), shape, dtype
-        ) - jax.random.loggamma(key_beta, jnp.full(shape, beta, dtype), shape, dtype)
-        direction = jnp.broadcast_to(self.mean_direction, (*shape, *self.event_shape))
-        tangent = jax.random.normal(key_tangent, direction.shape, dtype)
-        for _ in range(2):  # the second removes the rounding error of the first
-            along = (tangent * direction).sum(-1, keepdims=True)
-            tangent = tangent - along * direction
-        tangent = tangent / jnp.linalg.norm(tangent, axis=-1, keepdims=True)
-        small = jnp.exp(-0.5 * jnp.abs(odds))
-        sine = 2.0 * small / (1.0 + small * small)
-        return jnp.tanh(0.5 * odds)[..., None] * direction + sine[..., None] * tangent
+        return _sample(key, self.mean_direction, self.concentration, tuple(sample_shape))
+
+    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
+        """Computes the log density with respect to surface area, in nats."""
+        *batch, dimension = self.mean_direction.shape
+        return self._log_prob(as_values(value, dimension, len(batch)))
 
     @validate_sample
-    def log_prob(self, value: jax.Array) -> jax.Array:
-        """Computes the log density with respect to surface area, in nats."""
-        shape = jnp.broadcast_shapes(jnp.shape(value), self.mean_direction.shape)
-        value = jnp.broadcast_to(value, shape)
-        direction = jnp.broadcast_to(self.mean_direction, shape)
-        # 1 - w and 1 + w as squares: each is exact where it is small.
-        gap = 0.5 * ((value - direction) ** 2).sum(-1)
-        rest = 0.5 * ((value + direction) ** 2).sum(-1)
-        log_half = jnp.where(
-            gap < 1.0,
-            jnp.log1p(-0.5 * jnp.minimum(gap, 1.0)),
-            jnp.log(0.5 * jnp.maximum(rest, jnp.finfo(rest.dtype).tiny)),
-        )
-        peak = jnp.broadcast_to(self._log_density_at_mode(), shape[:-1])
-        return peak + jnp.broadcast_to(self.concentration, shape[:-1]) * log_half
+    def _log_prob(self, value: jax.Array) -> jax.Array:
+        return _log_prob(value, self.mean_direction, self.concentration)
 
     def entropy(self) -> jax.Array:
         """Computes the differential entropy in nats, [*batch_shape]."""
-        alpha, beta = self._beta_parameters()
-        # E log((1 + w) / 2) is minus the difference of two digamma functions: this slope.
-        _, slope = jax.jvp(lambda x: log_gamma_ratio(x, beta), (alpha,), (jnp.ones_like(alpha),))
-        return self.concentration * slope - self._log_density_at_mode()
+        return _entropy(self.event_shape[0], self.concentration)
 
     @property
     def mean(self) -> jax.Array:
         """E[z] = concentration / (concentration + D - 1) mean_direction."""
-        alpha, beta = self._beta_parameters()
-        return ((alpha - beta) / (alpha + beta))[..., None] * self.mean_direction
+        total = self.concentration + (self.event_shape[0] - 1)
+        # In this form it is right at inf too.
+        shrinkage = 1.0 - (self.event_shape[0] - 1) / total
+        return (shrinkage[..., None] * self.mean_direction).astype(self.mean_direction.dtype)
 
     @property
     def mode(self) -> jax.Array:
@@ -122,11 +87,14 @@ class PowerSpherical(Distribution):
     @property
     def variance(self) -> jax.Array:
         """The diagonal of the covariance of z, [*batch_shape, D]."""
-        alpha, beta = self._beta_parameters()
-        total = alpha + beta
-        along = 4.0 * alpha * beta / (total**2 * (total + 1.0))
-        across = (1.0 - along - ((alpha - beta) / total) ** 2) / (self.event_shape[0] - 1)
-        return across[..., None] + (along - across)[..., None] * self.mean_direction**2
+        twice_beta = self.event_shape[0] - 1
+        total = self.concentration + twice_beta
+        low = 0.5 * twice_beta / total
+        across = 2.0 * (1.0 - low) / (total + 1.0)
+        along = 2.0 * low * across
+        direction = self.mean_direction
+        variance = across[..., None] + (along - across)[..., None] * direction**2
+        return variance.astype(direction.dtype)
 
     @staticmethod
     def infer_shapes(
@@ -135,3 +103,79 @@ class PowerSpherical(Distribution):
         """Returns (batch_shape, event_shape) from the shapes of the parameters."""
         batch = jnp.broadcast_shapes(tuple(mean_direction[:-1]), tuple(concentration))
         return batch, tuple(mean_direction[-1:])
+
+
+@partial(jax.jit, static_argnums=3)
+def _sample(
+    key: jax.Array, direction: jax.Array, concentration: jax.Array, sample_shape: tuple[int, ...]
+) -> jax.Array:
+    *batch, dimension = direction.shape
+    dtype = working_dtype(direction.dtype)
+    shape = (*sample_shape, *batch)
+    beta = (dimension - 1) / 2
+    # At inf the gamma law has no variate; a NaN must end its loop, not spin it.
+    lost = ~(concentration < jnp.inf)
+    kappa = jnp.broadcast_to(jnp.where(lost, 1.0, concentration).astype(dtype), shape)
+    key_alpha, key_beta, key_tangent = jax.random.split(_varying_as(key, kappa), 3)
+    # (1 + w) / 2 is a beta variate G_alpha / (G_alpha + G_beta), and rounds to 1; the logarithm of
+    # G_alpha / G_beta does not, and has a gradient everywhere.
+    odds = jax.random.loggamma(key_alpha, kappa + beta, shape, dtype) - jax.random.loggamma(
+        key_beta, jnp.full_like(kappa, beta), shape, dtype
+    )
+    odds = jnp.where(jnp.broadcast_to(lost, shape), concentration, odds)
+    mean = jnp.broadcast_to(direction, (*shape, dimension)).astype(dtype)
+    tangent = jax.random.normal(key_tangent, mean.shape, dtype)
+    for _ in range(2):  # the second removes the rounding error of the first
+        along = (tangent * mean).sum(-1, keepdims=True)
+        tangent = tangent - along * mean
+    tangent = tangent / jnp.linalg.norm(tangent, axis=-1, keepdims=True)
+    small = jnp.exp(-0.5 * jnp.abs(odds))
+    sine = 2.0 * small / (1.0 + small * small)
+    z = jnp.tanh(0.5 * odds)[..., None] * mean + sine[..., None] * tangent
+    return z.astype(direction.dtype)
+
+
+def _varying_as(key: jax.Array, x: jax.Array) -> jax.Array:
+    """Returns the key, varying over those devices of `jax.shard_map` on which x varies."""
+    zero = jnp.zeros_like(x, jnp.uint32).sum()
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key + zero
+    data = jax.random.key_data(key)
+    return jax.random.wrap_key_data(data + zero.astype(data.dtype), impl=jax.random.key_impl(key))
+
+
+@jax.jit
+def _log_prob(value: jax.Array, direction: jax.Array, concentration: jax.Array) -> jax.Array:
+    dtype = result_dtype(value, direction)
+    wide = working_dtype(dtype)
+    # 1 - w and 1 + w, each exact where it is small.
+    gap, rest = gaps(value.astype(wide), direction.astype(wide))
+    log_half = jnp.where(
+        gap < 1.0,
+        jnp.log1p(-0.5 * jnp.minimum(gap, 1.0)),
+        jnp.log(jnp.maximum(0.5 * rest, jnp.finfo(wide).tiny)),
+    )
+    concentration = concentration.astype(wide)
+    finite = jnp.where(concentration == jnp.inf, 0.0, concentration)
+    peak = log_density_at_mode(value.shape[-1], concentration)
+    batch = jnp.broadcast_shapes(log_half.shape, concentration.shape)
+    peak, finite, concentration, log_half, gap, rest = (
+        jnp.broadcast_to(x, batch) for x in (peak, finite, concentration, log_half, gap, rest)
+    )
+    # No density: opposite to the mode, and everywhere but at it where all mass is there.
+    nowhere = ((concentration > 0) & (rest == 0)) | ((concentration == jnp.inf) & (gap > 0))
+    return jnp.where(nowhere, -jnp.inf, peak + finite * log_half).astype(dtype)
+
+
+def log_density_at_mode(dimension: int, concentration: jax.Array) -> jax.Array:
+    """Computes the log density at z = mean_direction, in nats."""
+    return gamma_ratio_growth(concentration, (dimension - 1) / 2) - log_sphere_area(dimension)
+
+
+@partial(jax.jit, static_argnums=0)
+def _entropy(dimension: int, concentration: jax.Array) -> jax.Array:
+    infinite = concentration == jnp.inf
+    finite = jnp.where(infinite, 0.0, concentration)
+    # E log((1 + w) / 2) is minus the difference of two digamma functions: this slope.
+    slope = gamma_ratio_slope(finite, (dimension - 1) / 2)
+    return jnp.where(infinite, -jnp.inf, finite * slope - log_density_at_mode(dimension, finite))

@@ -24,7 +24,13 @@ from spherical_vae.distributions.flow_table import DEVIANCE_RANGE, flow_table
 from spherical_vae.distributions.transport_table import table_range, transport_table
 from spherical_vae.special.chebyshev import evaluate_table
 from spherical_vae.special.concentration import mode
-from spherical_vae.threefry import key_words, normal_of_variance_half, row_numbers, unit_intervals
+from spherical_vae.threefry import (
+    key_words,
+    normal_of_variance_half,
+    row_numbers,
+    together,
+    unit_intervals,
+)
 
 # From here on |v|^2 - (v . mu)^2 is safe: it loses more than one digit with probability < 1e-8.
 _ONE_PASS_DIMENSION = 20
@@ -126,7 +132,9 @@ def wood_tan_half(
     w0, w0_gap = mode(dimension, concentration)
     dtype, shape = w0.dtype, tangent.along.shape
     at_mode = jnp.broadcast_to(jnp.sqrt(w0_gap) / (1.0 + w0), shape)
-    w0 = jnp.broadcast_to(w0, shape)
+    # Everything that the loop carries lies where its results will.
+    w0 = together(jnp.broadcast_to(w0, shape), tangent.along)
+    rows = together(rows, w0)
 
     def uniforms(round_: Array, pair: int) -> tuple[Array, Array]:
         # Columns from the far end: those of the normal vector are counted from 0.
@@ -156,7 +164,7 @@ def wood_tan_half(
         tan_half = jnp.where(accepted, tan_half, proposal)
         return round_ + 1, tan_half, accepted | accepts(uniforms(round_, 1)[0], proposal)
 
-    first = _uniform_tan_half(tangent)
+    first = together(_uniform_tan_half(tangent), w0)
     start = jnp.zeros((), jnp.int32)
     # A NaN parameter must end the loop, not spin it.
     accepted = accepts(uniforms(start, 1)[0], first) | jnp.isnan(w0)
@@ -231,4 +239,6 @@ def _cosine_flow(dimension: int, tan_half: Array, concentration: Array) -> Array
     x = jnp.clip(0.5 + r * (0.5 / DEVIANCE_RANGE), 0.0, 1.0)
     factor = evaluate_table(flow_table(dimension, tan_half.dtype.name), x, w0)
     kappa = jnp.broadcast_to(concentration, shape)
-    return factor / (m + 2.0 * kappa / (1.0 + tan_half**2))
+    flow = factor / (m + 2.0 * kappa / (1.0 + tan_half**2))
+    # So near the point mass that squares vanish, and the derivative with them.
+    return jnp.where(at_mode < jnp.finfo(flow.dtype).tiny ** 0.4, 0.0, flow)

@@ -6,11 +6,39 @@ There is no bijection from R^n to the sphere; a normal vector divided by its nor
 import jax
 import jax.numpy as jnp
 import numpyro
-from numpyro.distributions import Distribution, Normal, constraints
+from numpyro.distributions import Distribution, Normal, constraints, transforms
 from numpyro.infer.reparam import Reparam
 
 # Of log |x|: small against 1, and not so small that the shell is harder to follow than the sphere.
 _LENGTH_SPREAD = 0.1
+
+
+class _NonzeroVector(constraints.Constraint):
+    """Vectors of R^dimension but the origin, which has no direction."""
+
+    event_dim = 1
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.isfinite(x).all(-1) & (x != 0).any(-1)
+
+    def feasible_like(self, prototype: jax.Array) -> jax.Array:
+        return jnp.full_like(prototype, self.dimension**-0.5)
+
+    def tree_flatten(self) -> tuple[tuple, tuple]:
+        return (), ((), {"dimension": self.dimension})
+
+    def eq(self, other: object, static: bool = False) -> bool:
+        return isinstance(other, _NonzeroVector) and other.dimension == self.dimension
+
+
+@transforms.biject_to.register(_NonzeroVector)
+def _away_from_the_origin(constraint: _NonzeroVector) -> transforms.Transform:
+    # NumPyro may start inference at the origin of the unconstrained space.
+    shift = transforms.AffineTransform(constraint.dimension**-0.5, 1.0)
+    return transforms.IndependentTransform(shift, 1)
 
 
 class DirectionWithLength(Distribution):
@@ -20,7 +48,6 @@ class DirectionWithLength(Distribution):
         direction_law: on the sphere; its batch shape is that of x.
     """
 
-    support = constraints.real_vector
     pytree_data_fields = ("direction_law",)
 
     def __init__(self, direction_law: Distribution, *, validate_args: bool | None = None) -> None:
@@ -28,6 +55,11 @@ class DirectionWithLength(Distribution):
         super().__init__(
             direction_law.batch_shape, direction_law.event_shape, validate_args=validate_args
         )
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """All vectors but the origin."""
+        return _NonzeroVector(self.event_shape[0])
 
     @property
     def _log_length(self) -> Distribution:
@@ -75,7 +107,9 @@ class SphereReparam(Reparam):
     ) -> tuple[Distribution | None, object]:
         """Replaces the site; called by NumPyro's `reparam` handler."""
         assert obs is None, "SphereReparam does not support observe statements"
+        fn, expand_shape, event_dim = self._unwrap(fn)
         if fn.support is not constraints.sphere or fn.event_dim != 1:
             raise ValueError(f"SphereReparam needs a site on the sphere, {name!r} is not")
-        vector = numpyro.sample(f"{name}_vector", DirectionWithLength(fn))
+        law = self._wrap(DirectionWithLength(fn), expand_shape, event_dim)
+        vector = numpyro.sample(f"{name}_vector", law)
         return None, vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)

@@ -9,8 +9,9 @@ from numpyro.util import is_prng_key
 
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
+from spherical_vae.distributions.vectors import as_values, broadcast_parameters
 from spherical_vae.names import require_name
-from spherical_vae.special.arguments import as_float, check_dimension
+from spherical_vae.special.arguments import Nested
 
 
 class VonMisesFisher(Distribution):
@@ -21,8 +22,9 @@ class VonMisesFisher(Distribution):
 
     Args:
         mean_direction: unit vectors [..., D]. Not normalised here. NumPyro's validation, which is
-            on by default, refuses others and gives values off the sphere a log_prob of -inf.
-        concentration: kappa >= 0, broadcast against the leading axes of `mean_direction`.
+            on by default, raises on others and gives values off the sphere a log_prob of -inf.
+        concentration: kappa in [0, inf], broadcast against the leading axes of `mean_direction`;
+            at inf all mass is at the mean direction.
         method: "transport" or "wood" (see `von_mises_fisher.sample`), static.
 
     Example:
@@ -43,37 +45,37 @@ class VonMisesFisher(Distribution):
 
     def __init__(
         self,
-        mean_direction: ArrayLike,
-        concentration: ArrayLike,
+        mean_direction: ArrayLike | Nested,
+        concentration: ArrayLike | Nested,
         *,
         method: str = "transport",
         validate_args: bool | None = None,
     ) -> None:
-        direction = as_float(mean_direction)
-        if direction.ndim < 1:
-            raise ValueError("mean_direction must have at least one axis, the coordinates")
-        dimension = check_dimension(direction.shape[-1])
-        kappa = as_float(concentration)
-        batch_shape = jnp.broadcast_shapes(direction.shape[:-1], kappa.shape)
-        self.mean_direction = jnp.broadcast_to(direction, (*batch_shape, dimension))
-        self.concentration = jnp.broadcast_to(kappa, batch_shape).astype(direction.dtype)
+        self.mean_direction, self.concentration = broadcast_parameters(
+            mean_direction, concentration
+        )
         require_name("method", method, von_mises_fisher.METHODS)
         self.method = method
-        super().__init__(batch_shape, (dimension,), validate_args=validate_args)
+        *batch_shape, dimension = self.mean_direction.shape
+        super().__init__(tuple(batch_shape), (dimension,), validate_args=validate_args)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws unit vectors [*sample_shape, *batch_shape, D]; typed or raw keys."""
         assert is_prng_key(key)
         if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
             key = jax.random.wrap_key_data(key)
-        return von_mises_fisher.sample(
+        return von_mises_fisher.sample_unchecked(
             key, self.mean_direction, self.concentration, tuple(sample_shape), self.method
         )
 
-    @validate_sample
-    def log_prob(self, value: jax.Array) -> jax.Array:
+    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
         """Computes the log density with respect to surface area, in nats."""
-        return von_mises_fisher.log_prob(value, self.mean_direction, self.concentration)
+        *batch, dimension = self.mean_direction.shape
+        return self._log_prob(as_values(value, dimension, len(batch)))
+
+    @validate_sample
+    def _log_prob(self, value: jax.Array) -> jax.Array:
+        return von_mises_fisher.log_prob_unchecked(value, self.mean_direction, self.concentration)
 
     def entropy(self) -> jax.Array:
         """Computes the differential entropy in nats, [*batch_shape]."""

@@ -1,12 +1,17 @@
-"""What the public functions accept: static dimensions and floating-point arrays."""
+"""What the public functions accept: static dimensions, and arrays of real numbers of any kind."""
 
 import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Real
+import numpy as np
+from jaxtyping import Array
 
 from spherical_vae.errors import UserError
+
+# Beside arrays and numbers: lists of them, however deep.
+Nested = list[Any] | tuple[Any, ...]
 
 
 def check_dimension(dimension: int, smallest: int = 2) -> int:
@@ -22,14 +27,46 @@ def check_dimension(dimension: int, smallest: int = 2) -> int:
     return value
 
 
-def as_float(x: Real[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-    """Converts to a floating array; integers and Python numbers get the default float type."""
-    array = jnp.asarray(x)
-    if jnp.issubdtype(array.dtype, jnp.floating):
+def as_float(x: Any, name: str) -> Array:
+    """Converts to a floating array of the same shape.
+
+    Integers, Python numbers and lists get the default float type.
+
+    Raises:
+        UserError: `name` is not made of integers or floating-point numbers.
+    """
+    numbers = f"{name} must be of integers or floating-point numbers"
+    try:
+        array = x if isinstance(x, jax.Array) else np.asarray(x)
+    except (ValueError, jax.errors.TracerArrayConversionError):
+        # A list of traced numbers, or a ragged one.
+        try:
+            array = jnp.asarray(x)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{numbers}: {error}") from error
+    whole = jnp.issubdtype(array.dtype, jnp.integer)
+    if not whole and not jnp.issubdtype(array.dtype, jnp.floating):
+        raise UserError(f"{numbers}, got {array.dtype}")
+    of_python = isinstance(x, (float, list, tuple))
+    dtype = jnp.result_type(float) if whole or of_python else array.dtype
+    array = array.astype(jax.dtypes.canonicalize_dtype(dtype))
+    if isinstance(array, jax.Array):
         return array
-    return array.astype(jnp.result_type(float))
+    # Explicitly, so that a guard against transfers by accident lets it pass; and at once, so that a
+    # constant within `jit` can still be looked at.
+    with jax.ensure_compile_time_eval():
+        return jax.device_put(array)
 
 
-def working_dtype(dtype: jax.typing.DTypeLike) -> jax.typing.DTypeLike:
-    """Returns the type to compute in: half precision is widened to float32."""
-    return jnp.promote_types(dtype, jnp.float32)
+def working_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
+    """Returns the type to compute in: half precision and less is widened to float32."""
+    found = jnp.dtype(dtype)
+    return found if found.itemsize >= 4 else np.dtype(np.float32)
+
+
+def result_dtype(*arrays: Array) -> np.dtype:
+    """Returns the type of the result of several arrays: their own, or the widest to compute in."""
+    dtypes = {array.dtype for array in arrays}
+    if len(dtypes) == 1:
+        return dtypes.pop()
+    return max(map(working_dtype, dtypes), key=lambda dtype: dtype.itemsize)

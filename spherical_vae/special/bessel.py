@@ -20,7 +20,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from spherical_vae.errors import UserError
 from spherical_vae.special import decimal_bessel
-from spherical_vae.special.arguments import as_float, working_dtype
+from spherical_vae.special.arguments import Nested, as_float, working_dtype
 from spherical_vae.special.chebyshev import Series, evaluate_series, fit_series
 from spherical_vae.special.concentration import mode, ratio_core
 from spherical_vae.special.cosine_law import log_laplace_correction
@@ -89,11 +89,17 @@ def _window(order: float, dtype_name: str) -> _Window:
 @partial(jax.jit, static_argnums=0)
 def _log_iv(order: float, x: Array) -> Array:
     m = 2.0 * order + 1.0
+    infinite = x == jnp.inf
+    x = jnp.where(infinite, 1.0, x)
     w0, gap = mode(m + 1.0, x)
     correction = evaluate_series(_correction_series(order), w0)
-    value = x * w0 + (0.5 * jnp.log(gap / (1.0 + w0 * w0)) + (correction + _constant(order)))
+    value = x * w0 + (
+        0.5 * jnp.log(jnp.maximum(gap / (1.0 + w0 * w0), jnp.finfo(x.dtype).tiny))
+        + (correction + _constant(order))
+    )
     if order == 0.0:
-        return value
+        return jnp.where(infinite, jnp.inf, value)
+    value = jnp.where(infinite, jnp.inf, value)
     # Below the first limit w0 is x / m, and might be too small for a normal number.
     tiny = x < 1e-20
     log_w0 = jnp.log(jnp.where(tiny, x, w0)) - jnp.where(tiny, math.log(m), 0.0)
@@ -105,7 +111,8 @@ def _log_iv(order: float, x: Array) -> Array:
     quotient = evaluate_series(window.quotient, jnp.clip(position, 0.0, 1.0))
     # Two products: XLA would fold (x - high) - low into x - (high + low).
     near_zero = (x - window.high) * quotient - window.low * quotient
-    return jnp.where((x > window.left) & (x < window.right), near_zero, value)
+    near = (x > window.left) & (x < window.right) & ~infinite
+    return jnp.where(near, near_zero, value)
 
 
 @_log_iv.defjvp
@@ -122,7 +129,7 @@ def _log_iv_slope(order: float, x: Array) -> Array:
     return ratio if order == 0.0 else ratio + order / x
 
 
-def log_iv(order: float | int, x: Real[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
+def log_iv(order: float | int, x: Real[ArrayLike, "*batch"] | Nested) -> Float[Array, "*batch"]:
     """Computes log I_order(x), the modified Bessel function of the first kind.
 
     Args:
@@ -130,10 +137,10 @@ def log_iv(order: float | int, x: Real[ArrayLike, "*batch"]) -> Float[Array, "*b
         x: >= 0, any shape; a negative one gives NaN.
 
     Returns:
-        Same shape; -inf at x = 0 where order > 0.
+        Same shape; -inf at x = 0 where order > 0, inf at inf.
 
     Raises:
-        UserError: `order` is negative, not finite, or no static number.
+        UserError: `order` is negative, not finite, or no static number; x is not of real numbers.
 
     Gradients: all orders in x. None in `order`.
     Accuracy: within 4 eps max(1, |value|), also around the zero of the function.
@@ -145,5 +152,5 @@ def log_iv(order: float | int, x: Real[ArrayLike, "*batch"]) -> Float[Array, "*b
         raise UserError(f"order must be a static number >= 0, got {order!r}") from error
     if not (static_order >= 0.0 and math.isfinite(static_order)):
         raise UserError(f"order must be a finite number >= 0, got {static_order}")
-    array = as_float(x)
+    array = as_float(x, "x")
     return _log_iv(static_order, array.astype(working_dtype(array.dtype))).astype(array.dtype)

@@ -6,8 +6,8 @@ without a difference of large numbers:
     A    = w0 (1 - (1 - w0^2) H(w0))           dA/dkappa  = (1 - w0^2)^2 / (m (1 + w0^2)) G(w0)
     KL   = (m / 2) log1p(F(w0) kappa w0 / m)   dKL/dkappa = kappa dA/dkappa
 
-`docs/vmf.md` derives them. Concentrations are >= 0; a negative one gives NaN. Results are right far
-above the tested 1e6: in float32 up to 1e17 (d - 1), from where 1 - A falls no further.
+`docs/vmf.md` derives them. Concentrations are >= 0, inf included; a negative one gives NaN. Results
+are right up to a quarter of the largest number of their type, and at inf.
 """
 
 import math
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from spherical_vae.special.arguments import as_float, check_dimension, working_dtype
+from spherical_vae.special.arguments import Nested, as_float, check_dimension, working_dtype
 from spherical_vae.special.chebyshev import evaluate_series
 from spherical_vae.special.cosine_law import concentration_series
 
@@ -36,18 +36,22 @@ class Mode(NamedTuple):
 
 def mode(dimension: float | int, concentration: Array) -> Mode:
     """Maps the concentration in [0, inf) to the mode w0 in [0, 1) and 1 - w0^2."""
-    ratio = concentration * (2.0 / (dimension - 1))
+    unbounded = concentration * (2.0 / (dimension - 1))
     # Beyond the clip w0 is 1 to rounding and the square would overflow.
-    ratio = jnp.minimum(ratio, 1e18 if ratio.dtype == jnp.float32 else 1e150)
+    largest = 1e18 if unbounded.dtype == jnp.float32 else 1e150
+    ratio = jnp.minimum(unbounded, largest)
     ratio = jnp.where(concentration < 0, jnp.nan, ratio)
     denominator = 1.0 + jnp.sqrt(1.0 + ratio * ratio)
-    return Mode(ratio / denominator, 2.0 / denominator)
+    gap = 2.0 / jnp.where(unbounded > largest, unbounded, denominator)
+    return Mode(ratio / denominator, gap)
 
 
-def _apply(core: _Core, dimension: int, x: ArrayLike) -> Array:
+def _apply(
+    core: _Core, dimension: int, x: ArrayLike | Nested, name: str = "concentration"
+) -> Array:
     """Calls `core` with the dimension checked and half precision widened to float32."""
     dimension = check_dimension(dimension)
-    array = as_float(x)
+    array = as_float(x, name)
     return core(dimension, array.astype(working_dtype(array.dtype))).astype(array.dtype)
 
 
@@ -182,32 +186,37 @@ def _inverse_of_pair_jvp(
     return concentration, tangents[0] / _ratio_derivative(dimension, concentration)
 
 
+@partial(jax.jit, static_argnums=0)
 def _inverse_ratio(dimension: int, target: Array) -> Array:
     return inverse_of_pair(dimension, target, 1.0 - target)
 
 
+@partial(jax.jit, static_argnums=0)
 def _normalizer(dimension: int, x: Array) -> Array:
-    return _log_density_at_mode(dimension, x) - x
+    infinite = x == jnp.inf
+    finite = jnp.where(infinite, 0.0, x)
+    return jnp.where(infinite, -jnp.inf, _log_density_at_mode(dimension, finite) - finite)
 
 
+@partial(jax.jit, static_argnums=0)
 def _entropy(dimension: int, x: Array) -> Array:
     return log_sphere_area(dimension) - _kl(dimension, x)
 
 
 def bessel_ratio(
-    dimension: int, concentration: Real[ArrayLike, "*batch"]
+    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
 ) -> Float[Array, "*batch"]:
     """Computes A_d(kappa) = I_(d/2)(kappa) / I_(d/2-1)(kappa), the mean resultant length.
 
     Args:
         dimension: d >= 2, static.
-        concentration: kappa >= 0, any shape.
+        concentration: kappa in [0, inf], any shape.
 
     Returns:
-        E[mean_direction . z] in [0, 1), same shape.
+        E[mean_direction . z] in [0, 1], same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, by closed forms.
     Source: Mardia and Jupp (2000), Directional Statistics, (9.3.7); evaluated as in docs/vmf.md.
@@ -216,19 +225,19 @@ def bessel_ratio(
 
 
 def bessel_ratio_complement(
-    dimension: int, concentration: Real[ArrayLike, "*batch"]
+    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
 ) -> Float[Array, "*batch"]:
     """Computes 1 - A_d(kappa), accurately also where A_d(kappa) rounds to 1.
 
     Args:
         dimension: d >= 2, static.
-        concentration: kappa >= 0, any shape.
+        concentration: kappa in [0, inf], any shape.
 
     Returns:
-        E[1 - mean_direction . z] in (0, 1], same shape.
+        E[1 - mean_direction . z] in [0, 1], same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, by closed forms.
     """
@@ -236,19 +245,19 @@ def bessel_ratio_complement(
 
 
 def bessel_ratio_derivative(
-    dimension: int, concentration: Real[ArrayLike, "*batch"]
+    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
 ) -> Float[Array, "*batch"]:
     """Computes dA_d/dkappa, which is the variance of the cosine mean_direction . z.
 
     Args:
         dimension: d >= 2, static.
-        concentration: kappa >= 0, any shape.
+        concentration: kappa in [0, inf], any shape.
 
     Returns:
-        Var[mean_direction . z] > 0, same shape; it equals the Fisher information of kappa.
+        Var[mean_direction . z] >= 0, same shape; it equals the Fisher information of kappa.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, by derivatives of the Chebyshev series.
     """
@@ -256,7 +265,7 @@ def bessel_ratio_derivative(
 
 
 def inverse_bessel_ratio(
-    dimension: int, mean_resultant_length: Real[ArrayLike, "*batch"]
+    dimension: int, mean_resultant_length: Real[ArrayLike, "*batch"] | Nested
 ) -> Float[Array, "*batch"]:
     """Computes the concentration whose mean resultant length is given: A_d^-1.
 
@@ -271,16 +280,16 @@ def inverse_bessel_ratio(
         kappa >= 0, same shape; inf at exactly 1, NaN outside [0, 1].
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, implicit: 1 / A_d'(kappa).
     Source: start from Banerjee et al. (2005), JMLR 6, (4.4); Newton steps in w0 of docs/vmf.md.
     """
-    return _apply(_inverse_ratio, dimension, mean_resultant_length)
+    return _apply(_inverse_ratio, dimension, mean_resultant_length, "mean_resultant_length")
 
 
 def kl_to_uniform(
-    dimension: int, concentration: Real[ArrayLike, "*batch"]
+    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
 ) -> Float[Array, "*batch"]:
     """Computes KL(vMF(., kappa) || uniform on the sphere) in nats.
 
@@ -289,13 +298,13 @@ def kl_to_uniform(
 
     Args:
         dimension: d >= 2, static.
-        concentration: kappa >= 0, any shape.
+        concentration: kappa in [0, inf], any shape.
 
     Returns:
         Nats >= 0, same shape; 0 at kappa = 0.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders; the first is kappa A_d'(kappa) in a form without cancellation.
     Source: Xu and Durrett (2018), section 3, in the exact form; evaluated as in docs/vmf.md.
@@ -303,18 +312,20 @@ def kl_to_uniform(
     return _apply(_kl, dimension, concentration)
 
 
-def entropy(dimension: int, concentration: Real[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
+def entropy(
+    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
+) -> Float[Array, "*batch"]:
     """Computes the differential entropy of vMF(., kappa) with respect to surface area.
 
     Args:
         dimension: d >= 2, static.
-        concentration: kappa >= 0, any shape.
+        concentration: kappa in [0, inf], any shape.
 
     Returns:
         Nats, same shape; log area of the sphere at kappa = 0, negative at large kappa.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders.
     """
@@ -322,7 +333,7 @@ def entropy(dimension: int, concentration: Real[ArrayLike, "*batch"]) -> Float[A
 
 
 def log_density_at_mode(
-    dimension: int, concentration: Real[ArrayLike, "*batch"]
+    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
 ) -> Float[Array, "*batch"]:
     """Computes log C_d(kappa) + kappa, the log density at z = mean_direction.
 
@@ -331,13 +342,13 @@ def log_density_at_mode(
 
     Args:
         dimension: d >= 2, static.
-        concentration: kappa >= 0, any shape.
+        concentration: kappa in [0, inf], any shape.
 
     Returns:
         Nats, same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders; the first is 1 - A_d(kappa).
     """
@@ -345,7 +356,7 @@ def log_density_at_mode(
 
 
 def log_normalizer(
-    dimension: int, concentration: Real[ArrayLike, "*batch"]
+    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
 ) -> Float[Array, "*batch"]:
     """Computes log C_d(kappa), so that log p(z) = log C_d(kappa) + kappa mean_direction . z.
 
@@ -353,13 +364,13 @@ def log_normalizer(
 
     Args:
         dimension: d >= 2, static.
-        concentration: kappa >= 0, any shape.
+        concentration: kappa in [0, inf], any shape.
 
     Returns:
         Nats, same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2.
+        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders; the first is -A_d(kappa).
     """

@@ -1,43 +1,96 @@
-"""Ratios of gamma functions, without the difference of two large logarithms."""
+"""How a ratio of gamma functions grows, without the difference of two large logarithms."""
 
+import math
+from functools import partial
+
+import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
-# Above it Stirling's series, cut after the last coefficient, is exact to rounding in float64 too.
+# From here on Stirling's series, cut after the last coefficient, is exact to rounding in float64.
 _STIRLING_FROM = 16.0
 # B_2k / (2k (2k - 1)), of x^(1-2k); Abramowitz and Stegun (1964), 6.1.40.
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 
 
-def log_gamma_ratio(x: Float[Array, "*batch"], shift: float) -> Float[Array, "*batch"]:
-    """Computes log Gamma(x + shift) - log Gamma(x).
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+@partial(jax.jit, static_argnums=1)
+def gamma_ratio_growth(x: Float[Array, "*batch"], half: float) -> Float[Array, "*batch"]:
+    """Computes log(Gamma(x + 2 half) / Gamma(x + half)) less its value at x = 0.
 
     Args:
-        x: > 0.
-        shift: static, in [0, x].
+        x: >= 0.
+        half: > 0, static.
 
     Returns:
-        Nats, same shape.
+        Nats >= 0, same shape; inf at inf.
 
-    Gradients: all orders; the first is the difference of the two digamma functions.
-    Accuracy: a few units of rounding of max(1, |value|), where log Gamma itself is far larger.
+    Gradients: all orders; the first is `gamma_ratio_slope`.
+    Accuracy: a few units of rounding of max(1, value).
     """
-    large = x >= _STIRLING_FROM
-    above = jnp.where(large, x, _STIRLING_FROM)
-    below = jnp.where(large, _STIRLING_FROM, x)
-    series = (
-        (above - 0.5) * jnp.log1p(shift / above)
-        + shift * (jnp.log(above + shift) - 1.0)
-        + (_tail(above + shift) - _tail(above))
+    steps, y = _lifted(half)
+    infinite = x == jnp.inf
+    x = jnp.where(infinite, 0.0, x)
+    # x log1p(half / x) has reached its limit long before a square could overflow.
+    bounded = jnp.minimum(x, 1e18 if x.dtype == jnp.float32 else 1e150)
+    z = y + half
+    value = (
+        half * jnp.log1p(x / z)
+        - (y - 0.5) * jnp.log1p((half / y) * (x / (z + x)))
+        + bounded * jnp.log1p(half / (y + bounded))
+        + (_tail(z + x) - _tail(y + x) + (_tail(y) - _tail(z)))
     )
-    return jnp.where(large, series, gammaln(below + shift) - gammaln(below))
+    # Gamma(x) = Gamma(x + 1) / x, `steps` times.
+    for step in range(steps):
+        below = half + step
+        value += jnp.log1p((half / below) * (x / (below + half + x)))
+    return jnp.where(infinite, jnp.inf, value)
 
 
-def _tail(x: Array) -> Array:
+@gamma_ratio_growth.defjvp
+def _growth_jvp(
+    half: float, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[Array, Array]:
+    return gamma_ratio_growth(*primals, half), gamma_ratio_slope(*primals, half) * tangents[0]
+
+
+@partial(jax.jit, static_argnums=1)
+def gamma_ratio_slope(x: Float[Array, "*batch"], half: float) -> Float[Array, "*batch"]:
+    """Computes digamma(x + 2 half) - digamma(x + half); arguments as `gamma_ratio_growth`.
+
+    Gradients: all orders.
+    Accuracy: a few units of rounding of the value; all parts of size are positive.
+    """
+    steps, y = _lifted(half)
+    low, high = y + x, (y + half) + x
+    value = jnp.log1p(half / low) + (0.5 / low) * (half / high)
+    value += _tail_slope(high) - _tail_slope(low)
+    for step in range(steps):
+        below = (half + step) + x
+        value += (half / below) * (1.0 / (below + half))
+    return value
+
+
+def _lifted(half: float) -> tuple[int, float]:
+    """Returns how often the recurrence is used, and `half` so much higher."""
+    steps = max(0, math.ceil(_STIRLING_FROM - half))
+    return steps, half + steps
+
+
+def _tail(x: Array | float) -> Array | float:
     """Computes what Stirling's formula lacks of log Gamma(x)."""
-    square = 1.0 / (x * x)
-    total = jnp.zeros_like(x)
+    inverse = 1.0 / x
+    square = inverse * inverse
+    total = 0.0 * square
     for coefficient in reversed(_STIRLING):
         total = coefficient + square * total
-    return total / x
+    return total * inverse
+
+
+def _tail_slope(x: Array) -> Array:
+    inverse = 1.0 / x
+    square = inverse * inverse
+    total = 0.0 * square
+    for k in range(len(_STIRLING), 0, -1):
+        total = (1 - 2 * k) * _STIRLING[k - 1] + square * total
+    return total * square

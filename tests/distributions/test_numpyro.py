@@ -76,12 +76,12 @@ def test_shapes(distribution):
 
 def test_infer_shapes(distribution):
     if isinstance(distribution, HypersphericalUniform):
-        inferred = HypersphericalUniform.infer_shapes(
-            distribution.dimension, distribution.batch_shape
-        )
-    else:
-        shapes = {name: jnp.shape(value) for name, value in parameters(distribution).items()}
-        inferred = type(distribution).infer_shapes(**shapes)
+        # A dimension is no shape: nothing can be inferred from the shapes of the arguments.
+        with pytest.raises(NotImplementedError):
+            HypersphericalUniform.infer_shapes(())
+        return
+    shapes = {name: jnp.shape(value) for name, value in parameters(distribution).items()}
+    inferred = type(distribution).infer_shapes(**shapes)
     assert inferred == (distribution.batch_shape, distribution.event_shape)
 
 
@@ -215,6 +215,10 @@ PAIRS = {
     "vmf_uniform": ("vmf_batch", HypersphericalUniform(5)),
     "vmf_vmf": ("vmf_batch", VonMisesFisher(directions(5), 6.0)),
     "power_uniform": ("power", HypersphericalUniform(4)),
+    "uniform_power": (HypersphericalUniform(4), "power"),
+    "power_power": ("power", PowerSpherical(directions(4), 3.0)),
+    "power_vmf": ("power", VonMisesFisher(directions(4), 3.0)),
+    "vmf_power": ("vmf_batch", PowerSpherical(directions(5), 9.0)),
     "uniform_vmf": (HypersphericalUniform(5), "vmf_batch"),
     "uniform_uniform": (HypersphericalUniform(5), HypersphericalUniform(5, (2,))),
 }

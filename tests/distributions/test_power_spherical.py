@@ -8,7 +8,7 @@ import pytest
 
 from spherical_vae.distributions import PowerSpherical
 
-CONCENTRATIONS = np.array([1e-3, 1.0, 15.0, 1e2, 1e4, 1e5, 1e6], np.float32)
+CONCENTRATIONS = np.array([0.00052935630083, 1.0, 15.0, 1e2, 1e4, 1e5, 1e6], np.float32)
 
 
 def exact(dimension: int, concentration: float) -> tuple[mp.mpf, mp.mpf]:
@@ -26,7 +26,7 @@ def exact(dimension: int, concentration: float) -> tuple[mp.mpf, mp.mpf]:
         return kappa * mp.log(2) - log_normalizer, log_normalizer - kappa * mean_log
 
 
-@pytest.mark.parametrize("dimension", [2, 50, 784])
+@pytest.mark.parametrize("dimension", [2, 10, 20, 32, 784])
 def test_density_and_entropy_where_it_is_narrow(dimension):
     direction = jnp.eye(dimension)[1]
     law = PowerSpherical(direction, jnp.asarray(CONCENTRATIONS))

@@ -6,11 +6,11 @@ import numpy as np
 import numpyro
 import pytest
 from numpyro.handlers import reparam, seed, trace
-from numpyro.infer import Predictive
+from numpyro.infer import MCMC, NUTS, Predictive, init_to_feasible, init_to_uniform
 from numpyro.infer.util import log_density
 
 from spherical_vae import special
-from spherical_vae.distributions import SphereReparam, VonMisesFisher
+from spherical_vae.distributions import PowerSpherical, SphereReparam, VonMisesFisher
 
 DIRECTION, CONCENTRATION, DRAWS = np.eye(3, dtype=np.float32)[0], 20.0, 20_000
 
@@ -60,3 +60,41 @@ def test_sites_in_plates_keep_their_shapes():
     direction = sites["direction"]["value"]
     assert direction.shape == (4, 3)
     np.testing.assert_allclose(jnp.linalg.norm(direction, axis=-1), 1.0, atol=1e-5)
+
+
+SITES = {
+    "independent": lambda: VonMisesFisher(np.eye(3, dtype=np.float32), 5.0).to_event(1),
+    "expanded": lambda: VonMisesFisher(DIRECTION, 5.0).expand((4,)),
+    "both": lambda: PowerSpherical(DIRECTION, 5.0).expand((4, 2)).to_event(2),
+}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_independent_and_expanded_sites(site):
+    law = SITES[site]()
+
+    @reparam(config={"direction": SphereReparam()})
+    def one():
+        numpyro.sample("direction", law)
+
+    sites = trace(seed(one, 0)).get_trace()
+    vector = sites["direction_vector"]
+    assert sites["direction"]["value"].shape == law.shape()
+    assert (vector["fn"].batch_shape, vector["fn"].event_shape) == (
+        law.batch_shape,
+        law.event_shape,
+    )
+    # The density of the vector is that of its direction, and what depends on the length alone.
+    rescaled = vector["value"] / jnp.linalg.norm(vector["value"], axis=-1, keepdims=True)
+    turned = jnp.roll(rescaled, 1, axis=-1)
+    found = vector["fn"].log_prob(rescaled) - vector["fn"].log_prob(turned)
+    np.testing.assert_allclose(found, law.log_prob(rescaled) - law.log_prob(turned), rtol=1e-4)
+
+
+@pytest.mark.parametrize("start", [init_to_feasible, init_to_uniform])
+def test_inference_starts_where_there_is_a_direction(start):
+    kernel = NUTS(model, init_strategy=start)
+    mcmc = MCMC(kernel, num_warmup=3, num_samples=3, progress_bar=False)
+    mcmc.run(jax.random.key(0))
+    directions = mcmc.get_samples()["direction"]
+    np.testing.assert_allclose(jnp.linalg.norm(directions, axis=-1), 1.0, atol=1e-5)

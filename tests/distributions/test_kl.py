@@ -1,0 +1,113 @@
+"""Divergences of power spherical laws against quadrature over the sphere in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.distributions.kl import kl_divergence
+from scipy import integrate
+from scipy.special import roots_legendre
+from test_power_spherical import exact
+
+from spherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+
+
+def mean_log_half(dimension, law, kappa, cosine):
+    """E log((1 + nu . z) / 2): Gauss-Legendre panels in the angle, adaptive quadrature around it."""
+
+    def log_density(angle):
+        if law is VonMisesFisher:
+            return kappa * (np.cos(angle) - 1)
+        return 2 * kappa * np.log(np.cos(angle / 2))
+
+    def around(angle):
+        a, b = 1 + cosine * np.cos(angle), np.sqrt(1 - cosine**2) * np.sin(angle)
+        values = integrate.quad(
+            lambda x: np.log((a + b * np.cos(x)) / 2) * np.sin(x) ** (dimension - 3), 0, np.pi
+        )[0]
+        return values / integrate.quad(lambda x: np.sin(x) ** (dimension - 3), 0, np.pi)[0]
+
+    nodes, weights = roots_legendre(12)
+    kink = np.pi - np.arccos(cosine)
+    width = 2 / np.sqrt(kappa + dimension)
+    edges = np.unique(np.clip([0, width, 2 * width, 4 * width, kink, np.pi], 0, np.pi))
+    angle = (edges[:-1, None] + np.diff(edges)[:, None] * (nodes + 1) / 2).ravel()
+    weight = (np.diff(edges)[:, None] * weights).ravel()
+    weight *= np.exp(log_density(angle)) * np.sin(angle) ** (dimension - 2)
+    return (weight * [around(x) for x in angle]).sum() / weight.sum()
+
+
+@pytest.mark.parametrize("dimension", [3, 4, 5, 10])
+def test_power_spherical_divergences(dimension):
+    cosine, kappa_p, kappa_q = 0.4, 7.0, 20.0
+    mu = jnp.eye(dimension)[0]
+    nu = cosine * mu + (1 - cosine**2) ** 0.5 * jnp.eye(dimension)[1]
+    peak = float(exact(dimension, kappa_q)[0])
+    for kind in (PowerSpherical, VonMisesFisher):
+        p, q = kind(mu, kappa_p), PowerSpherical(nu, kappa_q)
+        expected = (
+            -float(p.entropy()) - peak - kappa_q * mean_log_half(dimension, kind, kappa_p, cosine)
+        )
+        np.testing.assert_allclose(kl_divergence(p, q), expected, rtol=3e-6)
+
+
+def test_the_circle():
+    """On the circle the mean over what is around the angle is of two points, 1 and -1."""
+    angle = (np.arange(400_000) + 0.5) * (2 * np.pi / 400_000)
+    mu, nu = jnp.array([1.0, 0.0]), jnp.array([-0.6, 0.8])
+    points = np.stack([np.cos(angle), np.sin(angle)], -1)
+    for kind in (PowerSpherical, VonMisesFisher):
+        p, q = kind(mu, 3.0), PowerSpherical(nu, 2.0)
+        log_p, log_q = (np.asarray(x.log_prob(points.astype(np.float32)), float) for x in (p, q))
+        mass = np.exp(log_p) * (2 * np.pi / 400_000)
+        finite = np.isfinite(log_q)
+        expected = (mass * (log_p - log_q))[finite].sum()
+        np.testing.assert_allclose(kl_divergence(p, q), expected, rtol=1e-4)
+
+
+def test_of_equals_it_is_zero_and_of_neighbours_accurate():
+    mu = jnp.eye(20)[:3]
+    kappa = jnp.array([1e-3, 30.0, 1e5])
+    p = PowerSpherical(mu, kappa)
+    np.testing.assert_array_equal(kl_divergence(p, p), jnp.zeros(3))
+    # To second order it is half the variance of log((1 + w) / 2) times the squared step.
+    for step in (1e-3, -1e-3):
+        with jax.enable_x64(True):
+            k = jnp.asarray(kappa, jnp.float64)
+            wide = PowerSpherical(jnp.asarray(mu, jnp.float64), k)
+            # -kappa times it is the derivative of the entropy.
+            variance = (
+                -jax.vmap(
+                    jax.grad(lambda x: PowerSpherical(jnp.eye(20, dtype=x.dtype)[0], x).entropy())
+                )(k)
+                / k
+            )
+            assert wide.entropy().dtype == jnp.float64
+        other = PowerSpherical(mu, kappa * (1 + step))
+        expected = 0.5 * np.asarray(variance) * (np.asarray(kappa) * step) ** 2
+        np.testing.assert_allclose(kl_divergence(other, p), expected, rtol=2e-3)
+
+
+def test_gradients_of_a_divergence():
+    def divergence(angle, kappa):
+        nu = jnp.array([jnp.cos(angle), jnp.sin(angle), 0.0, 0.0])
+        return kl_divergence(PowerSpherical(jnp.eye(4)[0], kappa), PowerSpherical(nu, 5.0))
+
+    with jax.enable_x64(True):
+        for angle in (0.3, 2.9):
+            point = (jnp.float64(angle), jnp.float64(3.0))
+            for i, slope in enumerate(jax.grad(divergence, (0, 1))(*point)):
+                ends = [
+                    divergence(*(x + s * (i == j) for j, x in enumerate(point)))
+                    for s in (1e-5, -1e-5)
+                ]
+                np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-5, rtol=1e-6)
+    slopes = jax.grad(divergence, (0, 1))(0.0, 5.0)
+    np.testing.assert_allclose(slopes, (0.0, 0.0), atol=1e-6)
+
+
+def test_uniform_against_power():
+    q = PowerSpherical(jnp.eye(5)[1], jnp.array([0.0, 2.0, 80.0]))
+    uniform = HypersphericalUniform(5)
+    as_power = PowerSpherical(jnp.eye(5)[0], 0.0)
+    np.testing.assert_allclose(kl_divergence(uniform, q), kl_divergence(as_power, q), rtol=2e-6)
