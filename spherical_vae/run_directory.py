@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -16,8 +16,9 @@ from spherical_vae import hosts
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.config_validation import flatten
 from spherical_vae.errors import UserError
-from spherical_vae.folder_lock import cannot_write, lock_folder
+from spherical_vae.folder_lock import FolderLock, cannot_write, lock_folder
 from spherical_vae.metrics_log import MetricsLog
+from spherical_vae.paths import run_folder
 
 _FORMAT = 1
 # What changes no result but by rounding, or is a run of its own: where things are, how steps share
@@ -44,11 +45,14 @@ class RunDirectory:
     """The paths of a run; holds the lock until `close` where `open_run` made it.
 
     Attributes:
-      path: the working directory.
+      path: the working directory, `~` replaced.
+
+    Raises:
+      UserError: a URL, or a path under which checkpoints could not be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], lock: IO[str] | None = None):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], lock: FolderLock | None = None):
+        self.path = run_folder(path)
         self._lock = lock
 
     @property
@@ -131,10 +135,11 @@ def open_run(
       The locked run directory: a context manager.
 
     Raises:
-      UserError: it cannot be written, another process trains in it, it holds a run or sweep with
-        another configuration, or the processes were given different ones.
+      UserError: checkpoints could not be read there, it cannot be written, another process trains
+        in it, it holds a run or sweep with another configuration, or the processes were given
+        different ones.
     """
-    path = Path(workdir)
+    path = run_folder(workdir)
     hosts.refuse_differences("the configuration", _to_json(config, replicas))
     opened: list[RunDirectory] = []
     hosts.from_first(lambda: opened.append(_open(path, config, replicas)))
@@ -206,12 +211,13 @@ def _load(
         raise UserError(_broken(path, f"{type(error).__name__}: {error}")) from error
 
 
-def _lock(path: Path) -> IO[str]:
+def _lock(path: Path) -> FolderLock:
     try:
         return lock_folder(path, ".lock")
     except BlockingIOError:
         raise UserError(
-            f"{path}: another process is training here; wait for it or use another --workdir"
+            f"{path}: another process or thread is training here; wait for it or use another "
+            "--workdir"
         ) from None
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 from ml_collections import ConfigDict
@@ -114,16 +115,35 @@ def test_types_differ_too(workdir):
 
 def test_two_cannot_train_in_the_same_directory(workdir):
     with open_run(workdir, base_config()):
-        assert "another process is training here" in refusal(workdir)
+        assert "another process or thread is training here" in refusal(workdir)
     open_run(workdir, base_config()).close()
 
 
-def test_a_file_system_without_locks_is_told(workdir, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "reason"), [(37, "No locks available"), (38, "Function not implemented")]
+)
+def test_a_file_system_without_locks_is_told(workdir, monkeypatch, number, reason):
     def fail(*args):
-        raise OSError(37, "No locks available")
+        raise OSError(number, reason)
 
     monkeypatch.setattr("fcntl.flock", fail)
-    assert "this file system has no locks (No locks available)" in refusal(workdir)
+    assert f"this file system has no locks ({reason})" in refusal(workdir)
+    # Nothing that a killed process would leave behind stands in for a lock.
+    assert [path.read_bytes() for path in workdir.iterdir()] == [b""]
+
+
+def test_a_run_that_was_opened_in_one_thread_can_be_closed_in_another(workdir):
+    run = open_run(workdir, base_config())
+    refusals = []
+    threads = [
+        threading.Thread(target=lambda: refusals.append(refusal(workdir))),
+        threading.Thread(target=run.close),
+    ]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert "another process or thread is training here" in refusals[0]
+    open_run(workdir, base_config()).close()
 
 
 def test_a_killed_process_leaves_no_lock(workdir):
@@ -151,6 +171,25 @@ def test_a_refused_run_gives_the_lock_back(workdir):
     open_run(workdir, base_config()).close()
     refusal(workdir, ConfigDict({"a": 1}))
     open_run(workdir, base_config()).close()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with open_run("~/runs/one", base_config()) as run:
+        assert run.path == tmp_path / "home" / "runs" / "one"
+    assert load_config("~/runs/one") == base_config()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert "there is no such home folder" in refusal("~nobody-is-called-so/x")
+
+
+@pytest.mark.parametrize("name", ["runs[1]", "a*", r"a\b", "a?/b", "gs:/b"])
+def test_a_folder_that_could_not_be_read_is_not_even_made(tmp_path, name):
+    message = refusal(tmp_path / name)
+    assert message.startswith(f"{tmp_path / name}: checkpoints cannot be read back from there")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="cannot be read back"):
+        load_config(tmp_path / name)
 
 
 def test_a_file_is_no_directory(tmp_path):
