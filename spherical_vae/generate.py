@@ -2,12 +2,11 @@
 
 import math
 
-from absl import flags
-
-from spherical_vae.command_line import define_place_flags, given_places, run
+from spherical_vae.command_line import CommandFlags
 from spherical_vae.errors import UserError
 
-define_place_flags()
+flags = CommandFlags(__name__, __doc__)
+flags.define_places()
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to write from", required=True)
 REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name")
 MODE = flags.DEFINE_enum(
@@ -21,9 +20,9 @@ LABEL = flags.DEFINE_integer("label", None, "label, from 1, for models that use 
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "of the given examples")
 
 
-def main(argv: list[str]) -> None:
+@flags.command
+def main() -> None:
     """Prints texts, one a line; reconstructions as pairs of lines."""
-    del argv
     if not math.isfinite(TEMPERATURE.value):
         raise UserError(f"--temperature={TEMPERATURE.value}: a finite number >= 0 is allowed")
     import jax.numpy as jnp
@@ -32,7 +31,7 @@ def main(argv: list[str]) -> None:
     from spherical_vae.keys import Purpose, root_key
     from spherical_vae.trained import load_trained
 
-    trained = load_trained(WORKDIR.value, REPLICA.value, given_places())
+    trained = load_trained(WORKDIR.value, REPLICA.value, flags.given_places())
     classes = trained.config.data.label_classes if trained.config.label_embedding_size else 0
     label = _label(classes)
     common = (
@@ -63,4 +62,4 @@ def _label(classes: int) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    main.run()

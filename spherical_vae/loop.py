@@ -23,7 +23,7 @@ from spherical_vae.chunks import Chunk, chunks, make_call, stack_hyperparameters
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus
 from spherical_vae.data.prefetch import prefetched
-from spherical_vae.errors import DivergedError
+from spherical_vae.errors import DivergedError, Interrupted
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.host_state import HostState, host_states
 from spherical_vae.keys import Purpose, root_key
@@ -41,18 +41,6 @@ from spherical_vae.train_step import (
 )
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
-
-
-class Interrupted(Exception):
-    """A signal asked training to stop; everything is saved.
-
-    Attributes:
-      signal: its number.
-    """
-
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"stopped by signal {number} after step {step}; the state is saved")
-        self.signal = number
 
 
 @runtime_checkable

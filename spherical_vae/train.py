@@ -6,17 +6,16 @@ Without `--config` it does the main job: small models on the King James verses, 
 
 import sys
 
-from absl import flags
-
 from spherical_vae import hosts
-from spherical_vae.command_line import define_config_flag, define_host_flags, run
+from spherical_vae.command_line import CommandFlags
 from spherical_vae.data import load_corpus
 from spherical_vae.errors import UserError
 from spherical_vae.run_directory import open_run
 from spherical_vae.sweep_settings import build_replicas, parse_sweep, settings_by_name
 
-CONFIG = define_config_flag()
-define_host_flags()
+flags = CommandFlags(__name__, __doc__)
+CONFIG = flags.define_config()
+flags.define_hosts()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "where the run lives; default runs/NAME, of a sweep runs/NAME-sweep"
 )
@@ -28,9 +27,9 @@ SWEEP = flags.DEFINE_multi_string(
 )
 
 
-def main(argv: list[str]) -> None:
+@flags.command
+def main() -> None:
     """Trains, or goes on training, and prints what came out."""
-    del argv
     config = CONFIG.value
     replicas = None
     if SWEEP.value is not None:
@@ -49,27 +48,22 @@ def main(argv: list[str]) -> None:
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
         from spherical_vae.comparison import compare
-        from spherical_vae.loop import Interrupted, Trainer
+        from spherical_vae.loop import Trainer
         from spherical_vae.sweep import train_and_measure
 
-        try:
-            if replicas is not None:
-                told = train_and_measure(config, replicas, corpus, directory).table()
-            elif config.baselines:
-                told = compare(config, corpus, directory)
-            else:
-                trained = Trainer(config, corpus, directory).train()
-                told = (
-                    f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on dev: step "
-                    f"{trained.step}. Next: python -m spherical_vae.evaluate "
-                    f"--workdir={workdir}"
-                )
-            if hosts.is_first():
-                print(told)
-        except Interrupted as stop:
-            print(stop, file=sys.stderr)
-            sys.exit(128 + stop.signal)
+        if replicas is not None:
+            told = train_and_measure(config, replicas, corpus, directory).table()
+        elif config.baselines:
+            told = compare(config, corpus, directory)
+        else:
+            trained = Trainer(config, corpus, directory).train()
+            told = (
+                f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on dev: step "
+                f"{trained.step}. Next: python -m spherical_vae.evaluate --workdir={workdir}"
+            )
+        if hosts.is_first():
+            print(told)
 
 
 if __name__ == "__main__":
-    run(main)
+    main.run()
