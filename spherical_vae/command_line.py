@@ -38,6 +38,15 @@ _SELECTION = re.compile(rf"--?{_NAME}(=(?P<value>.*))?", re.S)
 _MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value")
 _ILLEGAL = re.compile(rf"flag --{_NAME}\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 
+# As `jax_settings.settings_of_models`, for a process that has not imported JAX yet.
+_JAX_VARIABLES = {
+    "JAX_ENABLE_X64": "0",
+    "JAX_NUMPY_DTYPE_PROMOTION": "standard",
+    "JAX_TRANSFER_GUARD": "allow",
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_THREEFRY_PARTITIONABLE": "1",
+}
+
 
 class GivenFlag:
     """A flag of a command, whose value is there while a call of the command runs."""
@@ -289,8 +298,11 @@ class Command:
 
         def call() -> None:
             self._flags.parse([self._main.__module__, *arguments])
+            from spherical_vae.jax_settings import settings_of_models
+
             self._flags.prepare_process(with_cache=False)
-            self._main()
+            with settings_of_models():
+                self._main()
             # Who is done first would else take the others for lost.
             hosts.wait_for_all()
 
@@ -318,6 +330,7 @@ class Command:
             # Else JAX tells of every backend that it did not find.
             logging.set_verbosity(logging.WARNING)
         keep_freed_memory()
+        os.environ.update(_JAX_VARIABLES)
         self._flags.prepare_process(with_cache=True)
         self._main()
         hosts.wait_for_all()

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from spherical_vae import metrics
 from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Batch, Corpus, Split
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.latents import Posterior, latent_dimension
 from spherical_vae.metrics import ExampleNats
 from spherical_vae.objectives import PROTOCOLS, elbo_terms, importance_weighted_nats
@@ -105,6 +106,7 @@ class Evaluator:
         self._bound = jit(bound)
         self._encode = jit(encode)
 
+    @settings_of_models()
     def nats(
         self,
         params: dict,
@@ -159,6 +161,7 @@ class Evaluator:
             slots,
         )
 
+    @settings_of_models()
     def posterior(
         self, params: dict, split: str, *, concentration: float | None = None
     ) -> Posterior:
@@ -181,6 +184,7 @@ class Evaluator:
         columns = zip(*parts, strict=True)
         return structure.unflatten([jnp.asarray(np.concatenate(c)[back]) for c in columns])
 
+    @settings_of_models()
     def report(
         self,
         params: dict,

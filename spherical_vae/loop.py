@@ -26,6 +26,7 @@ from spherical_vae.data.prefetch import prefetched
 from spherical_vae.errors import DivergedError, Interrupted
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.host_state import HostState, host_states
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup
 from spherical_vae.run_directory import RunDirectory
@@ -177,6 +178,7 @@ def batches_from(
 class Trainer:
     """One run: model, compiled step, timetable, and the run directory they write to."""
 
+    @settings_of_models()
     def __init__(self, config: ConfigDict, corpus: Corpus, run: RunDirectory) -> None:
         """Builds everything; compiles nothing yet.
 
@@ -205,6 +207,7 @@ class Trainer:
         self._state: Any = None
         self._books: Any = None
 
+    @settings_of_models()
     def train(self) -> TrainedModel:
         """Trains to the end, from the latest checkpoint if there is one.
 

@@ -9,12 +9,14 @@ from typing import Any
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.run_directory import RunDirectory
 from spherical_vae.sweep_results import ReplicaResult, SweepResults, finite
 from spherical_vae.trained import TrainedReplica
 
 
+@settings_of_models()
 def measure(
     trained: Sequence[TrainedReplica],
     split: str,

@@ -23,6 +23,7 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.host_state import HostState, host_states
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import refuse_other_corpus, walk_from
 from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup
@@ -54,6 +55,7 @@ class SweepTrainer:
     uninterrupted one.
     """
 
+    @settings_of_models()
     def __init__(
         self,
         config: ConfigDict,
@@ -114,6 +116,7 @@ class SweepTrainer:
         self._state: Any = None
         self._books: list[Bookkeeper] = []
 
+    @settings_of_models()
     def train(self) -> list[TrainedReplica]:
         """Trains all replicas to their ends, from the latest checkpoint if there is one.
 

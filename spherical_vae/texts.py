@@ -16,11 +16,13 @@ from spherical_vae.generation import (
     sentence_text,
     straight_line,
 )
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.latents import is_spherical, sample_prior
 from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import VAE, call
 
 
+@settings_of_models()
 def prior_texts(
     trained: TrainedModel,
     key: Key[Array, ""],
@@ -54,6 +56,7 @@ def prior_texts(
     return _write(trained, z, conditions, key_words, temperature)
 
 
+@settings_of_models()
 def reconstruction_texts(
     trained: TrainedModel,
     key: Key[Array, ""],
@@ -73,6 +76,7 @@ def reconstruction_texts(
     return list(zip(_originals(trained.corpus, batch), written, strict=True))
 
 
+@settings_of_models()
 def interpolation_texts(
     trained: TrainedModel,
     key: Key[Array, ""],

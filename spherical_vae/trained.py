@@ -15,6 +15,7 @@ from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
 from spherical_vae.host_state import HostState, host_states
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.optim import build_optimizer
 from spherical_vae.replicas import SweepState, abstract_sweep_state, take
 from spherical_vae.run_directory import RunDirectory, load_config, load_replicas
@@ -66,6 +67,7 @@ class TrainedReplica:
     diverged_step: int | None
 
 
+@settings_of_models()
 def load_trained(
     workdir: str | os.PathLike[str],
     replica: str | None = None,
@@ -115,6 +117,7 @@ def load_trained(
     return read_latest(opened.store, opened.corpus, workdir, read)
 
 
+@settings_of_models()
 def load_sweep(
     workdir: str | os.PathLike[str], places: Mapping[str, str] | None = None
 ) -> list[TrainedReplica]:
