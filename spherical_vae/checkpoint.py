@@ -168,7 +168,12 @@ class CheckpointStore:
         """
         saved = self._read_host(step)["arrays"]
         leaves = _named_leaves(abstract_state)
-        _refuse_other_structure(self._directory / str(step), saved, _describe(leaves))
+        _refuse_other_structure(
+            f"{self._directory / str(step)}: this checkpoint is of another model",
+            saved,
+            _describe(leaves),
+            "use the configuration that it was trained with, or another --workdir",
+        )
         abstract = {name: _abstract_leaf(leaf) for name, leaf in leaves.items()}
         filled = {name: leaf for name, leaf in abstract.items() if leaf.size}
         args = self._ocp.args
@@ -323,6 +328,20 @@ class CheckpointStore:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def refuse_other_arrays(what: str, there: PyTree[Any], here: PyTree[Any], advice: str) -> None:
+    """Raises `UserError` unless two pytrees have arrays of the same names, shapes and dtypes.
+
+    Args:
+      what: begins the message, which names the first array that differs.
+      there: arrays, or their shapes and dtypes.
+      here: the same.
+      advice: ends the message.
+    """
+    _refuse_other_structure(
+        what, _describe(_named_leaves(there)), _describe(_named_leaves(here)), advice
+    )
+
+
 def _silence_orbax() -> None:
     """Drops what Orbax logs: its failures reach us as exceptions and are told in one line.
 
@@ -342,11 +361,9 @@ def _cannot_hold(directory: Path, error: OSError) -> str:
 
 
 def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # For writing: Windows syncs no other file.
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _abstract_leaf(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -381,14 +398,13 @@ def _describe(leaves: dict[str, Any]) -> dict[str, str]:
     return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves.items()}
 
 
-def _refuse_other_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) -> None:
+def _refuse_other_structure(
+    what: str, saved: dict[str, str], wanted: dict[str, str], advice: str
+) -> None:
     for name in saved | wanted:
         old, new = saved.get(name, "absent"), wanted.get(name, "absent")
         if old != new:
-            raise UserError(
-                f"{path}: this checkpoint is of another model: {name} is {old} there and "
-                f"{new} here; use the configuration that it was trained with, or another --workdir"
-            )
+            raise UserError(f"{what}: {name} is {old} there and {new} here; {advice}")
 
 
 def _summary(error: Exception) -> str:

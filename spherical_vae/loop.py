@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from spherical_vae import hosts
-from spherical_vae.bookkeeping import Bookkeeper, shown
+from spherical_vae.bookkeeping import Bookkeeper, gone_on, shown
 from spherical_vae.checkpoint import CheckpointStore, DamagedCheckpointError
 from spherical_vae.chunks import Chunk, chunks, make_call, stack_hyperparameters
 from spherical_vae.data.batches import epoch_batches
@@ -29,7 +29,7 @@ from spherical_vae.host_state import HostState, host_states
 from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup
-from spherical_vae.run_directory import RunDirectory
+from spherical_vae.run_directory import RunDirectory, load_origin
 from spherical_vae.sharding import data_mesh, place, replicated, shard_batch, state_shardings
 from spherical_vae.termination import Termination
 from spherical_vae.timetable import Timetable
@@ -40,7 +40,7 @@ from spherical_vae.train_step import (
     init_state,
     make_train_step,
 )
-from spherical_vae.trained import TrainedModel
+from spherical_vae.trained import TrainedModel, load_params
 from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
 
 
@@ -275,11 +275,18 @@ class Trainer:
         state = place(init_state(params, self._optimizer), self._shardings)
         found = self._store.restore_latest(state)
         if found is None:
-            return state, HostState(Plateau(), 0, False, self._corpus.fingerprint())
+            host = HostState(Plateau(), 0, False, self._corpus.fingerprint())
+            origin = load_origin(self._run.path) if self._run.config_path.exists() else None
+            if origin is not None:
+                params = load_params(origin)
+                state = place(init_state(params, self._optimizer), self._shardings)
+                # From here on the run needs the other one no more.
+                self._store.save(0, state, host.to_json())
+            return state, host
         step, state, values = found
         if hosts.is_first():
             tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
-        return state, HostState.from_json(values)
+        return state, gone_on(HostState.from_json(values), self._config, self._timetable, step)
 
     def _refuse_bad_steps(self) -> None:
         bad = int(self._state.sums.first_bad_step)

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from spherical_vae.bookkeeping import Bookkeeper, exp
+from spherical_vae.bookkeeping import Bookkeeper, exp, gone_on
 from spherical_vae.checkpoint import CheckpointStore
 from spherical_vae.chunks import Chunk, make_call, stack_hyperparameters
 from spherical_vae.data.corpus import Corpus
@@ -236,4 +236,13 @@ class SweepTrainer:
             return [fresh] * len(states), 0
         step, self._state, values = found
         tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
-        return host_states(values), step
+        # Those that diverged, or stopped before the others, stay as they are.
+        bad = np.asarray(self._state.replicas.sums.first_bad_step)
+        steps = np.asarray(self._state.replicas.step)
+        hosts = [
+            gone_on(host, replica.config, self._timetable, step) if one < 0 and at == step else host
+            for host, replica, one, at in zip(
+                host_states(values), self._replicas, bad, steps, strict=True
+            )
+        ]
+        return hosts, step

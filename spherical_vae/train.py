@@ -5,12 +5,17 @@ Without `--config` it does the main job: small models on the King James verses, 
 """
 
 import sys
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from spherical_vae import hosts
 from spherical_vae.command_line import CommandFlags
 from spherical_vae.data import load_corpus
+from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
-from spherical_vae.run_directory import open_run
+from spherical_vae.paths import run_folder
+from spherical_vae.run_directory import RunDirectory, open_run
 from spherical_vae.sweep_settings import build_replicas, parse_sweep, settings_by_name
 
 flags = CommandFlags(__name__, __doc__)
@@ -24,6 +29,9 @@ SWEEP = flags.DEFINE_multi_string(
     None,
     "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'; given again, with "
     "the same keys, it adds settings",
+)
+INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "a run: a new one starts from the parameters of its best step on dev"
 )
 
 
@@ -40,10 +48,16 @@ def main() -> None:
         raise UserError("--sweep: one process trains the replicas of a sweep; start a single one")
     if replicas is not None and config.mesh.model != 1:
         raise UserError(f"config.mesh.model: {config.mesh.model} given, allowed: 1 with --sweep")
+    if INIT_FROM.value is not None and (replicas or config.baselines):
+        given = "--sweep" if replicas else f"config.baselines={config.baselines!r}"
+        raise UserError(f"--init_from: not with {given}, allowed: a single model")
     corpus = load_corpus(config.data)
     hosts.refuse_differences("the corpus", str(corpus.fingerprint()) if hosts.several() else "")
     settings = None if replicas is None else settings_by_name(replicas)
-    with open_run(workdir, config, settings) as directory:
+    origin = None
+    if INIT_FROM.value is not None:
+        origin = _origin(INIT_FROM.value, workdir, config, corpus)
+    with open_run(workdir, config, settings, origin) as directory:
         for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
@@ -63,6 +77,19 @@ def main() -> None:
             )
         if hosts.is_first():
             print(told)
+
+
+def _origin(init_from: str, workdir: str, config: ConfigDict, corpus: Corpus) -> dict[str, Any]:
+    """Returns what is kept of the run that this one starts from."""
+    folder = run_folder(init_from).absolute()
+    if folder == run_folder(workdir).absolute():
+        raise UserError(f"--init_from={init_from}: is --workdir itself, allowed: another run")
+    # A run that has begun keeps what it began from, whatever became of that one.
+    if RunDirectory(workdir).config_path.exists():
+        return {"workdir": str(folder)}
+    from spherical_vae.trained import best_of
+
+    return best_of(init_from, config, corpus)
 
 
 if __name__ == "__main__":

@@ -189,11 +189,11 @@ def test_a_finished_run_is_left_as_it_is(reference, tmp_path):
 
 
 def test_another_config_is_refused(reference):
-    command = reference.command(reference.workdir, latent__concentration=21.0, train__log_every=5)
+    command = reference.command(reference.workdir, latent__concentration=21.0, data__seed=5)
     line = one_error_line(run(command, reference.variables, expect=2))
     assert "config.latent.concentration: 20.0" in line
     assert "21.0 given" in line
-    assert "config.train.log_every: 4" in line
+    assert "config.data.seed: 0" in line
     assert "another --workdir" in line
 
 
