@@ -1,6 +1,7 @@
 """A run that is over goes on where it shall be longer; a new one starts from another's weights."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from small_run import (
     write_text_corpus,
 )
 
-from spherical_vae import evaluate, train
+from spherical_vae import evaluate, generate, train
 from spherical_vae.errors import UserError
 from spherical_vae.run_directory import load_config, load_origin
 from spherical_vae.trained import load_trained
@@ -170,3 +171,32 @@ def test_another_vocabulary_is_told(corpus, finished, tmp_path):
     message = refusal(other, tmp_path / "run", {}, f"--init_from={finished}")
     assert "another vocabulary: word " in message
     assert "is 'sheep' there and 'goat' here" in message
+
+
+# TensorBoard's writer takes what is before a colon for a kind of store.
+@pytest.mark.parametrize(
+    ("name", "place", "sweep"),
+    [
+        ("s3:a b#%20{x}'é~&", "s3:a b#%20{x}'é~&", []),
+        pytest.param("~/a:b", "home/a:b", ["--sweep=seed=0,1"], marks=pytest.mark.slow),
+    ],
+)
+def test_everything_works_in_a_folder_with_a_strange_name(
+    corpus, tmp_path, monkeypatch, capsys, name, place, sweep
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    steps = {"train.steps": 1, "train.log_every": 1}
+    train_it(corpus, name, steps, *sweep)
+    train_it(corpus, name, steps | {"train.steps": 2}, *sweep)
+    replica = ["--replica=seed=1"] if sweep else []
+    capsys.readouterr()
+    evaluate.main([f"--workdir={name}", "--json", *replica])
+    generate.main([f"--workdir={name}", "--label=1", "--count=1", *replica])
+    told = capsys.readouterr().out.splitlines()
+    assert json.loads(told[0])["step"] in (1, 2)
+    assert len(told) == 2
+    found = {path.name for path in (tmp_path / place).rglob("*") if path.is_file()}
+    assert {"config.json", "metrics.jsonl", "files.json"} <= found
+    assert any(name.startswith("events.out.tfevents") for name in found)
+    assert [path.name for path in tmp_path.iterdir()] == [Path(place).parts[0]]
