@@ -28,7 +28,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes renames and new names in `directory` survive a power failure."""
+    """Makes renames and new names in `directory` survive a power failure; not on Windows."""
+    if os.name == "nt":
+        return  # there a folder cannot be opened
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

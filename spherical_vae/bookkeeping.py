@@ -10,7 +10,7 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.host_state import HostState
 from spherical_vae.metrics import ExampleNats
 from spherical_vae.metrics_log import MetricsLog
-from spherical_vae.optim import kl_weight, learning_rate
+from spherical_vae.optim import Plateau, kl_weight, learning_rate
 from spherical_vae.timetable import Timetable
 from spherical_vae.train_step import Hyperparameters, Sums, hyperparameters
 
@@ -101,10 +101,23 @@ class Bookkeeper:
             best_step=plateau.best_step,
             seconds=seconds,
         )
-        patience = config.train.early_stopping
-        finished = step >= self._timetable.total_steps or 0 < patience <= plateau.stale
+        finished = is_over(config, self._timetable, step, plateau)
         self.host = dataclasses.replace(self.host, plateau=plateau, finished=finished)
         return plateau.best_step == step
+
+
+def is_over(config: ConfigDict, timetable: Timetable, step: int, plateau: Plateau) -> bool:
+    """Returns whether training is over where dev was measured after `step` steps."""
+    return step >= timetable.total_steps or 0 < config.train.early_stopping <= plateau.stale
+
+
+def gone_on(host: HostState, config: ConfigDict, timetable: Timetable, step: int) -> HostState:
+    """Returns a host state that was saved after `step` steps, with these settings from now on.
+
+    A training that was over is so no more where it shall be longer, or more patient.
+    """
+    over = host.finished and is_over(config, timetable, step, host.plateau)
+    return dataclasses.replace(host, finished=over)
 
 
 def shown(log_perplexity: float) -> str:

@@ -21,6 +21,7 @@ from jaxtyping import PyTree
 from spherical_vae import hosts
 from spherical_vae.atomic_file import sync_directory, write_atomically
 from spherical_vae.errors import UserError
+from spherical_vae.paths import run_folder
 
 # The last file of a checkpoint to be written: what lacks it was cut short and does not count.
 _SEAL = "files.json"
@@ -43,10 +44,10 @@ class DamagedCheckpointError(UserError):
 class CheckpointStore:
     """The checkpoints of one run; keeps the latest and the one that `best_step` names.
 
-    A checkpoint is written beside the others, made durable, sealed with the checksums of its files,
-    and only then are those removed that are neither the latest nor the best. A save that is cut
-    short leaves what was there before. The checksums are needed: an altered byte of an array can
-    pass through Orbax unnoticed.
+    A checkpoint is written beside the others, read back, made durable, sealed with the checksums of
+    its files, and only then are those removed that are neither the latest nor the best. A save that
+    is cut short leaves what was there before. The checksums are needed: an altered byte of an array
+    can pass through Orbax unnoticed.
 
     Several processes write and read their parts of the arrays together: all must call the same
     methods in the same order, and the directory must be one that all of them see. Checksums, seals
@@ -57,16 +58,16 @@ class CheckpointStore:
       read_only: for looking at a run that may be in training: nothing is written, moved or removed.
 
     Raises:
-      UserError: the directory cannot be written.
+      UserError: the directory cannot be written, or checkpoints could not be read there.
     """
 
     def __init__(self, directory: str | os.PathLike[str], read_only: bool = False):
+        self._directory = run_folder(directory).absolute()
         # Orbax takes a third of a second to import; commands that only read a config need none.
         import orbax.checkpoint as ocp
 
         _silence_orbax()
         self._ocp = ocp
-        self._directory = Path(directory).absolute()
         self._read_only = read_only
         self._verified: set[int] = set()
         options = ocp.CheckpointManagerOptions(
@@ -85,7 +86,7 @@ class CheckpointStore:
             raise UserError(_cannot_hold(self._directory, error)) from error
 
     def save(self, step: int, state: PyTree[Any], host_state: dict[str, Any]) -> None:
-        """Writes a checkpoint and returns once it is durable.
+        """Writes a checkpoint and returns once it has been read back and is durable.
 
         Args:
           step: training steps taken; past every step that is kept.
@@ -94,7 +95,8 @@ class CheckpointStore:
             the checkpoint that is kept beside the latest.
 
         Raises:
-          UserError: it could not be written; the earlier checkpoints are as they were.
+          UserError: it could not be written, or what is read back is not what was written; the
+            earlier checkpoints are as they were.
           ValueError: `step` is not past the latest.
         """
         latest = self.latest_step()
@@ -111,6 +113,9 @@ class CheckpointStore:
                 step,
                 args=args.Composite(state=args.StandardSave(filled), host=args.JsonSave(host)),
             )
+            unlike = hosts.largest(int(not self._reads_back(step, filled, host)))
+            if unlike:
+                raise ValueError("what is read back is not what was written")
             hosts.from_first(lambda: self._seal(step))
         # TensorStore reports a full disk as a ValueError.
         except (OSError, ValueError) as error:
@@ -163,7 +168,12 @@ class CheckpointStore:
         """
         saved = self._read_host(step)["arrays"]
         leaves = _named_leaves(abstract_state)
-        _refuse_other_structure(self._directory / str(step), saved, _describe(leaves))
+        _refuse_other_structure(
+            f"{self._directory / str(step)}: this checkpoint is of another model",
+            saved,
+            _describe(leaves),
+            "use the configuration that it was trained with, or another --workdir",
+        )
         abstract = {name: _abstract_leaf(leaf) for name, leaf in leaves.items()}
         filled = {name: leaf for name, leaf in abstract.items() if leaf.size}
         args = self._ocp.args
@@ -217,6 +227,20 @@ class CheckpointStore:
         self._find(step)
         args = self._ocp.args
         return self._manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
+
+    def _reads_back(self, step: int, leaves: dict[str, Any], host: dict[str, Any]) -> bool:
+        """Returns whether this process finds what it has just written, to the bit."""
+        args = self._ocp.args
+        # On the host: a second state might not fit into the memory of the device.
+        abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
+        wanted = args.Composite(state=args.StandardRestore(abstract), host=args.JsonRestore())
+        try:
+            found = self._manager.restore(step, args=wanted)
+        except (OSError, ValueError):
+            return False
+        if json.dumps(found.host) != json.dumps(host):
+            return False
+        return all(_same_bits(leaf, found.state[name]) for name, leaf in leaves.items())
 
     def _seal(self, step: int) -> None:
         """Makes a written checkpoint durable, then records what its files are."""
@@ -304,6 +328,20 @@ class CheckpointStore:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def refuse_other_arrays(what: str, there: PyTree[Any], here: PyTree[Any], advice: str) -> None:
+    """Raises `UserError` unless two pytrees have arrays of the same names, shapes and dtypes.
+
+    Args:
+      what: begins the message, which names the first array that differs.
+      there: arrays, or their shapes and dtypes.
+      here: the same.
+      advice: ends the message.
+    """
+    _refuse_other_structure(
+        what, _describe(_named_leaves(there)), _describe(_named_leaves(here)), advice
+    )
+
+
 def _silence_orbax() -> None:
     """Drops what Orbax logs: its failures reach us as exceptions and are told in one line.
 
@@ -323,11 +361,9 @@ def _cannot_hold(directory: Path, error: OSError) -> str:
 
 
 def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # For writing: Windows syncs no other file.
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _abstract_leaf(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -335,6 +371,13 @@ def _abstract_leaf(leaf: Any) -> jax.ShapeDtypeStruct:
     default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     sharding = getattr(leaf, "sharding", None) or default
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _same_bits(array: jax.Array, read: np.ndarray) -> bool:
+    return all(
+        np.asarray(shard.data).tobytes() == np.ascontiguousarray(read[shard.index]).tobytes()
+        for shard in array.addressable_shards
+    )
 
 
 def _zeros(abstract: jax.ShapeDtypeStruct) -> jax.Array:
@@ -355,14 +398,13 @@ def _describe(leaves: dict[str, Any]) -> dict[str, str]:
     return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves.items()}
 
 
-def _refuse_other_structure(path: Path, saved: dict[str, str], wanted: dict[str, str]) -> None:
+def _refuse_other_structure(
+    what: str, saved: dict[str, str], wanted: dict[str, str], advice: str
+) -> None:
     for name in saved | wanted:
         old, new = saved.get(name, "absent"), wanted.get(name, "absent")
         if old != new:
-            raise UserError(
-                f"{path}: this checkpoint is of another model: {name} is {old} there and "
-                f"{new} here; use the configuration that it was trained with, or another --workdir"
-            )
+            raise UserError(f"{what}: {name} is {old} there and {new} here; {advice}")
 
 
 def _summary(error: Exception) -> str:

@@ -1,35 +1,35 @@
-"""What every command line of the package shares: the `--config` flag, and mistakes in one line.
+"""What every command line of the package shares: its flags, `--config`, and mistakes in one line.
 
-Which flags a command has, and what it does with them, is in the module of that command.
+Which flags a command has, and what it does with them, is in the module of that command. Flags
+belong to their command and to the call that parses them, not to the process: commands can be
+imported beside each other, and called from Python, several times and in several threads.
 """
 
 import difflib
 import importlib.util
 import inspect
+import io
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar, copy_context
+from functools import partialmethod
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from spherical_vae import config_validation, hosts
 from spherical_vae.compilation_cache import keep_compiled_programs
 from spherical_vae.config import base_config
-from spherical_vae.errors import UserError
+from spherical_vae.errors import Interrupted, UserError
 from spherical_vae.kept_memory import keep_freed_memory
 from spherical_vae.names import nearest_name_hint
-
-COMPILATION_CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    "",
-    "folder of compiled programs, or none; default: $JAX_COMPILATION_CACHE_DIR or the user's cache",
-)
+from spherical_vae.paths import expanded
 
 _NAME = "config"
 _HELP_FLAGS = re.compile(r"--?(help|h|helpshort|helpfull|helpxml)(=.*)?")
@@ -38,36 +38,214 @@ _SELECTION = re.compile(rf"--?{_NAME}(=(?P<value>.*))?", re.S)
 _MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value")
 _ILLEGAL = re.compile(rf"flag --{_NAME}\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 
+# As `jax_settings.settings_of_models`, for a process that has not imported JAX yet.
+_JAX_VARIABLES = {
+    "JAX_ENABLE_X64": "0",
+    "JAX_NUMPY_DTYPE_PROMOTION": "standard",
+    "JAX_TRANSFER_GUARD": "allow",
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_THREEFRY_PARTITIONABLE": "1",
+}
 
-class ConfigFlag:
-    """The `--config` flag and its overrides; `value` is there once the command line is parsed.
 
-    The flag is registered with absl only when the command line is parsed: ml_collections reads a
-    default config, and its overrides, where the flag is defined, so that a mistake would end in a
-    traceback while the command is still being imported.
-    """
+class GivenFlag:
+    """A flag of a command, whose value is there while a call of the command runs."""
 
-    def __init__(self, default: str | None = None):
-        self._default = default
-        self._value: ConfigDict | None = None
+    def __init__(self, owner: "CommandFlags", name: str) -> None:
+        self._owner = owner
+        self.name = name
 
     @property
-    def value(self) -> ConfigDict:
-        """The locked, validated configuration.
+    def value(self) -> Any:
+        """What the command line gives, or else the default.
 
         Raises:
-          RuntimeError: the command line has not been parsed.
+          RuntimeError: no command line has been parsed.
         """
-        if self._value is None:
-            raise RuntimeError("the command line is parsed by command_line.run(main)")
-        return self._value
+        return self._owner.parsed()[self.name].value
 
-    def parse(self, argv: list[str], flag_values: flags.FlagValues) -> list[str]:
-        """Reads the config that `argv` names and defines a flag for each override in it.
+    @property
+    def present(self) -> bool:
+        """Whether the command line gives it."""
+        return bool(self._owner.parsed()[self.name].present)
+
+
+class CommandFlags:
+    """The flags of one command.
+
+    `DEFINE_string` and its like take what absl's functions of these names take.
+
+    Args:
+      module: `__name__` of the command.
+      summary: its `__doc__`, for `--help`.
+    """
+
+    def __init__(self, module: str, summary: str | None) -> None:
+        self._module = module
+        self._summary = summary or ""
+        self._definitions: list[Callable[[flags.FlagValues], None]] = []
+        self._parsed: ContextVar[flags.FlagValues] = ContextVar(module)
+        self._config_default: str | None = None
+        self._has_config = False
+        self._first_argument: tuple[str, Callable[[str], None]] | None = None
+        self._host_flags: tuple[GivenFlag, ...] = ()
+        self._place_flags: tuple[GivenFlag, ...] = ()
+        self._compilation_cache = self.DEFINE_string(
+            "compilation_cache",
+            "",
+            "folder of compiled programs, or none; default: $JAX_COMPILATION_CACHE_DIR or the "
+            "user's cache",
+        )
+
+    def _define(
+        self, define: Callable[..., Any], name: str, *args: Any, **options: Any
+    ) -> GivenFlag:
+        self._definitions.append(lambda values: define(name, *args, flag_values=values, **options))
+        return GivenFlag(self, name)
+
+    DEFINE_string = partialmethod(_define, flags.DEFINE_string)
+    DEFINE_multi_string = partialmethod(_define, flags.DEFINE_multi_string)
+    DEFINE_integer = partialmethod(_define, flags.DEFINE_integer)
+    DEFINE_float = partialmethod(_define, flags.DEFINE_float)
+    DEFINE_bool = partialmethod(_define, flags.DEFINE_bool)
+    DEFINE_enum = partialmethod(_define, flags.DEFINE_enum)
+
+    def define_config(self, default: str | None = None) -> GivenFlag:
+        """Gives the command a `--config` flag with `--config.KEY=VALUE` overrides.
+
+        Its value is the locked, validated configuration. ml_collections reads a config, and its
+        overrides, where the flag is defined: that is done when a command line is parsed.
+
+        Args:
+          default: the config used where none is named; None means `base_config()`.
+        """
+        self._has_config, self._config_default = True, default
+        return GivenFlag(self, _NAME)
+
+    def define_hosts(self) -> None:
+        """Gives the command the flags by which several processes find each other.
+
+        See `hosts.join`, which is called with them.
+        """
+        self._host_flags = (
+            self.DEFINE_string(
+                "coordinator",
+                None,
+                "HOST:PORT of process 0, where several processes train together",
+            ),
+            self.DEFINE_integer(
+                "process_count",
+                None,
+                "processes in all; default: what SLURM or a TPU says, else 1",
+                lower_bound=1,
+            ),
+            self.DEFINE_integer("process_index", None, "of this process", lower_bound=0),
+        )
+
+    def define_places(self) -> None:
+        """Gives the command flags that say where the corpus of a trained run lies today."""
+        self._place_flags = tuple(
+            self.DEFINE_string(name, None, f"config.data.{name}; default: as in training")
+            for name in ("path", "manual_dir", "cache_dir")
+        )
+
+    def define_first_argument(self, name: str, check: Callable[[str], None]) -> GivenFlag:
+        """Gives the command an argument that is no flag and comes first.
+
+        Args:
+          name: of the flag that it is kept as.
+          check: raises a `UserError` if it is not allowed; it is empty where none is given.
+        """
+        self._first_argument = name, check
+        return self.DEFINE_string(name, "", "the first argument, also without its name")
+
+    def given_places(self) -> dict[str, str]:
+        """Returns those keys of `config.data` that the flags of `define_places` change."""
+        return {flag.name: flag.value for flag in self._place_flags if flag.value is not None}
+
+    def command(self, main: Callable[[], None]) -> "Command":
+        """Makes a command of the function that does its work: a decorator."""
+        return Command(self, main)
+
+    def parsed(self) -> flags.FlagValues:
+        """Returns the flags of the call that runs in this thread.
+
+        Raises:
+          RuntimeError: there is none.
+        """
+        values = self._parsed.get(None)
+        if values is None:
+            raise RuntimeError(f"the command line of {self._module} has not been parsed")
+        return values
+
+    def parse(self, argv: Sequence[str], of_process: bool = False) -> None:
+        """Parses a command line whole: config, overrides, flags; then flags have their values.
 
         Args:
           argv: the command line, the program's name first.
-          flag_values: where the flags are defined.
+          of_process: whether absl's flags of logging, which are of the process, are among them.
+
+        Raises:
+          UserError: any mistake in it, positional arguments and an invalid configuration included.
+        """
+        values = self._defined()
+        if of_process:
+            for flag in flags.FLAGS.flags_by_module_dict().get("absl.logging", ()):
+                values[flag.name] = flag
+        try:
+            argv = values.read_flags_from_files(self._name_first_argument(argv), force_gnu=False)
+            if self._has_config:
+                argv = self._define_config(argv, values)
+            rest = values(argv)
+        except UserError:
+            raise
+        # ml_collections reports some wrong values by TypeError, KeyError and the like.
+        except (flags.Error, TypeError, ValueError, LookupError) as error:
+            raise UserError(_explain_flag_error(error)) from error
+        if len(rest) > 1:
+            raise UserError(
+                f"unexpected argument {rest[1]!r}: everything is given by flags, --NAME=VALUE"
+            )
+        if self._has_config:
+            config_validation.validate(values[_NAME].value)
+        self._parsed.set(values)
+
+    def help(self) -> str:
+        """Returns what `--help` prints."""
+        values = self._defined()
+        if self._has_config:
+            self._define_config([self._module], values)
+        # To absl they are all defined by this module.
+        return f"{self._summary.strip()}\n\nflags:{values.module_help(__name__)}"
+
+    def prepare_process(self, with_cache: bool) -> None:
+        """Does what comes before any computation: compiled programs, meeting other processes.
+
+        Args:
+          with_cache: whether compiled programs are kept where no flag says so.
+        """
+        if with_cache or self._compilation_cache.present:
+            keep_compiled_programs(self._compilation_cache.value)
+        if self._host_flags:
+            hosts.join(*(flag.value for flag in self._host_flags))
+
+    def _defined(self) -> flags.FlagValues:
+        values = flags.FlagValues()
+        for define in self._definitions:
+            define(values)
+        return values
+
+    def _name_first_argument(self, argv: Sequence[str]) -> list[str]:
+        program, *rest = argv
+        if self._first_argument is not None:
+            name, check = self._first_argument
+            found = bool(rest) and not rest[0].startswith("-")
+            check(rest[0] if found else "")
+            rest[:1] = [f"--{name}={rest[0]}"] if found else rest[:1]
+        return [program, *rest]
+
+    def _define_config(self, argv: list[str], values: flags.FlagValues) -> list[str]:
+        """Reads the config that `argv` names and defines a flag for each override in it.
 
         Returns:
           The command line without the choice of the config; overrides are left for absl to parse.
@@ -76,98 +254,106 @@ class ConfigFlag:
           UserError: the config cannot be loaded, or an override names no key.
         """
         selected, argv = _split_selection(argv)
-        selected = self._default if selected is None else selected
+        selected = self._config_default if selected is None else selected
         config = base_config() if selected is None else load_config_file(selected)
         argv = [_prepare_override(argument, config) for argument in argv]
         config_flags.DEFINE_config_dict(
             _NAME,
             config,
-            help_string="config file, configs/NAME.py or configs/NAME.py:VARIANT; a single key is "
-            "overridden by --config.KEY=VALUE",
-            flag_values=flag_values,
+            help_string="a config by its name or file, NAME or NAME:VARIANT or FILE:VARIANT; a "
+            "single key is overridden by --config.KEY=VALUE",
+            flag_values=values,
             lock_config=True,
             sys_argv=argv,
         )
-        # --help shows the flags of the main program, which absl knows by its path, and would show
-        # the whole configuration as the default of this one.
-        flag_values.register_key_flag_for_module(argv[0], flag_values[_NAME])
-        flag_values[_NAME].default_as_str = repr(self._default or "spherical_vae/config.py")
-        self._value = config
+        # --help would show the whole configuration as the default of this flag.
+        values[_NAME].default_as_str = repr(self._config_default or "spherical_vae/config.py")
         return argv
 
 
-_config_flag: ConfigFlag | None = None
-_host_flags: tuple[flags.FlagHolder, ...] = ()
-_place_flags: tuple[flags.FlagHolder, ...] = ()
+class Command:
+    """A command, as a process and as a function.
 
-
-def define_config_flag(default: str | None = None) -> ConfigFlag:
-    """Gives the command a `--config` flag with `--config.KEY=VALUE` overrides.
-
-    Args:
-      default: the config file used where none is named; None means `base_config()`.
-
-    Returns:
-      A holder whose `value` is the configuration once `run` has parsed the command line.
+    `command(["--workdir=runs/a"])` does in Python what the process does that is started with these
+    arguments: what it computes is written or printed in the same way, and a mistake is raised as a
+    `UserError`. Nothing of the process is changed by it: not its signals, outside of the main
+    thread, nor its logging, and the folder of compiled programs only if the flag is given.
     """
-    global _config_flag
-    _config_flag = ConfigFlag(default)
-    return _config_flag
 
+    def __init__(self, command_flags: CommandFlags, main: Callable[[], None]) -> None:
+        self._flags = command_flags
+        self._main = main
+        self.__doc__ = main.__doc__
 
-def define_host_flags() -> None:
-    """Gives the command the flags by which several processes find each other; see `hosts.join`."""
-    global _host_flags
-    _host_flags = (
-        flags.DEFINE_string(
-            "coordinator", None, "HOST:PORT of process 0, where several processes train together"
-        ),
-        flags.DEFINE_integer(
-            "process_count",
-            None,
-            "processes in all; default: what SLURM or a TPU says, else 1",
-            lower_bound=1,
-        ),
-        flags.DEFINE_integer("process_index", None, "of this process", lower_bound=0),
-    )
+    def __call__(self, arguments: Sequence[str] = ()) -> None:
+        """Runs the command.
 
+        Args:
+          arguments: the command line, without the program's name.
 
-def define_place_flags() -> None:
-    """Gives the command flags that say where the corpus of a trained run lies today."""
-    global _place_flags
-    _place_flags = tuple(
-        flags.DEFINE_string(name, None, f"config.data.{name}; default: as in training")
-        for name in ("path", "manual_dir", "cache_dir")
-    )
+        Raises:
+          UserError: bad input, in one line.
+          Interrupted: a signal came while it trained; the state is saved.
+        """
 
+        def call() -> None:
+            self._flags.parse([self._main.__module__, *arguments])
+            from spherical_vae.jax_settings import settings_of_models
 
-def given_places() -> dict[str, str]:
-    """Returns those keys of `config.data` that the flags of `define_place_flags` change."""
-    return {flag.name: flag.value for flag in _place_flags if flag.value is not None}
+            self._flags.prepare_process(with_cache=False)
+            with settings_of_models():
+                self._main()
+            # Who is done first would else take the others for lost.
+            hosts.wait_for_all()
+
+        # The flags' values are those of this call alone.
+        copy_context().run(call)
+
+    def run(self) -> NoReturn:
+        """Runs the command as this process, with `sys.argv`; mistakes become one line.
+
+        A `UserError` raised anywhere ends the process with exit status 2 and its message on
+        standard error; Control-C with status 130. Other errors keep their traceback. Standard
+        output is left to the command's results.
+        """
+        guarded(self._parse_and_call)
+        sys.exit(0)
+
+    def _parse_and_call(self) -> None:
+        if any(map(_HELP_FLAGS.fullmatch, sys.argv[1:])):
+            print(self._flags.help())
+            return
+        flags.FLAGS.mark_as_parsed()
+        self._flags.parse(sys.argv, of_process=True)
+        logging.use_absl_handler()
+        if flags.FLAGS["verbosity"].using_default_value:
+            # Else JAX tells of every backend that it did not find.
+            logging.set_verbosity(logging.WARNING)
+        keep_freed_memory()
+        os.environ.update(_JAX_VARIABLES)
+        self._flags.prepare_process(with_cache=True)
+        self._main()
+        hosts.wait_for_all()
 
 
 def load_config_file(selected: str) -> ConfigDict:
-    """Returns what `get_config` of a config file returns.
+    """Returns what `get_config` of a config returns.
 
     Args:
-      selected: `PATH` or `PATH:VARIANT`.
+      selected: `NAME` of a config of the package, or the path of a file that ends in `.py`; with
+        `:VARIANT` behind it where the config has variants.
 
     Raises:
-      UserError: the file is missing, is no config, refuses the variant, or fails.
+      UserError: the config is missing, is none, refuses the variant, or fails.
     """
-    path_text, colon, variant = selected.partition(":")
-    path = Path(path_text)
-    if not path.is_file():
-        neighbours = [str(file) for file in path.parent.glob("*.py")]
-        hint = nearest_name_hint(path_text, neighbours)
-        raise UserError(f"--config={selected}: there is no file {path_text!r}{hint}")
+    path, variant = _find_config(selected)
     try:
         get_config = getattr(_load_module(path), "get_config", None)
         if get_config is None:
             raise UserError(f"--config={selected}: the file defines no get_config()")
-        if colon and not inspect.signature(get_config).parameters:
+        if variant is not None and not inspect.signature(get_config).parameters:
             raise UserError(f"--config={selected}: this config has no variants")
-        config = get_config(variant) if colon else get_config()
+        config = get_config() if variant is None else get_config(variant)
     except UserError:
         raise
     except Exception as error:
@@ -179,80 +365,38 @@ def load_config_file(selected: str) -> ConfigDict:
     return config
 
 
-def parse(argv: list[str], config_flag: ConfigFlag | None, flag_values: flags.FlagValues) -> None:
-    """Parses a command line whole: config, overrides, flags.
-
-    Args:
-      argv: the command line, the program's name first.
-      config_flag: the command's config flag, or None where it has none.
-      flag_values: the flags that the command has defined.
-
-    Raises:
-      UserError: any mistake in it, positional arguments and an invalid configuration included.
-    """
-    try:
-        argv = flag_values.read_flags_from_files(argv, force_gnu=False)
-        if config_flag is not None:
-            argv = config_flag.parse(argv, flag_values)
-        rest = flag_values(argv)
-    except UserError:
-        raise
-    # ml_collections reports some wrong values by TypeError, KeyError and the like.
-    except (flags.Error, TypeError, ValueError, LookupError) as error:
-        raise UserError(_explain_flag_error(error)) from error
-    if len(rest) > 1:
-        raise UserError(
-            f"unexpected argument {rest[1]!r}: everything is given by flags, --NAME=VALUE"
-        )
-    if config_flag is not None:
-        config_validation.validate(config_flag.value)
+def packaged_configs() -> dict[str, Path]:
+    """Returns the configs of the package by name: those of the installed one, or of a clone."""
+    package = Path(__file__).parent
+    installed, clone = package / "configs", package.parent / "configs"
+    folder = installed if installed.is_dir() else clone
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
 
 
-def run(main: Callable[[list[str]], Any]) -> NoReturn:
-    """Runs a command: parses the command line, calls `main`, turns mistakes into one line.
-
-    A `UserError` raised anywhere ends the process with exit status 2 and its message on standard
-    error; Control-C with status 130. Other errors keep their traceback. Standard output is left to
-    the command's results.
-
-    Args:
-      main: takes the program's name in a list, as absl has it; flags are read from their holders.
-    """
-
-    def prepare_and_call(argv: list[str]) -> None:
-        keep_freed_memory()
-        keep_compiled_programs(COMPILATION_CACHE.value)
-        if _host_flags:
-            hosts.join(*(flag.value for flag in _host_flags))
-        main(argv)
-        # Who is done first would else take the others for lost.
-        hosts.wait_for_all()
-
-    app.run(lambda argv: guarded(lambda: prepare_and_call(argv)), flags_parser=_parse_or_exit)
-    sys.exit(0)
-
-
-def _parse_or_exit(argv: list[str]) -> list[str]:
-    def parse_all() -> None:
-        # --help shows the flags of the main program, and these are shared by programs.
-        for flag in (COMPILATION_CACHE, *_place_flags, *_host_flags):
-            flags.FLAGS.register_key_flag_for_module(argv[0], flags.FLAGS[flag.name])
-        try:
-            parse(argv, _config_flag, flags.FLAGS)
-        except SystemExit as stop:
-            # absl exits with status 1 after printing the help that was asked for.
-            asked = any(_HELP_FLAGS.fullmatch(argument) for argument in argv[1:])
-            sys.exit(0 if asked else stop.code)
-
-    guarded(parse_all)
-    if flags.FLAGS["verbosity"].using_default_value:
-        # absl would raise it to INFO now, and JAX then tells of every backend that it did not find.
-        logging.set_verbosity(logging.WARNING)
-    return argv[:1]
+def _find_config(selected: str) -> tuple[Path, str | None]:
+    """Returns the file of a config, and its variant or None."""
+    whole = expanded(selected)
+    if whole.is_file():
+        return whole, None
+    # The last colon: there may be others in a path, as behind the drive of one of Windows.
+    given, _, variant = selected.rpartition(":") if ":" in selected else (selected, "", None)
+    path = expanded(given)
+    if path.is_file():
+        return path, variant
+    packaged = packaged_configs()
+    if given in packaged:
+        return packaged[given], variant
+    neighbours = [str(file) for file in path.parent.glob("*.py")]
+    hint = nearest_name_hint(given, [*packaged, *neighbours])
+    names = f"; configs of the package: {', '.join(packaged)}" if path.name == given else ""
+    raise UserError(f"--config={selected}: there is no file {given!r}{names}{hint}")
 
 
 def guarded(action: Callable[[], Any]) -> None:
-    """Calls `action`, turning mistakes into one line and an exit status; see `run`."""
+    """Calls `action`, turning mistakes into one line and an exit status; see `Command.run`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What its encoding lacks is written as `\\xe9`, as standard error does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         action()
         sys.stdout.flush()
@@ -260,6 +404,9 @@ def guarded(action: Callable[[], Any]) -> None:
         # One line, whatever the message was built from.
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -14,6 +14,7 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import DivergedError
 from spherical_vae.evaluation import BAG_NOTE, Evaluator
 from spherical_vae.generation import WordChoice
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents import KINDS
 from spherical_vae.loop import Trainer
@@ -37,6 +38,7 @@ class Row:
     nats: ExampleNats
 
 
+@settings_of_models()
 def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
     """Trains the baselines and the model, measures all on test, and writes samples.
 

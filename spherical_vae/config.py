@@ -8,7 +8,11 @@ from ml_collections import ConfigDict
 
 
 def base_config() -> ConfigDict:
-    """Returns a fresh, unlocked copy of the default configuration."""
+    """Returns a fresh, unlocked copy of the default configuration.
+
+    The default of a key that is added means what was done before there was that key: it is what a
+    stored configuration without the key is completed by (`run_directory.load_config`).
+    """
     config = ConfigDict()
     config.name = "kjv"
     # Governs initialisation, dropout and sampling; the order of batches hangs on `data.seed`.

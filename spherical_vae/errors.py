@@ -20,3 +20,16 @@ class DivergedError(UserError):
         """As `UserError`, with a reason."""
         super().__init__(message)
         self.reason = reason
+
+
+class Interrupted(Exception):
+    """A signal asked training to stop; everything is saved.
+
+    Attributes:
+      signal: its number.
+    """
+
+    def __init__(self, number: int, step: int) -> None:
+        """As `Exception`, with the signal."""
+        super().__init__(f"stopped by signal {number} after step {step}; the state is saved")
+        self.signal = number

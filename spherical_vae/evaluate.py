@@ -3,19 +3,13 @@
 import json
 import sys
 
-from absl import flags
-
 from spherical_vae import hosts
-from spherical_vae.command_line import (
-    define_host_flags,
-    define_place_flags,
-    given_places,
-    run,
-)
+from spherical_vae.command_line import CommandFlags
 from spherical_vae.errors import UserError
 
-define_host_flags()
-define_place_flags()
+flags = CommandFlags(__name__, __doc__)
+flags.define_hosts()
+flags.define_places()
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to evaluate", required=True)
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "what to evaluate on")
 SAMPLES = flags.DEFINE_integer(
@@ -32,9 +26,9 @@ SEED = flags.DEFINE_integer("seed", 0, "of the draws", lower_bound=0, upper_boun
 REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name; default: all of them")
 
 
-def main(argv: list[str]) -> None:
+@flags.command
+def main() -> None:
     """Evaluates the best checkpoint of a run, or of all replicas of a sweep."""
-    del argv
     if SAMPLES.value is not None and PROTOCOL.value != "honest":
         raise UserError(
             f"--importance_samples={SAMPLES.value}: given with --protocol={PROTOCOL.value}, which "
@@ -54,7 +48,7 @@ def _evaluate_run() -> None:
     from spherical_vae.sweep_results import finite
     from spherical_vae.trained import load_trained
 
-    trained = load_trained(WORKDIR.value, REPLICA.value, given_places())
+    trained = load_trained(WORKDIR.value, REPLICA.value, flags.given_places())
     with trained.config.unlocked():
         if SAMPLES.value is not None:
             trained.config.evaluation.importance_samples = SAMPLES.value
@@ -84,7 +78,7 @@ def _evaluate_sweep() -> None:
     from spherical_vae.trained import load_sweep
 
     results = measure(
-        load_sweep(WORKDIR.value, given_places()),
+        load_sweep(WORKDIR.value, flags.given_places()),
         SPLIT.value,
         seed=SEED.value,
         protocol=PROTOCOL.value,
@@ -95,4 +89,4 @@ def _evaluate_sweep() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main.run()

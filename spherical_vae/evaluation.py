@@ -14,6 +14,7 @@ from numpyro.distributions import Distribution
 from spherical_vae import metrics
 from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Batch, Corpus, Split
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.latents.latent import (
     LatentHyperparameters,
     LatentPair,
@@ -118,6 +119,7 @@ class Evaluator:
         self._summarise = jit(summarise)
         self._latent_pair = jit(latent_pair)
 
+    @settings_of_models()
     def nats(
         self,
         params: dict,
@@ -172,6 +174,7 @@ class Evaluator:
             slots,
         )
 
+    @settings_of_models()
     def latent_pair(
         self, params: dict, split: str, *, hyper: LatentHyperparameters | None = None
     ) -> LatentPair:
@@ -191,6 +194,7 @@ class Evaluator:
         hidden = np.concatenate(parts)[np.argsort(np.concatenate(order))]
         return self._latent_pair(params, hidden, self._hyper if hyper is None else hyper)
 
+    @settings_of_models()
     def report(
         self,
         params: dict,

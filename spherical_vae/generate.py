@@ -3,12 +3,11 @@
 import math
 import sys
 
-from absl import flags
-
-from spherical_vae.command_line import define_place_flags, given_places, run
+from spherical_vae.command_line import CommandFlags
 from spherical_vae.errors import UserError
 
-define_place_flags()
+flags = CommandFlags(__name__, __doc__)
+flags.define_places()
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to write from", required=True)
 REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name")
 MODE = flags.DEFINE_enum(
@@ -36,9 +35,9 @@ SPLIT = flags.DEFINE_enum(
 )
 
 
-def main(argv: list[str]) -> None:
+@flags.command
+def main() -> None:
     """Prints texts, one a line; reconstructions as pairs of lines."""
-    del argv
     mode = _mode()
     _check_word_choice()
     import jax
@@ -49,7 +48,7 @@ def main(argv: list[str]) -> None:
     from spherical_vae.keys import Purpose, root_key
     from spherical_vae.trained import load_trained
 
-    trained = load_trained(WORKDIR.value, REPLICA.value, given_places())
+    trained = load_trained(WORKDIR.value, REPLICA.value, flags.given_places())
     config, corpus = trained.config, trained.corpus
     if config.decoder.kind == "bag_of_words":
         for flag in (TEMPERATURE, TOP_P, GREEDY):
@@ -135,4 +134,4 @@ def _tell_unknown(words: tuple[str, ...], kind: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main.run()

@@ -123,7 +123,8 @@ def _keep_standard_output() -> None:
     sys.stdout.flush()
     results = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding)
+    out = sys.stdout
+    sys.stdout = os.fdopen(results, "w", encoding=out.encoding, errors=out.errors)
 
 
 def several() -> bool:

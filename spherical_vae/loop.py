@@ -17,18 +17,19 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from spherical_vae import hosts
-from spherical_vae.bookkeeping import Bookkeeper, shown
+from spherical_vae.bookkeeping import Bookkeeper, gone_on, shown
 from spherical_vae.checkpoint import CheckpointStore, DamagedCheckpointError
 from spherical_vae.chunks import Chunk, chunks, make_call, stack_hyperparameters
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus
 from spherical_vae.data.prefetch import prefetched
-from spherical_vae.errors import DivergedError
+from spherical_vae.errors import DivergedError, Interrupted
 from spherical_vae.evaluation import Evaluator, corpus_boundaries
 from spherical_vae.host_state import HostState, host_states
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.optim import Plateau, build_optimizer, refuse_endless_warmup, refuse_short_cycles
-from spherical_vae.run_directory import RunDirectory
+from spherical_vae.run_directory import RunDirectory, load_origin
 from spherical_vae.sharding import data_mesh, place, replicated, shard_batch, state_shardings
 from spherical_vae.termination import Termination
 from spherical_vae.timetable import Timetable
@@ -39,20 +40,8 @@ from spherical_vae.train_step import (
     init_state,
     make_train_step,
 )
-from spherical_vae.trained import TrainedModel
+from spherical_vae.trained import TrainedModel, load_params
 from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
-
-
-class Interrupted(Exception):
-    """A signal asked training to stop; everything is saved.
-
-    Attributes:
-      signal: its number.
-    """
-
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"stopped by signal {number} after step {step}; the state is saved")
-        self.signal = number
 
 
 @runtime_checkable
@@ -189,6 +178,7 @@ def batches_from(
 class Trainer:
     """One run: model, compiled step, timetable, and the run directory they write to."""
 
+    @settings_of_models()
     def __init__(self, config: ConfigDict, corpus: Corpus, run: RunDirectory) -> None:
         """Builds everything; compiles nothing yet.
 
@@ -218,6 +208,7 @@ class Trainer:
         self._state: Any = None
         self._books: Any = None
 
+    @settings_of_models()
     def train(self) -> TrainedModel:
         """Trains to the end, from the latest checkpoint if there is one.
 
@@ -285,11 +276,18 @@ class Trainer:
         state = place(init_state(params, self._optimizer, self._config), self._shardings)
         found = self._store.restore_latest(state)
         if found is None:
-            return state, HostState(Plateau(), 0, False, self._corpus.fingerprint())
+            host = HostState(Plateau(), 0, False, self._corpus.fingerprint())
+            origin = load_origin(self._run.path) if self._run.config_path.exists() else None
+            if origin is not None:
+                params = load_params(origin)
+                state = place(init_state(params, self._optimizer, self._config), self._shardings)
+                # From here on the run needs the other one no more.
+                self._store.save(0, state, host.to_json())
+            return state, host
         step, state, values = found
         if hosts.is_first():
             tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
-        return state, HostState.from_json(values)
+        return state, gone_on(HostState.from_json(values), self._config, self._timetable, step)
 
     def _refuse_bad_steps(self) -> None:
         bad = int(self._state.sums.first_bad_step)

@@ -130,8 +130,9 @@ class MetricsLog:
             # Imported late: it takes longer to import than most commands need to run.
             from tensorboardX import SummaryWriter
 
+            # Absolute: of a relative path it takes what is before a colon for a kind of store.
             self._tensorboard = SummaryWriter(
-                str(self._tensorboard_directory), purge_step=self._purge_step
+                str(self._tensorboard_directory.absolute()), purge_step=self._purge_step
             )
         for name, value in values.items():
             scalar = _plain(value)

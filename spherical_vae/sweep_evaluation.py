@@ -9,6 +9,7 @@ from typing import Any
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.run_directory import RunDirectory
@@ -16,6 +17,7 @@ from spherical_vae.sweep_results import ReplicaResult, SweepResults, finite
 from spherical_vae.trained import TrainedReplica
 
 
+@settings_of_models()
 def measure(
     trained: Sequence[TrainedReplica],
     split: str,
@@ -55,7 +57,8 @@ def measure(
         if one.model is None or one.diverged_step is not None:
             return None
         file = None if keep_in is None else keep_in.replica(one.replica.name).evaluation_path
-        kept = None if file is None else _kept(file, split, one.model.step)
+        samples = config.evaluation.importance_samples if protocol == "honest" else None
+        kept = None if file is None else _kept(file, split, one.model.step, samples)
         if kept is not None:
             return kept
         print(f"{one.replica.name}: measuring {split}", file=sys.stderr)
@@ -83,11 +86,12 @@ def measure(
     return SweepResults(title, results)
 
 
-def _kept(file: Path, split: str, step: int) -> dict[str, Any] | None:
-    """Returns the result in a file, or None where there is none of that split and step."""
+def _kept(file: Path, split: str, step: int, samples: int | None) -> dict[str, Any] | None:
+    """Returns the result in a file, or None where there is none of that split, step and samples."""
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
-        return result if (result["split"], result["step"]) == (split, step) else None
+        found = (result["split"], result["step"], result.get("importance_samples"))
+        return result if found == (split, step, samples) else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):

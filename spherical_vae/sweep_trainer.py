@@ -16,13 +16,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from spherical_vae.bookkeeping import Bookkeeper, exp
+from spherical_vae.bookkeeping import Bookkeeper, exp, gone_on
 from spherical_vae.checkpoint import CheckpointStore
 from spherical_vae.chunks import Chunk, make_call, stack_hyperparameters
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.host_state import HostState, host_states
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.keys import Purpose, root_key
 from spherical_vae.latents.latent import latent_hyperparameters
 from spherical_vae.loop import refuse_other_corpus, walk_from
@@ -55,6 +56,7 @@ class SweepTrainer:
     uninterrupted one.
     """
 
+    @settings_of_models()
     def __init__(
         self,
         config: ConfigDict,
@@ -116,6 +118,7 @@ class SweepTrainer:
         self._state: Any = None
         self._books: list[Bookkeeper] = []
 
+    @settings_of_models()
     def train(self) -> list[TrainedReplica]:
         """Trains all replicas to their ends, from the latest checkpoint if there is one.
 
@@ -236,4 +239,13 @@ class SweepTrainer:
             return [fresh] * len(states), 0
         step, self._state, values = found
         tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
-        return host_states(values), step
+        # Those that diverged, or stopped before the others, stay as they are.
+        bad = np.asarray(self._state.replicas.sums.first_bad_step)
+        steps = np.asarray(self._state.replicas.step)
+        hosts = [
+            gone_on(host, replica.config, self._timetable, step) if one < 0 and at == step else host
+            for host, replica, one, at in zip(
+                host_states(values), self._replicas, bad, steps, strict=True
+            )
+        ]
+        return hosts, step

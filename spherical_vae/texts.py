@@ -17,6 +17,7 @@ from spherical_vae.generation import (
     sentence_text,
     straight_line,
 )
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.latents.latent import (
     LatentPair,
     is_spherical,
@@ -28,6 +29,7 @@ from spherical_vae.trained import TrainedModel
 from spherical_vae.vae import VAE, call
 
 
+@settings_of_models()
 def prior_texts(
     trained: TrainedModel, key: Key[Array, ""], count: int, choice: WordChoice, label: int
 ) -> list[str]:
@@ -57,6 +59,7 @@ def prior_texts(
     return _write(trained, z, conditions, key_words, choice)
 
 
+@settings_of_models()
 def reconstruction_texts(
     trained: TrainedModel, key: Key[Array, ""], examples: Batch, choice: WordChoice
 ) -> list[tuple[str, str]]:
@@ -79,6 +82,7 @@ def reconstruction_texts(
     return list(zip(_originals(trained.corpus, examples), written, strict=True))
 
 
+@settings_of_models()
 def interpolation_texts(
     trained: TrainedModel, key: Key[Array, ""], ends: Batch, count: int, choice: WordChoice
 ) -> list[str]:

@@ -5,18 +5,22 @@ Without `--config` it does the main job: small models on the King James verses, 
 """
 
 import sys
+from typing import Any
 
-from absl import flags
+from ml_collections import ConfigDict
 
 from spherical_vae import hosts
-from spherical_vae.command_line import define_config_flag, define_host_flags, run
+from spherical_vae.command_line import CommandFlags
 from spherical_vae.data import load_corpus
+from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
-from spherical_vae.run_directory import open_run
+from spherical_vae.paths import run_folder
+from spherical_vae.run_directory import RunDirectory, open_run
 from spherical_vae.sweep_settings import build_replicas, parse_sweep, settings_by_name
 
-CONFIG = define_config_flag()
-define_host_flags()
+flags = CommandFlags(__name__, __doc__)
+CONFIG = flags.define_config()
+flags.define_hosts()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "where the run lives; default runs/NAME, of a sweep runs/NAME-sweep"
 )
@@ -26,11 +30,14 @@ SWEEP = flags.DEFINE_multi_string(
     "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'; given again, with "
     "the same keys, it adds settings",
 )
+INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "a run: a new one starts from the parameters of its best step on dev"
+)
 
 
-def main(argv: list[str]) -> None:
+@flags.command
+def main() -> None:
     """Trains, or goes on training, and prints what came out."""
-    del argv
     config = CONFIG.value
     replicas = None
     if SWEEP.value is not None:
@@ -41,35 +48,49 @@ def main(argv: list[str]) -> None:
         raise UserError("--sweep: one process trains the replicas of a sweep; start a single one")
     if replicas is not None and config.mesh.model != 1:
         raise UserError(f"config.mesh.model: {config.mesh.model} given, allowed: 1 with --sweep")
+    if INIT_FROM.value is not None and (replicas or config.baselines):
+        given = "--sweep" if replicas else f"config.baselines={config.baselines!r}"
+        raise UserError(f"--init_from: not with {given}, allowed: a single model")
     corpus = load_corpus(config.data)
     hosts.refuse_differences("the corpus", str(corpus.fingerprint()) if hosts.several() else "")
     settings = None if replicas is None else settings_by_name(replicas)
-    with open_run(workdir, config, settings) as directory:
+    origin = None
+    if INIT_FROM.value is not None:
+        origin = _origin(INIT_FROM.value, workdir, config, corpus)
+    with open_run(workdir, config, settings, origin) as directory:
         for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
         from spherical_vae.comparison import compare
-        from spherical_vae.loop import Interrupted, Trainer
+        from spherical_vae.loop import Trainer
         from spherical_vae.sweep import train_and_measure
 
-        try:
-            if replicas is not None:
-                told = train_and_measure(config, replicas, corpus, directory).table()
-            elif config.baselines:
-                told = compare(config, corpus, directory)
-            else:
-                trained = Trainer(config, corpus, directory).train()
-                told = (
-                    f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on dev: step "
-                    f"{trained.step}. Next: python -m spherical_vae.evaluate "
-                    f"--workdir={workdir}"
-                )
-            if hosts.is_first():
-                print(told)
-        except Interrupted as stop:
-            print(stop, file=sys.stderr)
-            sys.exit(128 + stop.signal)
+        if replicas is not None:
+            told = train_and_measure(config, replicas, corpus, directory).table()
+        elif config.baselines:
+            told = compare(config, corpus, directory)
+        else:
+            trained = Trainer(config, corpus, directory).train()
+            told = (
+                f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on dev: step "
+                f"{trained.step}. Next: python -m spherical_vae.evaluate --workdir={workdir}"
+            )
+        if hosts.is_first():
+            print(told)
+
+
+def _origin(init_from: str, workdir: str, config: ConfigDict, corpus: Corpus) -> dict[str, Any]:
+    """Returns what is kept of the run that this one starts from."""
+    folder = run_folder(init_from).absolute()
+    if folder == run_folder(workdir).absolute():
+        raise UserError(f"--init_from={init_from}: is --workdir itself, allowed: another run")
+    # A run that has begun keeps what it began from, whatever became of that one.
+    if RunDirectory(workdir).config_path.exists():
+        return {"workdir": str(folder)}
+    from spherical_vae.trained import best_of
+
+    return best_of(init_from, config, corpus)
 
 
 if __name__ == "__main__":
-    run(main)
+    main.run()

@@ -1,20 +1,23 @@
 """Models with their weights, and all that goes with them; how to open a working directory."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from spherical_vae.checkpoint import CheckpointStore
+from spherical_vae.checkpoint import CheckpointStore, refuse_other_arrays
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.errors import UserError
 from spherical_vae.host_state import HostState, host_states
+from spherical_vae.hosts import is_first
+from spherical_vae.jax_settings import settings_of_models
 from spherical_vae.optim import build_optimizer
 from spherical_vae.replicas import SweepState, abstract_sweep_state, take
 from spherical_vae.run_directory import RunDirectory, load_config, load_replicas
@@ -66,6 +69,7 @@ class TrainedReplica:
     diverged_step: int | None
 
 
+@settings_of_models()
 def load_trained(
     workdir: str | os.PathLike[str],
     replica: str | None = None,
@@ -115,6 +119,7 @@ def load_trained(
     return read_latest(opened.store, opened.corpus, workdir, read)
 
 
+@settings_of_models()
 def load_sweep(
     workdir: str | os.PathLike[str], places: Mapping[str, str] | None = None
 ) -> list[TrainedReplica]:
@@ -139,6 +144,60 @@ def load_sweep(
         return trained_replicas(replicas, opened.corpus, opened.model, opened.mesh, state, hosts)
 
     return read_latest(opened.store, opened.corpus, workdir, read)
+
+
+@settings_of_models()
+def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus) -> dict[str, Any]:
+    """Returns what a run that starts from the best weights of another one keeps of it.
+
+    Args:
+      workdir: of the other run, a single one.
+      config: of the run that starts.
+      corpus: that it is trained on: its words must be those of the other run.
+
+    Returns:
+      `workdir`, absolute, and `step`.
+
+    Raises:
+      UserError: there is no run or no checkpoint, it is a sweep, or of another model or vocabulary.
+    """
+    where = f"--init_from={workdir}"
+    if load_replicas(workdir) is not None:
+        raise UserError(f"{where}: a sweep, allowed: a single run")
+    trained = load_trained(workdir)
+    model = build_vae(config, len(corpus.vocabulary))
+    mine = abstract_state(model, build_optimizer(config.optimizer), config).params
+    refuse_other_arrays(
+        f"{where}: another model", trained.params, mine, "use a configuration of the same sizes"
+    )
+    words = zip(trained.corpus.vocabulary.words, corpus.vocabulary.words, strict=True)
+    for number, (there, here) in enumerate(words):
+        if there != here:
+            raise UserError(
+                f"{where}: another vocabulary: word {number} is {there!r} there and {here!r} here"
+            )
+    return {"workdir": str(RunDirectory(workdir).path.absolute()), "step": trained.step}
+
+
+def load_params(origin: Mapping[str, Any]) -> dict:
+    """Returns the parameters that a run starts from.
+
+    Args:
+      origin: of `best_of`.
+
+    Raises:
+      UserError: the other run has been trained on since.
+    """
+    workdir, step = origin["workdir"], origin["step"]
+    trained = load_trained(workdir)
+    if trained.step != step:
+        raise UserError(
+            f"--init_from={workdir}: its best step was {step} when this run was begun, and is "
+            f"{trained.step} now; begin again in another --workdir"
+        )
+    if is_first():
+        print(f"starting from step {step} of {workdir}", file=sys.stderr)
+    return trained.params
 
 
 def trained_replicas(

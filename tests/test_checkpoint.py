@@ -309,6 +309,66 @@ def test_a_full_disk_costs_no_checkpoint(directory, store, limit, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("change", [cut, flip])
+def test_what_is_not_read_back_is_not_saved(change, directory, store, monkeypatch):
+    state = {"x": jax.random.normal(jax.random.key(0), (50,))}
+    store.save(1, state, {"best_step": 1})
+    save = store._manager.save
+
+    def save_and_alter(step, **arguments):
+        save(step, **arguments)
+        for path in (directory / str(step)).glob("state/**/d/*"):
+            path.write_bytes(change(path.read_bytes()))
+
+    monkeypatch.setattr(store._manager, "save", save_and_alter)
+    with pytest.raises(UserError, match="what is read back is not what was written") as error:
+        store.save(2, state, {"best_step": 2})
+    assert f"{directory / '2'}: the checkpoint could not be written" in one_line(error)
+    assert CheckpointStore(directory, read_only=True).steps() == [1]
+
+
+# Orbax takes some of these for patterns, escapes, placeholders or schemes.
+_NAMES = [
+    *("a b", " a", "a ", "a.", "~", "a~b", "a#b", "a%20b", "a{b}", "{a,b}", "$HOME", "a'b", 'a"b'),
+    *("a:b", "gs:b", "s3:b", "-a", ".a", "a;b", "a&b=1", "a,b", "a|b", "(a)", "!a", "a\tb", "a@b"),
+    *("seed=0,latent.concentration=40", "ünï", "日本", "x" * 200),
+]
+_REFUSED = ["a[0]", "[", "a]", "a*b", "**", "a?b", "a\\b", "gs:", "file:", "a\udcff"]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_what_is_saved_is_found_whatever_its_folder_is_called(tmp_path, monkeypatch, relative):
+    monkeypatch.chdir(tmp_path)
+    state = {"x": jnp.arange(3)}
+    for name in _NAMES:
+        if relative and name == "~":
+            continue  # the home folder
+        folder = Path(name if relative else tmp_path / name)
+        store = CheckpointStore(folder)
+        store.save(1, state, {"best_step": 1})
+        store.save(2, state, {"best_step": 1})
+        store.close()
+        later = CheckpointStore(folder, read_only=True)
+        assert later.steps() == [1, 2]
+        assert_same_bits(later.restore_latest(state)[1], state)
+        later.close()
+    assert {path.name for path in tmp_path.iterdir()} == set(_NAMES) - (
+        {"~"} if relative else set()
+    )
+
+
+def test_a_folder_that_could_not_be_read_is_refused_before_anything_is_written(tmp_path):
+    for name in _REFUSED:
+        for folder in (tmp_path / name, tmp_path / name / "below"):
+            with pytest.raises(UserError, match="cannot be read back from there; allowed: ") as e:
+                CheckpointStore(folder)
+            one_line(e)
+    for url in ("gs://bucket/run", "s3://bucket/run", "file:///run", "gs:/bucket"):
+        with pytest.raises(UserError, match="a URL, allowed: a folder"):
+            CheckpointStore(url)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot hold checkpoints"):

@@ -1,30 +1,36 @@
 """Every mistake on a command line is one line on standard error, exit status 2 and no traceback."""
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from absl import flags
 
-from spherical_vae.command_line import ConfigFlag, load_config_file, parse
+from spherical_vae.command_line import CommandFlags, load_config_file, packaged_configs
 from spherical_vae.config import base_config
 from spherical_vae.errors import UserError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 COMMAND = """
+'Says what it is given.'
 import os, signal, sys
-from absl import flags, logging
-from spherical_vae.command_line import define_config_flag, run
-from spherical_vae.errors import UserError
-CONFIG = define_config_flag()
+from absl import logging
+from spherical_vae.command_line import CommandFlags
+from spherical_vae.errors import Interrupted, UserError
+flags = CommandFlags(__name__, __doc__)
+CONFIG = flags.define_config()
 DO = flags.DEFINE_string("do", "print", "what main does")
-def main(argv):
+@flags.command
+def main():
     if DO.value == "refuse":
         raise UserError("this is\\n  one line")
     if DO.value == "fail":
         raise ZeroDivisionError("a mistake of the program")
+    if DO.value == "stop":
+        raise Interrupted(15, 3)
     if DO.value == "interrupt":
         # A job in the background of a script inherits that Control-C is ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,18 +38,21 @@ def main(argv):
     if DO.value == "lines":
         for number in range(100_000):
             print(number)
+    if DO.value == "words":
+        print("na\\u00efve \\u65e5 \\udcff")
     logging.info("of interest to nobody")
     assert "jax" not in sys.modules
-    print("result", CONFIG.value.latent.concentration, argv[1:])
-run(main)
+    print("result", CONFIG.value.latent.concentration)
+main.run()
 """
 
 
 def parsed(*arguments, default=None):
-    """Returns the config that a command line gives; with flags of its own, not the process's."""
-    flag = ConfigFlag(default)
-    parse(["program", *arguments], flag, flags.FlagValues())
-    return flag.value
+    """Returns the config that a command line gives."""
+    flags = CommandFlags("program", None)
+    config = flags.define_config(default)
+    flags.parse(["program", *arguments])
+    return config.value
 
 
 def complaint(*arguments):
@@ -180,6 +189,30 @@ def test_mistakes_are_told(arguments, told):
     assert told in complaint(*arguments)
 
 
+@pytest.mark.parametrize("variant", [None, "inputless"])
+def test_a_config_of_the_package_is_found_by_its_name(tmp_path, monkeypatch, variant):
+    monkeypatch.chdir(tmp_path)
+    behind = "" if variant is None else f":{variant}"
+    found = load_config_file(f"ptb{behind}")
+    assert found == load_config_file(f"{CONFIGS / 'ptb.py'}{behind}")
+    assert set(packaged_configs()) == {path.stem for path in CONFIGS.glob("*.py")}
+    message = complaint(f"--config=pbt{behind}")
+    assert "there is no file 'pbt'; configs of the package: imdb, kjv, " in message
+    assert message.endswith("; did you mean 'ptb'?")
+
+
+def test_a_path_may_have_colons_and_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = (CONFIGS / "text.py").read_text(encoding="utf-8")
+    for path in (Path("a:b.py"), Path("with:colon/c.py"), Path("home/own.py")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for selected in ("a:b.py", "with:colon/c.py", "~/own.py"):
+        assert load_config_file(selected).decoder.inputless
+        assert not load_config_file(f"{selected}:standard").decoder.inputless
+
+
 def test_a_missing_file_has_a_nearest_one():
     assert complaint(f"--config={CONFIGS / 'pbt.py'}").endswith(
         f"did you mean '{CONFIGS / 'ptb.py'}'?"
@@ -238,20 +271,20 @@ def test_a_config_file_with_a_key_too_many(tmp_path):
 
 
 def test_a_required_flag_is_asked_for():
-    flag_values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "where", required=True, flag_values=flag_values)
+    flags = CommandFlags("program", None)
+    flags.DEFINE_string("workdir", None, "where", required=True)
     with pytest.raises(UserError, match=r"^--workdir=VALUE is missing: the command needs it$"):
-        parse(["program"], None, flag_values)
+        flags.parse(["program"])
 
 
 def test_the_value_is_there_only_after_parsing():
-    with pytest.raises(RuntimeError, match="run"):
-        _ = ConfigFlag().value
+    with pytest.raises(RuntimeError, match="has not been parsed"):
+        _ = CommandFlags("program", None).define_config().value
 
 
 def test_results_go_to_standard_output_and_nothing_to_the_other():
     done = command("--config.latent.concentration=80")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "result 80.0 []\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "result 80.0\n", "")
 
 
 def test_more_is_logged_when_asked_for():
@@ -287,12 +320,90 @@ def test_an_interrupt_is_quiet():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_a_signal_that_stopped_training_is_the_status():
+    done = command("--do=stop")
+    told = "stopped by signal 15 after step 3; the state is saved\n"
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", told)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [("ascii", "na\\xefve \\u65e5"), ("latin-1", "naïve \\u65e5"), ("utf-8", "naïve 日")],
+)
+def test_what_the_output_cannot_encode_is_escaped(encoding, word):
+    variables = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "--do=words"],
+        capture_output=True,
+        env=variables,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.decode(encoding) == f"{word} \\udcff\nresult 30.0\n"
+
+
+def test_commands_are_called_from_python_beside_each_other_and_in_threads():
+    def define(name):
+        flags = CommandFlags(name, None)
+        config = flags.define_config()
+        word = flags.DEFINE_string("word", f"of {name}", "the same flag in both")
+
+        @flags.command
+        def main():
+            together.wait(10)
+            said.append((name, word.value, word.present, config.value.seed))
+
+        return main
+
+    said, together = [], threading.Barrier(1)
+    first, second = define("first"), define("second")
+    first(["--word=given", "--config.seed=1"])
+    first()
+    second(["--config.seed=2"])
+    assert said == [
+        ("first", "given", True, 1),
+        ("first", "of first", False, 0),
+        ("second", "of second", False, 2),
+    ]
+    # The same command at the same time, each call with its own flags.
+    said.clear()
+    together = threading.Barrier(4)
+    threads = [
+        threading.Thread(target=first, args=([f"--word={i}", f"--config.seed={i}"],))
+        for i in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(said) == [("first", str(i), True, i) for i in range(4)]
+    with pytest.raises(UserError, match="Unknown command line flag 'wrd'"):
+        first(["--wrd=x"])
+
+
+def test_every_command_can_be_imported_into_one_process():
+    modules = ["train", "evaluate", "generate", "experiments.__main__", "data.__main__"]
+    script = "".join(f"import spherical_vae.{name}\n" for name in modules)
+    script += (
+        "from spherical_vae import train, evaluate, generate\n"
+        "for command in (train, evaluate, generate):\n"
+        "    try: command.main(['--workdir=nowhere', '--config.seed=x', '--seed=x'])\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 3
+
+
 def test_help_is_no_mistake():
     done = command("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "--config" in done.stdout
     assert "(default: 'spherical_vae/config.py')" in done.stdout
     assert "what main does" in done.stdout
+    assert "Says what it is given." in done.stdout
 
 
 def test_a_reader_that_goes_away_is_no_failure():

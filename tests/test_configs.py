@@ -1,9 +1,15 @@
 """Every config file and each of its variants loads, validates and is a short delta of the base."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from small_run import ROOT
 
 from spherical_vae.command_line import load_config_file
 from spherical_vae.config import base_config
@@ -69,3 +75,40 @@ def test_variants_of_ptb_are_the_papers_two_settings():
     }
     assert differing == {"decoder.inputless", "latent.dimension", "latent.concentration"}
     assert (inputless.latent.dimension, inputless.latent.concentration) == (50, 80.0)
+
+
+def test_the_wheel_has_the_configs(tmp_path):
+    """Built, unpacked, and used from a folder that has no `configs/`."""
+    source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
+    no_bytecode = shutil.ignore_patterns("__pycache__")
+    for name in ("spherical_vae", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=no_bytecode)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    wheels.mkdir()
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    built = subprocess.run(
+        [sys.executable, "-c", build, wheels], cwd=source, capture_output=True, check=False
+    )
+    assert built.returncode == 0, built.stderr.decode()
+    (wheel,) = wheels.glob("spherical_vae-*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        names = {name for name in files.namelist() if name.endswith(".py")}
+        files.extractall(site)
+    wanted = {str(path.relative_to(source)) for path in source.glob("spherical_vae/**/*.py")}
+    wanted |= {f"spherical_vae/{path.relative_to(source)}" for path in source.glob("configs/*.py")}
+    assert names == wanted
+    show = (
+        "from spherical_vae.command_line import load_config_file\n"
+        "for name in ('ptb', 'ptb:inputless'):\n"
+        "    print(load_config_file(name).decoder.inputless)\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-P", "-c", show],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (shown.returncode, shown.stdout) == (0, "False\nTrue\n"), shown.stderr

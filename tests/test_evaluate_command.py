@@ -70,6 +70,23 @@ def test_sentences(sentences):
     assert "test: 40 examples" in done.stderr
 
 
+def test_a_run_that_is_older_than_some_keys(sentences, tmp_path):
+    workdir, variables = sentences
+    shutil.copytree(workdir, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del (
+        content["config"]["compute"],
+        content["config"]["mesh"],
+        content["config"]["train"]["samples"],
+    )
+    path.write_text(json.dumps(content), encoding="utf-8")
+    results = run_together(
+        [evaluate(folder, "--json") for folder in (workdir, tmp_path / "run")], variables
+    )
+    assert results[0] == results[1]
+
+
 def test_a_seed_fixes_the_result_and_another_changes_only_what_is_drawn(sentences):
     workdir, variables = sentences
     # Alone, so that the others find its programs compiled.

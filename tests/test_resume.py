@@ -5,9 +5,11 @@ must be identical to the bit. All processes of a reference share its compiled pr
 """
 
 import contextlib
+import json
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from small_run import (
     STEPS,
     STEPS_PER_EPOCH,
     checkpoint_contents,
+    command,
     environment,
     metrics_without_times,
     one_error_line,
@@ -26,6 +29,9 @@ from small_run import (
     training_command,
     write_text_corpus,
 )
+
+from spherical_vae import evaluate, generate, train
+from spherical_vae.errors import UserError
 
 ADAM = {"optimizer.name": "adam", "optimizer.learning_rate": 0.01, "optimizer.schedule": "cosine"}
 
@@ -183,11 +189,11 @@ def test_a_finished_run_is_left_as_it_is(reference, tmp_path):
 
 
 def test_another_config_is_refused(reference):
-    command = reference.command(reference.workdir, latent__concentration=21.0, train__log_every=5)
+    command = reference.command(reference.workdir, latent__concentration=21.0, data__seed=5)
     line = one_error_line(run(command, reference.variables, expect=2))
     assert "config.latent.concentration: 20.0" in line
     assert "21.0 given" in line
-    assert "config.train.log_every: 4" in line
+    assert "config.data.seed: 0" in line
     assert "another --workdir" in line
 
 
@@ -226,6 +232,39 @@ def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
     kept = checkpoint_contents(tmp_path)
     assert max(kept) == STEPS_PER_EPOCH
     assert metrics_without_times(tmp_path)[-1]["step"] == STEPS_PER_EPOCH
+
+
+def test_commands_do_from_python_what_they_do_as_processes(reference, tmp_path, capsys):
+    """In a thread, and again; the signals of the process stay as they are."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    _, _, _, *arguments = training_command(
+        reference.corpus, tmp_path / "run", reference.settings, {"train.steps": 6}
+    )
+    raised = []
+
+    def train_and_look():
+        try:
+            train.main([*arguments])
+            train.main([*arguments])
+            evaluate.main([f"--workdir={tmp_path / 'run'}", "--json"])
+            generate.main([f"--workdir={tmp_path / 'run'}", "--label=1"])
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=train_and_look)
+    thread.start()
+    thread.join()
+    assert not raised
+    told = capsys.readouterr().out.splitlines()
+    evaluate_command = command("evaluate", f"--workdir={tmp_path / 'run'}", "--json")
+    process = run(evaluate_command, reference.variables)
+    assert told[0] == told[1]
+    assert told[0].startswith("6 steps, ")
+    assert json.loads(told[2]) == json.loads(process.stdout)
+    assert len(told) == 3 + 5
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(UserError, match=r"config.latent.concentration: 20.0 in"):
+        train.main([*arguments, "--config.latent.concentration=3"])
 
 
 @pytest.mark.slow

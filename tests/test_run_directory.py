@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 from ml_collections import ConfigDict
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 from spherical_vae.atomic_file import write_atomically
 from spherical_vae.config import base_config
 from spherical_vae.errors import UserError
-from spherical_vae.run_directory import RunDirectory, load_config, open_run
+from spherical_vae.run_directory import RunDirectory, load_config, load_origin, open_run
 
 
 @pytest.fixture
@@ -39,21 +40,13 @@ def test_the_same_configuration_resumes(workdir):
 
 
 def test_values_keep_their_types(workdir):
-    values = {
-        "none": None,
-        "tuple": ("a", (1, 2.0)),
-        "empty": (),
-        "list": [1, 2],
-        "small": 1e-3,
-        "exact": 0.1 + 0.2,
-        "large": 1e300,
-        "int": 40,
-        "float": 40.0,
-        "flag": True,
-        "text": 'Zürich "quoted"\n',
-        "group": {"tuple": (1,), "empty": {}},
-    }
-    config = ConfigDict(values)
+    config = base_config()
+    config.name = 'Zürich "quoted"\n'
+    config.baselines = ("none", "vmf")
+    config.latent.concentration = 0.1 + 0.2
+    config.latent.max_concentration = 1e30
+    config.optimizer.learning_rate = 1e-3
+    config.decoder.inputless = False
     open_run(workdir, config).close()
     loaded = load_config(workdir)
     assert loaded == config
@@ -95,35 +88,129 @@ def test_a_run_goes_on_with_other_values_of_what_changes_no_result(workdir):
     assert load_config(workdir) == config
 
 
-def test_keys_of_one_side_are_named(workdir):
+def stored_without(workdir, *keys, **more):
+    """Makes a run of the base configuration; takes keys out of what is stored, or adds some."""
+    open_run(workdir, base_config()).close()
+    path = workdir / "config.json"
+    content = json.loads(path.read_text())
+    for key in keys:
+        *groups, name = key.split(".")
+        inner = content["config"]
+        for group in groups:
+            inner = inner[group]
+        del inner[name]
+    content["config"] |= more
+    path.write_text(json.dumps(content))
+
+
+def test_keys_that_a_run_is_older_than_have_their_defaults(workdir):
+    stored_without(workdir, "compute", "mesh", "latent.range", "train.steps_per_call")
+    assert load_config(workdir) == base_config()
+    # And it goes on as a run that always had them: with other values it is another one.
+    open_run(workdir, base_config()).close()
     config = base_config()
-    del config.seed
-    config.other = 1
-    open_run(workdir, config).close()
+    config.latent.range = "clipped"
+    assert f"config.latent.range: 'smooth' in {workdir}, 'clipped' given" in refusal(
+        workdir, config
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "key"), [({"other": 1}, "other"), ({"cache": {"size": 1}}, "cache.size")]
+)
+def test_keys_that_this_version_does_not_know_are_told(workdir, more, key):
+    stored_without(workdir, **more)
     message = refusal(workdir)
-    assert f"config.seed: absent in {workdir}, 0 given" in message
-    assert f"config.other: 1 in {workdir}, absent given" in message
+    assert message.startswith(
+        f"{workdir / 'config.json'}: config.{key}: this version has no such key"
+    )
+    with pytest.raises(UserError, match="no such key"):
+        load_config(workdir)
 
 
-def test_types_differ_too(workdir):
-    open_run(workdir, ConfigDict({"a": 1, "b": (1,)})).close()
-    message = refusal(workdir, ConfigDict({"a": 1.0, "b": [1]}))
-    assert "config.a: 1 in" in message
-    assert "config.b: (1,) in" in message
+@pytest.mark.parametrize(
+    ("key", "before", "after", "told"),
+    [
+        ("train.epochs", 10, 20, None),
+        (
+            "train.epochs",
+            10,
+            5,
+            "config.train.epochs: 10 in {run}, 5 given, allowed: at least 10; ",
+        ),
+        ("train.steps", 100, 200, None),
+        ("train.steps", 200, 100, "config.train.steps: 200 in {run}, 100 given, allowed: at least"),
+        ("train.steps", 0, 100, "config.train.steps: 0 in {run}, 100 given; "),
+        ("train.steps", 100, 0, "config.train.steps: 100 in {run}, 0 given; "),
+        ("train.early_stopping", 0, 3, None),
+        ("train.log_every", 20, 7, None),
+        ("train.checkpoint_every", 0, 7, None),
+        ("evaluation.importance_samples", 100, 7, None),
+        ("evaluation.batch_size", 64, 7, None),
+        ("train.batch_size", 64, 32, "config.train.batch_size: 64 in {run}, 32 given; "),
+        ("seed", 0, 1, "config.seed: 0 in {run}, 1 given; "),
+        ("optimizer.learning_rate", 0.1, 0.2, "config.optimizer.learning_rate: 0.1 in {run}"),
+    ],
+)
+def test_what_may_be_another_when_a_run_goes_on(workdir, capsys, key, before, after, told):
+    config = base_config()
+    config.update_from_flattened_dict({key: before})
+    open_run(workdir, config).close()
+    config.update_from_flattened_dict({key: after})
+    if told is None:
+        open_run(workdir, config).close()
+        assert load_config(workdir) == config
+        said = f"config.{key}: {before} in {workdir}, {after} from now on\n"
+        assert capsys.readouterr().err.startswith("" if key == "train.checkpoint_every" else said)
+    else:
+        assert refusal(workdir, config).startswith(told.format(run=workdir))
+        assert load_config(workdir) != config
+
+
+def test_a_run_keeps_what_it_started_from(workdir):
+    origin = {"workdir": "elsewhere", "step": 3}
+    open_run(workdir, base_config(), origin=origin).close()
+    assert load_origin(workdir) == origin
+    config = base_config()
+    config.train.epochs = 2
+    open_run(workdir, config).close()
+    open_run(workdir, config, origin={"workdir": "elsewhere", "step": 9}).close()
+    assert load_origin(workdir) == origin
+    with pytest.raises(UserError, match=r"--init_from: elsewhere in .*, other given"):
+        open_run(workdir, config, origin={"workdir": "other", "step": 3})
 
 
 def test_two_cannot_train_in_the_same_directory(workdir):
     with open_run(workdir, base_config()):
-        assert "another process is training here" in refusal(workdir)
+        assert "another process or thread is training here" in refusal(workdir)
     open_run(workdir, base_config()).close()
 
 
-def test_a_file_system_without_locks_is_told(workdir, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "reason"), [(37, "No locks available"), (38, "Function not implemented")]
+)
+def test_a_file_system_without_locks_is_told(workdir, monkeypatch, number, reason):
     def fail(*args):
-        raise OSError(37, "No locks available")
+        raise OSError(number, reason)
 
     monkeypatch.setattr("fcntl.flock", fail)
-    assert "this file system has no locks (No locks available)" in refusal(workdir)
+    assert f"this file system has no locks ({reason})" in refusal(workdir)
+    # Nothing that a killed process would leave behind stands in for a lock.
+    assert [path.read_bytes() for path in workdir.iterdir()] == [b""]
+
+
+def test_a_run_that_was_opened_in_one_thread_can_be_closed_in_another(workdir):
+    run = open_run(workdir, base_config())
+    refusals = []
+    threads = [
+        threading.Thread(target=lambda: refusals.append(refusal(workdir))),
+        threading.Thread(target=run.close),
+    ]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert "another process or thread is training here" in refusals[0]
+    open_run(workdir, base_config()).close()
 
 
 def test_a_killed_process_leaves_no_lock(workdir):
@@ -149,8 +236,29 @@ def test_a_killed_process_leaves_no_lock(workdir):
 
 def test_a_refused_run_gives_the_lock_back(workdir):
     open_run(workdir, base_config()).close()
-    refusal(workdir, ConfigDict({"a": 1}))
+    config = base_config()
+    config.seed = 1
+    refusal(workdir, config)
     open_run(workdir, base_config()).close()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with open_run("~/runs/one", base_config()) as run:
+        assert run.path == tmp_path / "home" / "runs" / "one"
+    assert load_config("~/runs/one") == base_config()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert "there is no such home folder" in refusal("~nobody-is-called-so/x")
+
+
+@pytest.mark.parametrize("name", ["runs[1]", "a*", r"a\b", "a?/b", "gs:/b"])
+def test_a_folder_that_could_not_be_read_is_not_even_made(tmp_path, name):
+    message = refusal(tmp_path / name)
+    assert message.startswith(f"{tmp_path / name}: checkpoints cannot be read back from there")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="cannot be read back"):
+        load_config(tmp_path / name)
 
 
 def test_a_file_is_no_directory(tmp_path):

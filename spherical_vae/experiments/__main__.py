@@ -1,17 +1,24 @@
 """`python -m spherical_vae.experiments NAME`: a table or figure, or `list`, `report`."""
 
 import importlib.util
-import sys
-from pathlib import Path
 
-from absl import flags
-
-from spherical_vae.command_line import run
+from spherical_vae.command_line import CommandFlags
 from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.laboratory.scales import SCALES, SEEDS
 from spherical_vae.names import require_name
+from spherical_vae.paths import expanded
 
+
+def _check_name(given: str) -> None:
+    allowed = (*catalogue.NAMES, "all", "list", "report")
+    if not given:
+        raise UserError(f"the first argument must be one of {', '.join(allowed)}")
+    require_name("experiment", given, allowed)
+
+
+flags = CommandFlags(__name__, __doc__)
+NAME = flags.define_first_argument("name", _check_name)
 SCALE = flags.DEFINE_enum("scale", "smoke", SCALES, "smoke: seconds, on a tiny generated corpus")
 SEED_COUNT = flags.DEFINE_integer(
     "seeds", None, "runs of each row, seeds from 0; default: as the scale has it", lower_bound=1
@@ -33,25 +40,25 @@ SWEEPS = flags.DEFINE_bool(
     "sweeps", None, "trains missing runs together where they can be; default: on accelerators only"
 )
 
-_name = ""
 
-
-def main(argv: list[str]) -> None:
+@flags.command
+def main() -> None:
     """Runs an experiment, or lists or reports them all."""
-    del argv
-    if _name != "list" and importlib.util.find_spec("matplotlib") is None:
+    chosen = NAME.value
+    if chosen != "list" and importlib.util.find_spec("matplotlib") is None:
         raise UserError(
-            f"{_name}: figures are drawn by matplotlib, which is not here: pip install -e "
+            f"{chosen}: figures are drawn by matplotlib, which is not here: pip install -e "
             '".[experiments]"'
         )
-    smoke = SCALE.value == "smoke" and _name not in ("list", "report")
-    results = Path(RESULTS.value or (f"{WORKDIR.value}/smoke" if smoke else "results"))
-    if _name == "list":
+    smoke = SCALE.value == "smoke" and chosen not in ("list", "report")
+    workdir = expanded(WORKDIR.value)
+    results = expanded(RESULTS.value or (workdir / "smoke" if smoke else "results"))
+    if chosen == "list":
         from spherical_vae.experiments.listing import listing
 
         print(listing(SCALE.value, SEED_COUNT.value, results))
         return
-    if _name == "report":
+    if chosen == "report":
         from spherical_vae.experiments.rendering.report import write_report
 
         for path in write_report(results):
@@ -61,10 +68,8 @@ def main(argv: list[str]) -> None:
     from spherical_vae.experiments.known_runs import known_runs
     from spherical_vae.experiments.laboratory.runs import Laboratory
     from spherical_vae.experiments.records import keep, make_record
-    from spherical_vae.loop import Interrupted
 
-    workdir = Path(WORKDIR.value)
-    for name in catalogue.NAMES if _name == "all" else (_name,):
+    for name in catalogue.NAMES if chosen == "all" else (chosen,):
         laboratory = Laboratory(
             workdir,
             SCALE.value,
@@ -76,31 +81,9 @@ def main(argv: list[str]) -> None:
             # What may be trained is trained, whatever a record says.
             known=None if TRAIN.value else known_runs(results, workdir, name, SCALE.value),
         )
-        try:
-            record = make_record(name, laboratory)
-        except Interrupted as stop:
-            print(stop, file=sys.stderr)
-            sys.exit(128 + stop.signal)
-        for path in keep(record, results):
+        for path in keep(make_record(name, laboratory), results):
             print(path)
 
 
-def _take_name() -> str:
-    """Takes NAME, the first argument, out of the command line: all others are flags."""
-    allowed = (*catalogue.NAMES, "all", "list", "report")
-    given = sys.argv[1] if len(sys.argv) > 1 else ""
-    if given.lstrip("-").startswith("help"):
-        return ""
-    if not given or given.startswith("-"):
-        raise UserError(f"the first argument must be one of {', '.join(allowed)}")
-    require_name("experiment", given, allowed)
-    return sys.argv.pop(1)
-
-
 if __name__ == "__main__":
-    try:
-        _name = _take_name()
-    except UserError as error:
-        print("error:", error, file=sys.stderr)
-        sys.exit(2)
-    run(main)
+    main.run()

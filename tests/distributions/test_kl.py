@@ -13,7 +13,7 @@ from spherical_vae.distributions import HypersphericalUniform, PowerSpherical, V
 
 
 def mean_log_half(dimension, law, kappa, cosine):
-    """E log((1 + nu . z) / 2): Gauss-Legendre panels in the angle, adaptive quadrature around it."""
+    """E log((1 + nu . z) / 2): Gauss-Legendre panels in the angle, adaptive around it."""
 
     def log_density(angle):
         if law is VonMisesFisher:
