@@ -112,10 +112,11 @@ def guu_kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array,
     """
     posterior, prior = pair
     if isinstance(posterior, Independent) and isinstance(prior, Independent):
-        inner = guu_kl_nats(LatentPair(posterior.base_dist, prior.base_dist), z)
-        return inner.reshape(inner.shape[0], -1).sum(axis=1)
+        posterior, prior = posterior.base_dist, prior.base_dist
     if isinstance(posterior, VonMisesFisher) and isinstance(prior, HypersphericalUniform):
-        return special.kl_to_uniform(posterior.event_shape[0] + 2, posterior.concentration)
+        dimension = posterior.event_shape[0] + 2
+        each = special.kl_to_uniform(dimension, posterior.concentration)
+        return each.reshape(each.shape[0], -1).sum(axis=1)
     return kl_nats(pair, z)
 
 

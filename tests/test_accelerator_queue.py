@@ -301,9 +301,7 @@ def test_a_training_that_fails(queue, trainings, tmp_path, monkeypatch):
 
 
 def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
-    from absl import flags
-
-    from spherical_vae.command_line import ConfigFlag, parse
+    from spherical_vae.command_line import CommandFlags
     from spherical_vae.sweep_settings import build_replicas, parse_sweep
 
     monkeypatch.syspath_prepend(FOLDER)
@@ -314,11 +312,11 @@ def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
         settings = queue.Settings(smoke, 0.0, str(tmp_path), str(tmp_path / "runs"), corpora)
         for training in trainings.TRAININGS:
             words = trainings.command_of(training, settings, tmp_path / "runs" / training.name)
-            given, config = flags.FlagValues(), ConfigFlag()
-            flags.DEFINE_string("sweep", None, "", flag_values=given)
-            flags.DEFINE_string("workdir", None, "", flag_values=given)
-            parse(words[2:], config, given)
-            assert build_replicas(config.value, parse_sweep(given["sweep"].value))
+            given = CommandFlags("train", None)
+            config, sweep = given.define_config(), given.DEFINE_string("sweep", None, "")
+            given.DEFINE_string("workdir", None, "")
+            given.parse(words[2:])
+            assert build_replicas(config.value, parse_sweep(sweep.value))
             assert config.value.data.cache_dir == ("none" if smoke else corpora)
 
 

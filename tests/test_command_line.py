@@ -197,7 +197,8 @@ def test_a_config_of_the_package_is_found_by_its_name(tmp_path, monkeypatch, var
     assert found == load_config_file(f"{CONFIGS / 'ptb.py'}{behind}")
     assert set(packaged_configs()) == {path.stem for path in CONFIGS.glob("*.py")}
     message = complaint(f"--config=pbt{behind}")
-    assert "there is no file 'pbt'; configs of the package: imdb, kjv, " in message
+    listed = ", ".join(packaged_configs())
+    assert f"there is no file 'pbt'; configs of the package: {listed}" in message
     assert message.endswith("; did you mean 'ptb'?")
 
 

@@ -28,7 +28,6 @@ SETTINGS = [
     ("jax_numpy_rank_promotion", "raise"),
     ("jax_debug_nans", True),
     ("jax_default_device", "cpu"),
-    pytest.param("jax_disable_jit", True, marks=pytest.mark.slow),
 ]
 
 
@@ -77,6 +76,23 @@ def test_a_run_is_the_same_under_every_setting(reference, tmp_path, capsys, name
     assert metrics_without_times(tmp_path / "run") == metrics_without_times(workdir)
     assert checkpoint_contents(tmp_path / "run") == checkpoint_contents(workdir)
     assert again == told
+
+
+@pytest.mark.slow
+def test_without_compilation_a_run_is_the_same_but_for_rounding(reference, tmp_path):
+    # In processes: the types that are checked in tests are those of what is compiled.
+    corpus, _ = reference
+    plain = environment(flags=QUICK_TO_COMPILE)
+    uncompiled = plain | {"JAX_DISABLE_JIT": "1"}
+    metrics = []
+    for name, variables in (("plain", plain), ("uncompiled", uncompiled)):
+        settings = {"train.steps": 2, "train.log_every": 1, "evaluation.importance_samples": 1}
+        run(training_command(corpus, tmp_path / name, settings), variables)
+        metrics.append(metrics_without_times(tmp_path / name))
+    for one, other in zip(*metrics, strict=True):
+        for key, value in one.items():
+            assert other[key] == (pytest.approx(value, rel=1e-4) if value != other[key] else value)
+    run(command("evaluate", f"--workdir={tmp_path / 'plain'}", "--split=valid"), uncompiled)
 
 
 def test_processes_are_the_same_too(reference, tmp_path):

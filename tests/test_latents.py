@@ -124,7 +124,7 @@ def test_a_learned_prior_is_a_density_and_its_samples_follow_it(overrides):
     # Five standard errors in ten variants: fails by chance once in 170,000 seeds.
     assert abs(weights.mean() - 1) <= 5 * error
     assert error < 0.1
-    z = jax.jit(lambda p: p.sample(jax.random.key(1), (20_000,)))(prior)
+    z = jax.jit(lambda p: sample(p, jax.random.key(1), 20_000))(prior)
     flat = np.asarray(z, np.float64).reshape(20_000, -1)
     with jax.numpy_rank_promotion("allow"):
         mean = np.asarray(prior.mean).reshape(-1)

@@ -54,7 +54,7 @@ def test_active_units_are_counted_at_unit_prior_variance():
     dimension = 200
     directions = np.random.default_rng(0).normal(size=(5000, dimension))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    active, ratio = metrics.latent_use(directions, np.sqrt(dimension))
+    active, ratio = metrics.latent_use(directions, np.full(dimension, dimension**-0.5))
     assert active == dimension
     # 5,000 draws of 200 coordinates: a Wishart ratio of D / (1 + D/N).
     assert ratio == pytest.approx(dimension / (1 + dimension / 5000), rel=0.01)

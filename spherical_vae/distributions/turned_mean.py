@@ -102,7 +102,7 @@ def mean_log_half(
     turned = jnp.where(
         inside,
         jnp.log1p(-0.5 * jnp.minimum(gap, 2.0 - tiny)),
-        jnp.log(0.5 * jnp.maximum(gap, tiny)) + 2.0 * log_tan_half,
+        jnp.log(jnp.maximum(gap, tiny)) + (2.0 * log_tan_half - math.log(2.0)),
     )
     turned = turned + _mean_log_ring(dimension - 1, -jnp.abs(log_t_square))
     along = -jax.nn.softplus(2.0 * log_tan_half)

@@ -12,7 +12,7 @@ from spherical_vae.special.arguments import as_float, check_dimension, working_d
 
 
 class UnitVectors(NamedTuple):
-    """Vectors [*batch, D], and which of them have unit length [*batch]; None: all, as was seen."""
+    """Vectors [*batch, D], and which of them have unit length [*batch]; None: all, or not seen."""
 
     array: Float[Array, "*batch D"]
     valid: Bool[Array, "*batch"] | None
@@ -27,16 +27,16 @@ def as_vectors(x: Any, name: str) -> Float[Array, "*batch D"]:
     return array
 
 
-def as_unit_vectors(x: Any, name: str) -> UnitVectors:
+def as_unit_vectors(x: Any, name: str, traced: bool = True) -> UnitVectors:
     """Converts to an array of unit vectors, of which the norms are checked.
 
     Raises:
         UserError: a norm is off by more than the square root of the type's spacing. Traced values
-            cannot be looked at; `valid` then says where.
+            cannot be looked at; `valid` then says where, unless `traced` is False.
     """
     array = as_vectors(x, name)
     if isinstance(array, jax.core.Tracer) or not array.is_fully_addressable:
-        return UnitVectors(array, _has_unit_length(array))
+        return UnitVectors(array, _has_unit_length(array) if traced else None)
     with jax.ensure_compile_time_eval():
         valid = jax.device_get(_has_unit_length(array))
         if not valid.all():

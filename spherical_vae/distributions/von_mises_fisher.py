@@ -5,9 +5,10 @@ area. kappa = 0 is the uniform distribution.
 
 Arguments are arrays, numbers or lists of integers or floating-point numbers of any type; integers
 get the default float type, and half precision is computed in float32. Mean directions and values
-must be unit vectors. Others raise a `UserError`, or, where they are traced and cannot be looked at,
-give NaN. A caller that holds raw vectors divides by the norm, and gets the right gradient through
-that division. Only `fit` divides by itself.
+must be unit vectors. Others raise a `UserError`; where they are traced, and cannot be looked at, a
+mean direction gives NaN, and the density is continued to a value as `log_prob` says. A caller that
+holds raw vectors divides by the norm, and gets the right gradient through that division. Only `fit`
+divides by itself.
 """
 
 import jax
@@ -138,13 +139,13 @@ def log_prob(
         place, in memory of the size of the result: kappa is then multiplied by an error of at most
         6e-11 sqrt(D) in float32, 7e-24 sqrt(D) in float64.
     """
-    z, z_valid = as_unit_vectors(value, "value")
-    direction, direction_valid = as_unit_vectors(mean_direction, "mean_direction")
+    # Traced values are not looked at: reading them a second time would double the cost.
+    z = as_unit_vectors(value, "value", traced=False).array
+    direction, valid = as_unit_vectors(mean_direction, "mean_direction")
     kappa = as_float(concentration, "concentration")
     density = log_prob_unchecked(z, direction, kappa)
-    for valid in (z_valid, direction_valid):
-        if valid is not None:
-            density = jnp.where(jnp.broadcast_to(valid, density.shape), density, jnp.nan)
+    if valid is not None:
+        density = jnp.where(jnp.broadcast_to(valid, density.shape), density, jnp.nan)
     return density
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import jax
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 from ml_collections import ConfigDict
 from numpyro.distributions import Distribution
 
@@ -79,7 +79,7 @@ class LearnedVonMisesFisherLatent(Latent):
         return HypersphericalUniform(self.dimension, validate_args=False)
 
     def _vmf(
-        self, family: type[VonMisesFisher], features: Mapping[str, Array], start: Array | float
+        self, family: type[VonMisesFisher], features: Mapping[str, Array], start: ArrayLike
     ) -> Distribution:
         concentration = self.range.concentration(start, features["concentration"][:, 0])
         mean = unit_vectors(features["mean"])

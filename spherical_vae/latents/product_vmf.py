@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 from ml_collections import ConfigDict
 from numpyro.distributions import Distribution, Independent
 
@@ -77,7 +77,7 @@ class ProductVonMisesFisherLatent(Latent):
             features["mean"], self.range.concentration(start, features["concentration"])
         )
 
-    def _product(self, mean: Array, concentration: Array) -> Distribution:
+    def _product(self, mean: Array, concentration: ArrayLike) -> Distribution:
         directions = unit_vectors(mean.reshape(-1, self.spheres, self.dimension))
         kappa = jnp.broadcast_to(concentration, directions.shape[:-1])
         each = VonMisesFisher(directions, kappa, method=self.sampler, validate_args=False)

@@ -164,7 +164,7 @@ def inverse_of_pair(dimension: int, target: Array, complement: Array) -> Array:
     start = target * (dimension - square)
     w0 = 2.0 * start / (m * (1 - square) + jnp.sqrt((m * (1 - square)) ** 2 + 4.0 * start**2))
 
-    def newton(_: Array, w0: Array) -> Array:
+    def newton(_: Array | int, w0: Array) -> Array:
         defect = evaluate_series(series.ratio_defect, w0)
         slope = evaluate_series(series.ratio_slope, w0)
         # A - target with the leading parts of both subtracted first: (w0 - target) is exact.
