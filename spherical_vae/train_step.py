@@ -91,12 +91,13 @@ def hyperparameters(
     NumPy scalars, which reach the device with the call and wait for nothing before it.
     """
     rates = config.dropout_rate, config.state_dropout_rate, config.word_dropout_rate
+    dropout: tuple[Any, ...] = tuple(np.float32(rate) for rate in rates)
     values: tuple[Any, ...] = (
         np.uint32(config.seed),
         np.float32(learning_rate),
         latent_hyperparameters(config.latent),
         np.float32(kl_weight),
-        DropoutRates(*(np.float32(rate) for rate in rates)),
+        DropoutRates(*dropout),
     )
     return Hyperparameters(*values)
 
