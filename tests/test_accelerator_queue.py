@@ -309,7 +309,8 @@ def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
     queue, trainings = (importlib.import_module(x) for x in ("job_queue", "accelerator_trainings"))
     corpora = str(tmp_path / "corpora")
     for smoke in (False, True):
-        settings = queue.Settings(smoke, 0.0, str(tmp_path), str(tmp_path / "runs"), corpora)
+        cache, runs = "none" if smoke else "kept", str(tmp_path / "runs")
+        settings = queue.Settings(smoke, 0.0, str(tmp_path), runs, corpora, cache)
         for training in trainings.TRAININGS:
             words = trainings.command_of(training, settings, tmp_path / "runs" / training.name)
             given = CommandFlags("train", None)
@@ -318,6 +319,7 @@ def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
             given.parse(words[2:])
             assert build_replicas(config.value, parse_sweep(sweep.value))
             assert config.value.data.cache_dir == ("none" if smoke else corpora)
+            assert given.parsed()["compilation_cache"].value == ("none" if smoke else str(ROOT / "kept"))
 
 
 def test_what_to_carry(monkeypatch, tmp_path):
