@@ -319,7 +319,9 @@ def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
             given.parse(words[2:])
             assert build_replicas(config.value, parse_sweep(sweep.value))
             assert config.value.data.cache_dir == ("none" if smoke else corpora)
-            assert given.parsed()["compilation_cache"].value == ("none" if smoke else str(ROOT / "kept"))
+            assert given.parsed()["compilation_cache"].value == (
+                "none" if smoke else str(ROOT / "kept")
+            )
 
 
 def test_what_to_carry(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from spherical_vae.layers import LSTMLayer, bag_vector, dropout, fan_in_uniform
+from spherical_vae.layers import Dropout, LSTMLayer, bag_vector, fan_in_uniform
 from spherical_vae.recurrence import zero_state
 
 
@@ -51,7 +51,8 @@ def test_lstm_constant_input_is_an_input_repeated():
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
 def test_dropout_keeps_the_mean(rate):
     values = jnp.ones((200, 500))
-    dropped = jax.jit(dropout)(jax.random.key(3), values, jnp.float32(rate))
+    drop = jax.jit(lambda key, *args: Dropout().apply({}, *args, rngs={"dropout": key}))
+    dropped = drop(jax.random.key(3), values, jnp.float32(rate))
     kept = 1 - rate
     np.testing.assert_allclose(np.unique(dropped), [0, 1 / kept] if rate else [1], rtol=1e-6)
     # Five standard errors: fails by chance once in 1.7 million seeds.

@@ -158,7 +158,9 @@ def test_what_is_wrong_is_named(case):
 
 
 @pytest.mark.parametrize(
-    "law", [VonMisesFisher(AXIS, 2.0), PowerSpherical(AXIS, 2.0), HypersphericalUniform(3)], ids=str
+    "law",
+    [VonMisesFisher(AXIS, 2.0), PowerSpherical(AXIS, 2.0), HypersphericalUniform(3)],
+    ids=lambda law: type(law).__name__,
 )
 @pytest.mark.parametrize("value", [1.0, [1.0], [1.0, 0.0], np.ones((3, 1)), np.ones((3, 4)) / 2])
 def test_a_value_of_other_coordinates_is_not_broadcast(law, value):
