@@ -5,12 +5,16 @@ its position only, not on how many rows there are.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, UInt32
+
+# Sizes are ints, or symbolic ones of `jax.export`.
+Shape = tuple[Any, ...]
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -25,7 +29,7 @@ def key_words(key: Array) -> UInt32[Array, " 2"]:
     return jax.random.key_data(key) if typed else key
 
 
-def row_numbers(shape: tuple[int, ...]) -> UInt32[Array, "*rows"]:
+def row_numbers(shape: Shape) -> UInt32[Array, "*rows"]:
     """Returns the position of each row in an array of rows, counted in its memory order.
 
     Raises:
@@ -143,7 +147,7 @@ def uniform(key: Array, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
 
 
 def normal_of_variance_half(
-    key: Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32
+    key: Array, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
 ) -> Float[Array, "*shape"]:
     """Draws normal numbers of mean 0 and variance 1/2, faster than `jax.random.normal`.
 
