@@ -136,7 +136,10 @@ def command_of(training: Training, settings: Settings, workdir: Path) -> list[st
     flags += [f"--config.{key}={value}" for key, value in overrides.items()]
     flags += [f"--sweep={training.sweep}", f"--workdir={workdir}"]
     if settings.compilation_cache:
-        flags.append(f"--compilation_cache={Path(settings.compilation_cache).absolute()}")
+        # The command has another working directory, and "none" is no folder.
+        given = settings.compilation_cache
+        place = given if given == "none" else Path(given).absolute()
+        flags.append(f"--compilation_cache={place}")
     return [sys.executable, "-m", "spherical_vae.train", *flags]
 
 
