@@ -213,7 +213,9 @@ def test_what_cudnn_is_given_is_our_layer(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_job(tmp_path):
+def test_every_job(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    trainings = importlib.import_module("accelerator_trainings").TRAININGS
     pytest.importorskip("torch", reason="PyTorch is missing; pip install '.[bench]' has it")
     found = smoke(tmp_path)
     assert found["agreement"]["all_hold"], found["agreement"]
@@ -221,7 +223,9 @@ def test_every_job(tmp_path):
         assert {row["model"] for row in found[name]["steps"]} == {"nvrnn", "nvdm"}
     for row in found["host"]["steps"]:
         assert 0 < row["host_seconds_a_step"] <= row["seconds_a_step"]
-    assert found["ptb_standard_vmf"]["replicas"].keys() == {"seed=0", "seed=1", "seed=2"}
+    for training in trainings:
+        replicas = [row["name"] for row in found[training.name]["results"]["replicas"]]
+        assert sorted(replicas) == sorted(found[training.name]["replicas"])
 
 
 def test_a_job_that_is_not_there(tmp_path):
@@ -322,6 +326,17 @@ def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
             assert given.parsed()["compilation_cache"].value == (
                 "none" if smoke else str(ROOT / "kept")
             )
+
+
+@pytest.mark.parametrize(("given", "passed"), [("none", "none"), ("kept", str(ROOT / "kept"))])
+def test_where_a_training_keeps_programs(monkeypatch, tmp_path, given, passed):
+    monkeypatch.syspath_prepend(FOLDER)
+    # The command has another working directory than this one, which must not change the place.
+    monkeypatch.chdir(ROOT)
+    queue, trainings = (importlib.import_module(x) for x in ("job_queue", "accelerator_trainings"))
+    settings = queue.Settings(False, 0.0, str(tmp_path), str(tmp_path / "runs"), "", given)
+    words = trainings.command_of(trainings.TRAININGS[0], settings, tmp_path / "runs" / "one")
+    assert f"--compilation_cache={passed}" in words
 
 
 def test_what_to_carry(monkeypatch, tmp_path):
