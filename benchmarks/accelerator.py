@@ -24,13 +24,13 @@ MEASUREMENTS = (
     Job(
         "agreement",
         "do samplers, special functions, models and evaluation agree with the CPU?",
-        45,
+        55,
         "accelerator_agreement:agreement",
     ),
     Job(
         "train_step",
         "steps a second of NVRNN and NVDM: batch, precision, steps a call",
-        60,
+        220,
         "accelerator_steps:train_step",
     ),
     Job(

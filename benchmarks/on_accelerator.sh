@@ -34,5 +34,13 @@ status=0
 "$python" benchmarks/accelerator.py --corpora=.carry/corpora --out="$scratch/records" \
   --workdir_root="$scratch/runs" --compilation_cache="$scratch/compiled" \
   --archive="$out/records.tar.gz" "$@" 2>&1 | tee "$out/log.txt" || status=$?
-tar cz -C "$scratch/compiled" . | split -b 15m - "$out/compiled.tar.gz."
+# The best parameters of each training, in parts; they come first, as little comes back.
+if [[ -d $scratch/records/parameters ]]; then cp "$scratch"/records/parameters/* "$out"; fi
+# Half of an archive is of no use: compiled programs come along only where all of them fit.
+tar czf "$scratch/compiled.tar.gz" -C "$scratch/compiled" .
+if (($(du -sm "$out" "$scratch/compiled.tar.gz" | awk '{sum += $1} END {print sum}') < 60)); then
+  split -b 15m "$scratch/compiled.tar.gz" "$out/compiled.tar.gz."
+else
+  echo "compiled programs stay here: together with the rest they are more than 60 MB" >&2
+fi
 exit "$status"
