@@ -10,8 +10,12 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from small_run import ROOT
+from small_run import ROOT, SMALL_MODEL, training_command, write_text_corpus
+
+from spherical_vae import train
+from spherical_vae.trained import load_sweep
 
 FOLDER = ROOT / "benchmarks"
 THIS = "test_accelerator_queue"
@@ -354,3 +358,24 @@ def test_what_to_carry(monkeypatch, tmp_path):
     assert found == {"Old.One>=1.3": "1.2 there", "new>=3": "missing there"}
     # Whatever the package needs is said of the machine that is taken for granted.
     assert {one.name for one in pack.requirements()} >= {"jax", "numpyro"}
+
+
+def test_carried_parameters_are_those_of_the_best_replica(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    carry = importlib.import_module("carry_parameters")
+    monkeypatch.setattr(carry, "PART_BYTES", 10_000)
+    workdir, copy = tmp_path / "sweep", tmp_path / "copy"
+    corpus = write_text_corpus(tmp_path / "corpus")
+    words = training_command(corpus, workdir, SMALL_MODEL | {"train.epochs": 1})[3:]
+    train.main([*words, "--sweep=dropout_rate=0.1,0.5"])
+    files = carry.pack(workdir, tmp_path / "packed" / "small")
+    assert len(files) > 2
+    carry.unpack(tmp_path / "packed" / "small", copy)
+    model, again = carry.best_model(workdir), carry.best_model(copy)
+    losers = [one for one in load_sweep(workdir) if one.replica.name != model[1]]
+    assert again[2] == model[2]
+    jax.tree.map(np.testing.assert_array_equal, again[0].params, model[0].params)
+    lowest = min(point["perplexity"] for point in model[2])
+    curves = [workdir / "replicas" / one.replica.name / "metrics.jsonl" for one in losers]
+    for curve in curves:
+        assert lowest <= min(point["perplexity"] for point in carry.validation(curve))
