@@ -6,6 +6,11 @@ training stays in `configs/ptb.py`.
 
 Command:   python -m spherical_vae.train --config=configs/best_ptb.py:VARIANT --workdir=DIR
 Variants:  rnnlm, gaussian, vmf (standard), and each with `_inputless`.
+Device:    NVIDIA H200, jax 0.11.2, products in bfloat16, dropout 0.4 and 0.5 as a sweep;
+           results/accelerator/ptb_rnnlm.json and ptb_vmf.json have the commands.
+Expected:  rnnlm, 30 epochs: validation perplexity 95.5, test 90.8 (float32, 2 CPU cores). vmf, 8
+           epochs only: validation ELBO perplexity 116.5, KL 6.1, still falling. Seed 0, 2026-11-27.
+           The other variants have not been run.
 """
 
 from ml_collections import ConfigDict
