@@ -85,8 +85,7 @@ class Evaluator:
         self._boundaries = corpus_boundaries(corpus, config.data.buckets)
         self._hyper = latent_hyperparameters(config.latent)
         # One sample of a latent without coordinates is all of them.
-        has_latent = math.prod(model.latent.standard_prior().event_shape) > 0
-        samples = config.evaluation.importance_samples if has_latent else 1
+        samples = config.evaluation.importance_samples if model.latent_size else 1
 
         # What the latent reads is an argument, so that a sweep's replicas share an executable.
         def elbo(

@@ -77,10 +77,16 @@ def elbo_terms(
       Terms in nats. Source: Kingma and Welling (2014), equation 3.
 
     Raises:
-      UserError: an unknown protocol, or "averaged" with other parts.
+      UserError: an unknown protocol, a learned prior with another one than "honest", or "averaged"
+        with other parts.
     """
     require_name("protocol", protocol, PROTOCOLS)
     averages = model.decoder.scores_sequences
+    if protocol != "honest" and model.latent.prior.learned:
+        raise UserError(
+            f"protocol {protocol}: its KL is a formula for the uniform prior, and this model has a "
+            "learned one; allowed: honest"
+        )
     if protocol == "averaged" and not (averages and model.latent.shared_concentration):
         raise UserError(
             "protocol averaged: needs latent.kind vmf, the same concentration for all, and "

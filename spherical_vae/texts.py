@@ -133,7 +133,7 @@ def all_examples(split: Split) -> Batch:
 
 def has_codes(trained: TrainedModel) -> bool:
     """Returns whether what the model writes can depend on a given example."""
-    return trained.config.latent.kind != "none" or trained.config.condition_on_bag
+    return trained.model.latent_size > 0 or trained.config.condition_on_bag
 
 
 def _conditions(trained: TrainedModel, batch: Batch) -> Float[Array, "N C"]:

@@ -6,6 +6,7 @@ Axes, here and everywhere: S draws of z, B examples of a batch, T slots of an ex
 order, or distinct words), V vocabulary, D latent, E embedding, H hidden, C conditions, N rows.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,11 @@ class VAE(nn.Module):
                 nn.initializers.normal(0.1),
                 (self.label_classes, self.label_embedding_size),
             )
+
+    @property
+    def latent_size(self) -> int:
+        """D, the coordinates of z over all spheres; 0 without a latent."""
+        return math.prod(self.latent.standard_prior().event_shape)
 
     @property
     def _embeddings(self) -> Float[Array, "V E"]:

@@ -167,6 +167,8 @@ def test_paper_protocol_averages_codes_of_sentences_only():
         ("Honest", {}, "protocol: 'Honest' given, allowed: honest, paper, averaged"),
         ("averaged", {"latent__kind": "learned_vmf"}, "needs latent.kind vmf"),
         ("averaged", {"decoder__kind": "bag_of_words"}, "decoder.kind lstm"),
+        ("averaged", {"prior__kind": "mixture"}, "allowed: honest"),
+        ("paper", {"prior__kind": "vamp"}, "allowed: honest"),
     ],
 )
 def test_protocols_that_mean_nothing_are_refused(protocol, parts, told):

@@ -54,7 +54,7 @@ def closer_bound(model: TrainedModel, draws: int, examples: int = EXAMPLES) -> d
     size = min(examples, len(test))
     rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(test))[:size])
     # One draw of a latent without coordinates is all of them.
-    taken = draws if model.config.latent.kind != "none" else 1
+    taken = draws if model.model.latent_size else 1
     few = min(model.config.evaluation.importance_samples, taken)
     chunk = model.config.evaluation.chunk
     weigh = jax.jit(partial(importance_log_weights, model.model, samples=taken, chunk=chunk))

@@ -14,6 +14,7 @@ class Prior(nn.Module):
     """
 
     components: int
+    learned = True
 
     @nn.compact
     def __call__(

@@ -14,6 +14,7 @@ class Prior(nn.Module):
     """
 
     components: int
+    learned = False
 
     def __call__(
         self, latent: Any, posterior_of: Any, hidden_size: int, hyper: Any

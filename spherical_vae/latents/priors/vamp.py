@@ -19,6 +19,7 @@ class Prior(nn.Module):
     """
 
     components: int
+    learned = True
 
     @nn.compact
     def __call__(
