@@ -11,13 +11,16 @@ from small_models import WORDS, rows_of, sentences, small_config
 
 from spherical_vae import special
 from spherical_vae.errors import UserError
-from spherical_vae.latents.latent import is_spherical, kl_nats, sample
+from spherical_vae.latents.latent import is_spherical, kl_nats, log_prob, sample
 from spherical_vae.objectives import PAPER_SAMPLES, elbo_terms, importance_weighted_nats
 from spherical_vae.vae import VAE, build_vae, call, init_params
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 HYPER = {"concentration": jnp.float32(2.0)}
+
+
+LEARNED = {"latent__dimension": 3, "latent__min_concentration": 0.1, "prior__components": 3}
 
 
 def loud_model(seed=0, **overrides):
@@ -64,6 +67,10 @@ def exact_log_evidence(config, model, params, batch):
         jnp.asarray(points, jnp.float32)[:, None], (len(points), rows, points.shape[1])
     )
     scores = np.asarray(jax.jit(partial(call, model, params, VAE.decode))(z, batch), np.float64)
+    # The grid's weights are those of the standard prior.
+    prior = call(model, params, VAE.encode, batch, HYPER).prior
+    ratio = log_prob(prior, z[:, 0]) - log_prob(model.latent.standard_prior(), z[:, 0])
+    scores = scores + np.asarray(ratio, np.float64)[:, None]
     return scipy_special.logsumexp(scores, b=weights[:, None], axis=0)
 
 
@@ -80,6 +87,11 @@ def exact_log_evidence(config, model, params, batch):
             {"latent__kind": "learned_vmf", "latent__dimension": 3}, marks=pytest.mark.slow
         ),
         {"latent__kind": "gaussian", "latent__dimension": 2},
+        {**LEARNED, "latent__kind": "learned_vmf", "prior__kind": "mixture"},
+        pytest.param(
+            {**LEARNED, "latent__kind": "power_spherical", "prior__kind": "vamp"},
+            marks=pytest.mark.slow,
+        ),
         {"latent__kind": "vmf", "latent__dimension": 3, "decoder__kind": "bag_of_words"},
     ],
     ids=str,
