@@ -39,11 +39,19 @@ class Bookkeeper:
         self._log = log
 
     def hyperparameters(self, step: int) -> Hyperparameters:
-        """Returns those of the step after `step` steps."""
+        """Returns those of the step after `step` steps.
+
+        The KL weighs nothing in the autoencoder phase, and its schedule is counted from there; that
+        of the learning rate is not.
+        """
         config, timetable = self.config, self._timetable
         rate = learning_rate(config.optimizer, step, timetable.total_steps, self.host.plateau)
-        weight = kl_weight(config.kl_weight, timetable.epoch(step), step, timetable.total_steps)
-        return hyperparameters(config, rate, weight)
+        first = timetable.first_step(step)
+        done, total = step - first, timetable.total_steps - first
+        weight = 0.0
+        if step >= timetable.autoencoder_steps:
+            weight = kl_weight(config.kl_weight, timetable.epoch(done), done, total)
+        return hyperparameters(config, rate, weight, first)
 
     def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:
         """Writes the totals since the last line.
@@ -80,6 +88,9 @@ class Bookkeeper:
     def observe(self, step: int, nats: ExampleNats, seconds: float) -> bool:
         """Records what dev says, and decides what follows from it.
 
+        Nothing follows in the autoencoder phase, its last step included: selection, plateau decay
+        and early stopping know of later evaluations alone.
+
         Args:
           step: steps taken.
           nats: of dev, by the protocol of training.
@@ -90,7 +101,9 @@ class Bookkeeper:
         """
         config, protocol = self.config, self.config.train.protocol
         value = float(nats.nll_nats.sum() / nats.slots.sum())
-        plateau = self.host.plateau.observe(value, step, config.optimizer)
+        plateau = self.host.plateau
+        if not self._timetable.in_autoencoder_phase(step):
+            plateau = plateau.observe(value, step, config.optimizer)
         words = self._paper_words
         summary = metrics.summarise(nats) if words is None else metrics.summarise_paper(nats, words)
         self._log.write(

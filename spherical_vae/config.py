@@ -97,6 +97,9 @@ def base_config() -> ConfigDict:
     config.rate.free_nats_per = "example"  # example | factor (coordinate or sphere, batch mean)
     config.rate.target_nats = 0.0  # a learned multiplier holds the mean KL there; 0: off
     config.rate.target_step = 0.01  # of its logarithm, for a KL twice the target
+    # Training begins with so many epochs in which the KL weighs nothing and no evaluation counts;
+    # then the decoder is reset, and the schedule of the KL weight is counted from there.
+    config.rate.autoencoder_epochs = 0
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # sgd | adam | adamw

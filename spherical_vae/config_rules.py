@@ -191,6 +191,7 @@ RULES: dict[str, Rule] = {
     "rate.free_nats_per": _OneOf(("example", "factor")),
     "rate.target_nats": _NOT_NEGATIVE,
     "rate.target_step": _POSITIVE,
+    "rate.autoencoder_epochs": _COUNT,
     "optimizer.name": _OneOf(("sgd", "adam", "adamw")),
     "optimizer.learning_rate": _POSITIVE,
     "optimizer.schedule": _OneOf(("constant", "cosine", "plateau")),
@@ -297,6 +298,21 @@ CONFLICTS = (
         "rate.target_nats",
         lambda c: c.rate.target_nats > 0 and c.latent.kind == "none",
         "0 with latent.kind=none, which has no KL",
+    ),
+    Conflict(
+        "rate.target_nats",
+        lambda c: c.rate.target_nats > 0 and c.kl_weight.value == 0,
+        "0 with kl_weight.value=0, which leaves the multiplier nothing to act on",
+    ),
+    Conflict(
+        "rate.autoencoder_epochs",
+        lambda c: c.rate.autoencoder_epochs > 0 and "none" in (c.latent.kind, *c.baselines),
+        "0 with latent.kind={c.latent.kind}, baselines={c.baselines!r}: none is no autoencoder",
+    ),
+    Conflict(
+        "rate.autoencoder_epochs",
+        lambda c: 0 < c.rate.autoencoder_epochs >= c.train.epochs and c.train.steps == 0,
+        "less than train.epochs={c.train.epochs}",
     ),
     Conflict(
         "decoder.tied_embeddings",

@@ -39,6 +39,7 @@ from spherical_vae.train_step import (
     empty_sums,
     init_state,
     make_train_step,
+    with_new_decoder,
 )
 from spherical_vae.trained import TrainedModel, load_params
 from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
@@ -188,13 +189,15 @@ class Trainer:
           run: open and locked.
 
         Raises:
-          UserError: a batch or a vocabulary that does not divide over the devices.
+          UserError: a batch or a vocabulary that does not divide over the devices, or a part of
+            training that is too long for it.
         """
         self._config = config
         self._corpus = corpus
-        self._timetable = Timetable.of(config.train, len(corpus.splits["train"]))
-        refuse_endless_warmup(config.optimizer, self._timetable.total_steps)
-        refuse_short_cycles(config.kl_weight, self._timetable.total_steps)
+        self._timetable = Timetable.of(config, len(corpus.splits["train"]))
+        total = self._timetable.total_steps
+        refuse_endless_warmup(config.optimizer, total)
+        refuse_short_cycles(config.kl_weight, total - self._timetable.autoencoder_steps)
         self._mesh = data_mesh(config.train.batch_size, config.mesh.model)
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
@@ -238,7 +241,12 @@ class Trainer:
         return shown(self._books.host.plateau.best)
 
     def advance(self, step: int, chunk: Chunk) -> None:
-        """Takes the steps of a chunk."""
+        """Takes the steps of a chunk, after resetting the decoder where it is due.
+
+        It is part of the step that follows: a checkpoint of that place is of the state before it.
+        """
+        if self._timetable.is_restart(step):
+            self._state = with_new_decoder(self._state, self._initial_state())
         hypers = [self._books.hyperparameters(step + i) for i in range(chunk.steps)]
         self._state = self._call(self._state, chunk.batches, stack_hyperparameters(hypers))
 
@@ -269,11 +277,17 @@ class Trainer:
         self._refuse_bad_steps()
         self._store.save(step, self._state, self._books.host.to_json())
 
-    def _restore(self) -> tuple[TrainState, HostState]:
-        refuse_other_corpus(self._store, self._corpus, self._run)
+    def _initial_state(self) -> TrainState:
         counts = self._corpus.vocabulary.train_counts
         params = init_params(self._model, self._config.seed, counts)
-        state = place(init_state(params, self._optimizer, self._config), self._shardings)
+        state: TrainState = place(
+            init_state(params, self._optimizer, self._config), self._shardings
+        )
+        return state
+
+    def _restore(self) -> tuple[TrainState, HostState]:
+        refuse_other_corpus(self._store, self._corpus, self._run)
+        state = self._initial_state()
         found = self._store.restore_latest(state)
         if found is None:
             host = HostState(Plateau(), 0, False, self._corpus.fingerprint())

@@ -15,7 +15,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, PyTree
 
 from spherical_vae.data.corpus import Batch
-from spherical_vae.train_step import Hyperparameters, TrainState, TrainStep, empty_sums
+from spherical_vae.train_step import (
+    Hyperparameters,
+    TrainState,
+    TrainStep,
+    empty_sums,
+    with_new_decoder,
+)
 
 
 class SweepState(NamedTuple):
@@ -87,6 +93,13 @@ def without_sums(states: TrainState, chosen: Bool[Array, " R"]) -> TrainState:
         lambda old, new: jnp.broadcast_to(new, old.shape), states.sums, empty_sums()
     )
     return states._replace(sums=select(chosen, fresh, states.sums))
+
+
+def with_new_decoders(
+    states: TrainState, initial: TrainState, chosen: Bool[Array, " R"]
+) -> TrainState:
+    """Returns the states after `with_new_decoder` in the chosen replicas."""
+    return select(chosen, with_new_decoder(states, initial), states)
 
 
 def side_by_side(step: TrainStep) -> SweepStep:

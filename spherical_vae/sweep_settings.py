@@ -138,6 +138,19 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
     return list(replicas.values())
 
 
+def program_config(config: ConfigDict, replicas: Sequence[Replica]) -> ConfigDict:
+    """Returns the configuration of the model that serves all replicas.
+
+    A model without dropout of states or words has none at any rate, so each rate is the largest of
+    the replicas.
+    """
+    whole = copy.deepcopy(config)
+    with whole.unlocked():
+        for key in ("state_dropout_rate", "word_dropout_rate"):
+            whole[key] = max(replica.config[key] for replica in replicas)
+    return whole
+
+
 def settings_by_name(replicas: Sequence[Replica]) -> dict[str, Settings]:
     """Returns what a sweep's directory keeps of its replicas, in their order."""
     return {replica.name: replica.settings for replica in replicas}

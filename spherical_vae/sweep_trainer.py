@@ -36,13 +36,14 @@ from spherical_vae.replicas import (
     side_by_side,
     stack,
     take,
+    with_new_decoders,
     without_sums,
 )
 from spherical_vae.run_directory import RunDirectory
 from spherical_vae.sharding import data_mesh, place, state_shardings
-from spherical_vae.sweep_settings import Replica
+from spherical_vae.sweep_settings import Replica, program_config
 from spherical_vae.timetable import Timetable
-from spherical_vae.train_step import abstract_state, init_state, make_train_step
+from spherical_vae.train_step import TrainState, abstract_state, init_state, make_train_step
 from spherical_vae.trained import TrainedReplica, trained_replicas
 from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
 
@@ -77,8 +78,8 @@ class SweepTrainer:
             what suits the device.
 
         Raises:
-          UserError: a batch or a vocabulary that does not divide over the devices, or several
-            processes.
+          UserError: a batch or a vocabulary that does not divide over the devices, a part of
+            training that is too long for it, or several processes.
         """
         if jax.process_count() > 1:
             raise UserError(
@@ -88,12 +89,13 @@ class SweepTrainer:
         self._replicas = replicas
         self._corpus = corpus
         self._run = run
-        self._timetable = Timetable.of(config.train, len(corpus.splits["train"]))
+        self._timetable = Timetable.of(config, len(corpus.splits["train"]))
+        total = self._timetable.total_steps
         for replica in replicas:
-            refuse_endless_warmup(replica.config.optimizer, self._timetable.total_steps)
-            refuse_short_cycles(replica.config.kl_weight, self._timetable.total_steps)
+            refuse_endless_warmup(replica.config.optimizer, total)
+            refuse_short_cycles(replica.config.kl_weight, total - self._timetable.autoencoder_steps)
         self._mesh = data_mesh(config.train.batch_size, config.mesh.model)
-        self._model = build_vae(config, len(corpus.vocabulary))
+        self._model = build_vae(program_config(config, replicas), len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
         one = abstract_state(self._model, self._optimizer, config)
         places = state_shardings(one, self._mesh, VOCABULARY_AXES)
@@ -111,6 +113,7 @@ class SweepTrainer:
         states, best = self._shardings
         self._call = jax.jit(every_step, donate_argnums=0, out_shardings=states)
         self._without_sums = jax.jit(without_sums, donate_argnums=0, out_shardings=states)
+        self._with_new_decoders = jax.jit(with_new_decoders, donate_argnums=0, out_shardings=states)
         self._keep_best = jax.jit(keep_best, donate_argnums=0, out_shardings=best)
         self._take = jax.jit(take, out_shardings=places.params)
         self._evaluator = Evaluator(self._model, config, corpus, self._mesh)
@@ -160,15 +163,19 @@ class SweepTrainer:
         return f"{shown}, {len(self._in_training())} of {len(best)} in training"
 
     def advance(self, step: int, chunk: Chunk) -> None:
-        """Takes the steps of a chunk in every replica that is in training."""
+        """Takes the steps of a chunk in every replica that is in training, as a single run does."""
+        active = np.zeros(len(self._books), bool)
+        active[self._in_training()] = True
+        if self._timetable.is_restart(step):
+            initial = place(stack(self._initial_states()), self._shardings.replicas)
+            states = self._with_new_decoders(self._state.replicas, initial, active)
+            self._state = self._state._replace(replicas=states)
         hypers = stack(
             [
                 stack_hyperparameters([books.hyperparameters(step + i) for i in range(chunk.steps)])
                 for books in self._books
             ]
         )
-        active = np.zeros(len(self._books), bool)
-        active[self._in_training()] = True
         states = self._call(self._state.replicas, chunk.batches, hypers, active)
         self._state = self._state._replace(replicas=states)
 
@@ -223,17 +230,20 @@ class SweepTrainer:
     def _in_training(self) -> list[int]:
         return [number for number, books in enumerate(self._books) if not books.host.finished]
 
+    def _initial_states(self) -> list[TrainState]:
+        counts = self._corpus.vocabulary.train_counts
+        return [
+            init_state(
+                init_params(self._model, replica.config.seed, counts), self._optimizer, self._config
+            )
+            for replica in self._replicas
+        ]
+
     def _restore(self) -> tuple[list[HostState], int]:
         refuse_other_corpus(self._store, self._corpus, self._run)
-        counts = self._corpus.vocabulary.train_counts
-
-        def initial(seed: int) -> Any:
-            params = init_params(self._model, seed, counts)
-            return init_state(params, self._optimizer, self._config)
-
         found = self._store.restore_latest(self._abstract)
         if found is None:
-            states = [initial(replica.config.seed) for replica in self._replicas]
+            states = self._initial_states()
             self._state = place(init_sweep_state(states), self._shardings)
             fresh = HostState(Plateau(), 0, False, self._corpus.fingerprint())
             return [fresh] * len(states), 0

@@ -6,28 +6,51 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from spherical_vae.data.batches import batches_per_epoch
+from spherical_vae.errors import UserError
 
 
 @dataclass(frozen=True)
 class Timetable:
-    """A function of the configuration and the size of train."""
+    """A function of the configuration and the size of train.
+
+    Attributes:
+      steps_per_epoch: batches of train.
+      total_steps: of training.
+      log_every: see `config.train`.
+      evaluate_every: see `config.train`.
+      checkpoint_every: see `config.train`.
+      autoencoder_steps: of the autoencoder phase, with which training begins; 0 for none.
+    """
 
     steps_per_epoch: int
     total_steps: int
     log_every: int
     evaluate_every: int
     checkpoint_every: int
+    autoencoder_steps: int = 0
 
     @classmethod
-    def of(cls, settings: ConfigDict, examples: int) -> "Timetable":
-        """Returns the timetable of `config.train` for a number of training examples."""
+    def of(cls, config: ConfigDict, examples: int) -> "Timetable":
+        """Returns the timetable of a configuration for a number of training examples.
+
+        Raises:
+          UserError: training is over before the autoencoder phase is.
+        """
+        settings, epochs = config.train, config.rate.autoencoder_epochs
         per_epoch = batches_per_epoch(examples, settings.batch_size)
+        total = settings.steps or per_epoch * settings.epochs
+        if per_epoch * epochs >= total:
+            raise UserError(
+                f"config.rate.autoencoder_epochs: {epochs} given, allowed: fewer than the {total} "
+                f"steps of training; an epoch has {per_epoch}"
+            )
         return cls(
             steps_per_epoch=per_epoch,
-            total_steps=settings.steps or per_epoch * settings.epochs,
+            total_steps=total,
             log_every=settings.log_every,
             evaluate_every=settings.evaluate_every or per_epoch,
             checkpoint_every=settings.checkpoint_every,
+            autoencoder_steps=per_epoch * epochs,
         )
 
     def epoch(self, step: int) -> int:
@@ -49,7 +72,19 @@ class Timetable:
 
     def is_pause(self, step: int) -> bool:
         """Whether the host has anything to do after `step` steps: no call may pass that point."""
-        return self.is_log(step) or self.is_checkpoint(step)
+        return self.is_log(step) or self.is_checkpoint(step) or self.is_restart(step)
+
+    def is_restart(self, step: int) -> bool:
+        """Whether the autoencoder phase is over after `step` steps, and the decoder is reset."""
+        return 0 < step == self.autoencoder_steps
+
+    def in_autoencoder_phase(self, step: int) -> bool:
+        """Whether the parameters after `step` steps, at least 1, are of the autoencoder phase."""
+        return step <= self.autoencoder_steps
+
+    def first_step(self, step: int) -> int:
+        """Returns how many steps precede the phase that the step after `step` steps belongs to."""
+        return self.autoencoder_steps if step >= self.autoencoder_steps else 0
 
 
 def call_lengths(steps: int, longest: int) -> Iterator[int]:

@@ -74,6 +74,7 @@ class Hyperparameters(NamedTuple):
       latent: what the latent reads; opaque here.
       kl_weight: of this step.
       dropout: rates.
+      average_from: steps before those that the moving average is of.
     """
 
     seed: UInt[Array, ""]
@@ -81,10 +82,11 @@ class Hyperparameters(NamedTuple):
     latent: LatentHyperparameters
     kl_weight: Float[Array, ""]
     dropout: DropoutRates
+    average_from: Int[Array, ""]
 
 
 def hyperparameters(
-    config: ConfigDict, learning_rate: float, kl_weight: float = 1.0
+    config: ConfigDict, learning_rate: float, kl_weight: float = 1.0, average_from: int = 0
 ) -> Hyperparameters:
     """Returns what a configuration says, and what the schedules say of a step.
 
@@ -98,6 +100,7 @@ def hyperparameters(
         latent_hyperparameters(config.latent),
         np.float32(kl_weight),
         DropoutRates(*dropout),
+        np.int32(average_from),
     )
     return Hyperparameters(*values)
 
@@ -130,6 +133,33 @@ def init_state(
     multiplier = jnp.zeros(()) if config.rate.target_nats > 0 else None
     zero = jnp.zeros((), jnp.int32)
     return TrainState(zero, params, optimizer.init(params), empty_sums(), average, multiplier)
+
+
+def with_new_decoder(state: TrainState, initial: TrainState) -> TrainState:
+    """Returns the state that training goes on from after an autoencoder phase.
+
+    The decoder's own parameters, and their averages, are the initial ones. Word embeddings, which
+    the encoder reads too, stay, also where the softmax multiplies by them; so do encoder, latent,
+    totals and the number of steps. The optimiser starts anew as a whole: Adam has one count of
+    steps for all moments, and new ones would be of the wrong size under an old count.
+
+    Args:
+      state: after the last step of the phase.
+      initial: of `init_state`; both may be stacked alike.
+
+    Source: Li et al. (2019), "A surprisingly effective fix for deep latent variable modeling of
+    text", section 3.
+    """
+
+    def renewed(params: dict, first: dict) -> dict:
+        return params | {"decoder": first["decoder"]}
+
+    average = state.average
+    if average is not None:
+        assert initial.average is not None
+        average = renewed(average, initial.average)
+    params = renewed(state.params, initial.params)
+    return state._replace(params=params, opt_state=initial.opt_state, average=average)
 
 
 def abstract_state(
@@ -204,11 +234,14 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         average, multiplier = state.average, state.log_multiplier
         if average is not None:
-            share = averaging_weight(config.optimizer.average_decay, state.step)
+            averaged = state.step - hyper.average_from
+            share = averaging_weight(config.optimizer.average_decay, averaged)
             average = jax.tree.map(lambda old, new: old + share * (new - old), average, params)
         if multiplier is not None:
             excess = kl / real.sum() / rate.target_nats - 1
-            multiplier = multiplier + rate.target_step * jnp.clip(excess, -1, 1)
+            moved = multiplier + rate.target_step * jnp.clip(excess, -1, 1)
+            # What the multiplier does not act on says nothing of it.
+            multiplier = jnp.where(hyper.kl_weight > 0, moved, multiplier)
         return TrainState(state.step + 1, params, opt_state, new_sums, average, multiplier)
 
     return train_step

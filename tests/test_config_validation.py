@@ -183,6 +183,88 @@ def test_whole_numbers_are_bounded(key):
             "0 or 1",
         ),
         ({"optimizer.weight_decay": 0.1}, "optimizer.weight_decay", "only adamw"),
+        ({"latent.spheres": 2}, "latent.spheres", "1 with latent.kind=vmf"),
+        (
+            {"latent.kind": "product_vmf", "latent.spheres": 3},
+            "latent.spheres",
+            "a divisor of latent.dimension=8",
+        ),
+        (
+            {"latent.kind": "product_vmf", "latent.spheres": 8},
+            "latent.spheres",
+            "leaves each sphere 2 or more",
+        ),
+        (
+            {"prior.kind": "mixture", "train.protocol": "paper"},
+            "prior.kind",
+            "standard with train.protocol=paper",
+        ),
+        (
+            {"rate.free_nats": 2.0, "rate.free_nats_per": "factor", "prior.kind": "vamp"},
+            "rate.free_nats_per",
+            "example with prior.kind=vamp",
+        ),
+        (
+            {"rate.target_nats": 2.0, "rate.free_nats": 3.0},
+            "rate.target_nats",
+            "0 with rate.free_nats=3.0",
+        ),
+        ({"rate.target_nats": 2.0, "latent.kind": "none"}, "rate.target_nats", "no KL"),
+        (
+            {"rate.target_nats": 2.0, "kl_weight.value": 0.0},
+            "rate.target_nats",
+            "0 with kl_weight.value=0",
+        ),
+        (
+            {
+                "rate.autoencoder_epochs": 1,
+                "train.epochs": 3,
+                "latent.kind": "none",
+                "baselines": (),
+            },
+            "rate.autoencoder_epochs",
+            "0 with latent.kind=none",
+        ),
+        (
+            {"rate.autoencoder_epochs": 1, "train.epochs": 3, "baselines": ("none",)},
+            "rate.autoencoder_epochs",
+            "baselines=('none',)",
+        ),
+        (
+            {"rate.autoencoder_epochs": 3, "train.epochs": 3, "baselines": ()},
+            "rate.autoencoder_epochs",
+            "less than train.epochs=3",
+        ),
+        (
+            {"decoder.tied_embeddings": True, "decoder.kind": "bag_of_words"},
+            "decoder.tied_embeddings",
+            "False with decoder.kind=bag_of_words",
+        ),
+        ({"decoder.skip": True}, "decoder.skip", "False with decoder.kind=lstm"),
+        (
+            {"state_dropout_rate": 0.1, "decoder.kind": "bag_of_words"},
+            "state_dropout_rate",
+            "no recurrent state",
+        ),
+        ({"word_dropout_rate": 0.1}, "word_dropout_rate", "reads no previous words"),
+        (
+            {
+                "word_dropout_rate": 0.1,
+                "decoder.inputless": False,
+                "decoder.kind": "bag_of_words",
+            },
+            "word_dropout_rate",
+            "reads no previous words",
+        ),
+        (
+            {
+                "dropout_mask": "sentence",
+                "encoder.kind": "bag_of_words",
+                "decoder.kind": "bag_of_words",
+            },
+            "dropout_mask",
+            "step without an LSTM",
+        ),
     ],
 )
 def test_kinds_that_cannot_combine_are_refused(changes, key, why):
@@ -209,6 +291,19 @@ def test_every_conflict_is_formatted_from_the_configuration():
         {"decoder.layers": 3, "encoder.layers": 2},
         {"data.name": "text", "data.path": "x", "data.label_classes": 2, "label_embedding_size": 3},
         {"baselines": ()},
+        {"latent.kind": "product_vmf", "latent.spheres": 4},
+        {"rate.free_nats": 2.0, "rate.free_nats_per": "factor"},
+        {"rate.target_nats": 2.0, "prior.kind": "mixture"},
+        {"rate.autoencoder_epochs": 2, "train.epochs": 3, "baselines": ("gaussian",)},
+        {"rate.autoencoder_epochs": 2, "train.steps": 10_000, "baselines": ()},
+        {
+            "decoder.tied_embeddings": True,
+            "decoder.inputless": False,
+            "word_dropout_rate": 0.3,
+            "state_dropout_rate": 0.3,
+            "dropout_mask": "sentence",
+        },
+        {"decoder.kind": "bag_of_words", "decoder.skip": True},
         {"compute.dtype": "bfloat16", "encoder.kind": "bag_of_words"},
         {"data.name": "ptb", "data.path": "x", "data.valid_fraction": 0.9},
         {"seed": 2**32 - 1},

@@ -9,17 +9,33 @@ import numpy as np
 import pytest
 from small_models import WORDS, repad, rows_of, sentences, small_config
 
-from spherical_vae.data.corpus import END_ID, Batch
+from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.decoders import build_decoder
+from spherical_vae.layers import DropoutRates
 
-VARIANTS = [
+# All that a sentence decoder can leave out in training.
+DROPS = {
+    "decoder__inputless": False,
+    "dropout_mask": "sentence",
+    "state_dropout_rate": 0.2,
+    "word_dropout_rate": 0.3,
+}
+# Embeddings have 5 entries here.
+TIED = {"decoder__tied_embeddings": True, "decoder__hidden_size": 5}
+LSTM_VARIANTS = [
     {"decoder__kind": "lstm", "decoder__inputless": True},
     {"decoder__kind": "lstm", "decoder__inputless": False},
     {"decoder__kind": "lstm", "decoder__inputless": False, "decoder__layers": 2},
+    TIED,
+    {"decoder__tied_embeddings": True, "decoder__inputless": False},
+    DROPS | TIED | {"decoder__layers": 2},
+]
+VARIANTS = [
+    *LSTM_VARIANTS,
     {"decoder__kind": "bag_of_words", "decoder__layers": 0},
     {"decoder__kind": "bag_of_words", "decoder__layers": 1},
+    {"decoder__kind": "bag_of_words", "decoder__layers": 1, "decoder__skip": True},
 ]
-LSTM_VARIANTS = VARIANTS[:3]
 DIMENSION, CONDITIONS, DRAWS = 4, 3, 2
 
 
@@ -30,6 +46,10 @@ def prepared(overrides, batch, words=WORDS):
     conditions = jax.random.normal(jax.random.key(1), (rows, CONDITIONS))
     embeddings = jax.random.normal(jax.random.key(2), (words, 5))
     variables = jax.jit(decoder.init)(jax.random.key(3), z, conditions, batch, embeddings)
+    # Some parameters start at 0, where they would show nothing.
+    variables = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(4), leaf.shape), variables
+    )
     return decoder, variables, z, conditions, embeddings
 
 
@@ -95,6 +115,124 @@ def test_sentences_up_to_a_length_have_total_probability_below_one(overrides):
     np.testing.assert_allclose(total(batch) + total(rest), 1, rtol=1e-5)
 
 
+def rates(units=0.0, state=0.0, words=0.0):
+    return DropoutRates(*map(jnp.float32, (units, state, words)))
+
+
+def in_training(decoder, dropout, batch, key=7):
+    """A function of what `prepared` gives: the scores with these rates."""
+
+    @jax.jit
+    def score(variables, z, conditions, embeddings):
+        rngs = {"dropout": jax.random.key(key)}
+        return decoder.apply(variables, z, conditions, batch, embeddings, dropout, rngs=rngs)
+
+    return score
+
+
+def test_nothing_is_left_out_in_evaluation_or_at_rates_of_zero():
+    batch = sentences()
+    decoder, *arguments = prepared(DROPS, batch)
+    variables, z, conditions, embeddings = arguments
+    plain, *_ = prepared({"decoder__inputless": False}, batch)
+    expected = plain.apply(variables, z, conditions, batch, embeddings)
+    # No key is asked for.
+    found = decoder.apply(variables, z, conditions, batch, embeddings)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(
+        in_training(decoder, rates(), batch)(*arguments), expected, rtol=1e-5
+    )
+    for one in (rates(units=0.5), rates(state=0.5), rates(words=0.5)):
+        found = in_training(decoder, one, batch)(*arguments)
+        assert np.abs(found - expected).max() > 1e-2
+
+
+def test_word_dropout_replaces_previous_words_and_not_what_comes_before_the_first():
+    batch = sentences(rows=3)
+    decoder, *arguments = prepared(DROPS, batch)
+    variables, z, conditions, embeddings = arguments
+    # At a rate of 1 every previous word is the unknown one.
+    found = in_training(decoder, rates(words=1.0), batch)(*arguments)
+    for draw in range(DRAWS):
+        states = decoder.apply(variables, z[draw : draw + 1], method="start")
+        step = jax.jit(lambda *args: decoder.apply(variables, *args, method="step"))
+        previous, total = jnp.full(3, END_ID), np.zeros(3)
+        for place in range(batch.ids.shape[1]):
+            states, logits = step(states, z[draw], conditions, previous, embeddings)
+            log_probs = np.asarray(jax.nn.log_softmax(logits))
+            total += log_probs[np.arange(3), batch.ids[:, place]] * batch.counts[:, place]
+            previous = jnp.full(3, UNKNOWN_ID)
+        np.testing.assert_allclose(found[draw], total, rtol=1e-5)
+
+
+def test_word_dropout_has_its_rate():
+    words = 1002
+    ids = jnp.arange(2, words, dtype=jnp.int32)[None]  # every word once
+    batch = Batch(ids, jnp.ones_like(ids), jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32))
+    decoder, variables, z, conditions, embeddings = prepared(DROPS, batch, words)
+    score = in_training(decoder, rates(words=0.3), batch)
+    read = jax.grad(lambda e: score(variables, z, conditions, e).sum())(embeddings)
+    # A word that was not read leaves no gradient in its embedding; the last is never read.
+    dropped = ~np.asarray(read).any(axis=1)[2:-1]
+    # Five standard errors: fails by chance once in 1.7 million seeds.
+    assert abs(dropped.mean() - 0.3) < 5 * np.sqrt(0.21 / dropped.size)
+
+
+def test_a_state_that_is_left_out_is_not_fed_back():
+    batch = sentences()
+    decoder, variables, *rest = prepared(DROPS, batch)
+    # All of 84 entries are left out but once in 12,000 seeds.
+    found = in_training(decoder, rates(state=1 - 1e-6), batch)(variables, *rest)
+    cut = dict(variables["params"])
+    kernel = cut["layer_0"]["recurrent_kernel"]
+    cut["layer_0"] = cut["layer_0"] | {"recurrent_kernel": jnp.zeros_like(kernel)}
+    expected = decoder.apply({"params": cut}, rest[0], rest[1], batch, rest[2])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mask", ["step", "sentence"])
+def test_a_sentence_has_one_mask_of_its_outputs(mask):
+    batch = sentences(rows=1, longest=40, seed=3)
+    steps = int(batch.counts.sum())
+    assert steps > 25
+    overrides = {"dropout_mask": mask, "decoder__hidden_size": 60}
+    decoder, variables, z, conditions, embeddings = prepared(overrides, batch)
+    score = in_training(decoder, rates(units=0.5), batch)
+
+    def total(kernel):
+        words = variables["params"]["words"] | {"kernel": kernel}
+        params = variables["params"] | {"words": words}
+        return score({"params": params}, z[:1], conditions, embeddings).sum()
+
+    gradient = np.asarray(jax.grad(total)(variables["params"]["words"]["kernel"]))
+    unused = (~gradient.any(axis=1)).mean()
+    if mask == "step":
+        # One of 60 units is left out at all steps once in 500,000 seeds.
+        assert unused == 0
+    else:
+        # Five standard errors: fails by chance once in 1.7 million seeds.
+        assert abs(unused - 0.5) < 5 * np.sqrt(0.25 / 60)
+
+
+def test_tied_embeddings_are_taught_by_input_and_output():
+    """Their gradient is that of the embeddings and of a kernel of its own, together."""
+    batch = sentences()
+    standard = {"decoder__inputless": False, "decoder__hidden_size": 5}
+    tied, variables, z, conditions, embeddings = prepared(standard | TIED, batch)
+    untied, *_ = prepared(standard, batch)
+
+    def total(decoder, embeddings, kernel=None):
+        params = variables["params"]
+        if kernel is not None:
+            params = params | {"words": params["words"] | {"kernel": kernel}}
+        return decoder.apply({"params": params}, z, conditions, batch, embeddings).sum()
+
+    found = jax.jit(jax.grad(partial(total, tied)))(embeddings)
+    sides = jax.jit(jax.grad(partial(total, untied), argnums=(0, 1)))(embeddings, embeddings.T)
+    np.testing.assert_allclose(found, sides[0] + sides[1].T, rtol=1e-4, atol=1e-5)
+    assert min(np.abs(side).max() for side in sides) > 1e-2
+
+
 def test_documents_are_products_over_tokens():
     batch = Batch(
         jnp.array([[2, 5, 0]]), jnp.array([[3, 1, 0]]), jnp.zeros(1, int), jnp.zeros(1, int)
@@ -127,7 +265,7 @@ def test_less_memory_changes_nothing(changed):
 
 def test_inputless_does_not_see_the_words():
     batch = sentences(rows=1, longest=5)
-    for overrides, sees in ((VARIANTS[0], False), (VARIANTS[1], True)):
+    for overrides, sees in ((LSTM_VARIANTS[0], False), (LSTM_VARIANTS[1], True)):
         decoder, variables, z, conditions, embeddings = prepared(overrides, batch)
         swapped = batch._replace(ids=batch.ids.at[0, 0].set(batch.ids[0, 0] % 10 + 2))
         # Score the second word on: the first is masked out, so only its effect as input is left.

@@ -15,6 +15,7 @@ from spherical_vae.loop import Trainer
 from spherical_vae.metrics_log import MetricsLog
 from spherical_vae.optim import (
     Plateau,
+    averaging_weight,
     build_optimizer,
     kl_weight,
     learning_rate,
@@ -140,7 +141,7 @@ def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
     corpus = small_corpus(examples=40)
     settings = {"kl_weight__schedule": "cyclical", "train__epochs": 2, "train__batch_size": 4}
     config = small_config(**settings, kl_weight__cycles=5)
-    timetable = Timetable.of(config.train, 40)
+    timetable = Timetable.of(config, 40)
     host = HostState(Plateau(), 0, False, corpus.fingerprint())
     books = Bookkeeper(config, corpus, timetable, host, MetricsLog(None))
     weights = [float(books.hyperparameters(step).kl_weight) for step in range(20)]
@@ -160,6 +161,17 @@ def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
         pytest.raises(UserError, match="cycles: 11 given"),
     ):
         SweepTrainer(config, replicas, corpus, run)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.9999])
+def test_an_average_forgets_its_start_and_then_keeps_its_decay(decay):
+    steps = np.array([0, 1, 10, 80, 10**6, 2**31 - 1])
+    found = [float(averaging_weight(decay, jnp.int32(step))) for step in steps]
+    np.testing.assert_allclose(found, np.maximum(1 - decay, 9 / (10.0 + steps)), rtol=1e-4)
+    assert found[0] == pytest.approx(0.9)
+    # What is left of the initial parameters, after a thousandth of 1 / (1 - 0.9999) steps.
+    left = np.prod([1 - float(averaging_weight(decay, jnp.int32(step))) for step in range(10)])
+    assert left < 1e-3
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])

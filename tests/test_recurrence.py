@@ -11,11 +11,12 @@ from spherical_vae.recurrence import Kernels, recurrence
 STEPS, ROWS, HIDDEN, FED = 7, 3, 5, 4
 
 
-def plain(kernels, inputs, constant, initial):
+def plain(kernels, inputs, constant, initial, mask=None):
     """The textbook's LSTM, one step after the other."""
 
     def advance(state, fed):
-        total = constant + state[1] @ kernels.recurrent
+        fed_back = state[1] if mask is None else state[1] * mask
+        total = constant + fed_back @ kernels.recurrent
         if fed is not None:
             total = total + fed @ kernels.input
         into, forget, candidate, out = jnp.split(total, 4, axis=1)
@@ -52,14 +53,19 @@ def close(tolerance):
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("fed", [True, False], ids=["fed", "constant alone"])
-def test_gradient_is_that_of_the_plain_scan(fed, recompute):
+@pytest.mark.parametrize("masked", [False, True], ids=["whole state", "masked state"])
+def test_values_and_gradient_are_those_of_the_plain_scan(fed, recompute, masked):
     args = arguments(fed)
+    if masked:
+        kept = jax.random.bernoulli(jax.random.key(5), 0.6, (ROWS, HIDDEN))
+        args = (*args, jnp.where(kept, 1 / 0.6, 0.0))
     compute = Compute(recompute_gates=recompute)
 
     def run(*args):
         return recurrence(compute, STEPS, *args)
 
     places = (0, 1, 2, 3)
+    jax.tree.map(close(2e-5), run(*args), plain(*args))
     expected = jax.value_and_grad(lambda *a: total(plain, *a), argnums=places)(*args)
     found = jax.value_and_grad(lambda *a: total(run, *a), argnums=places)(*args)
     jax.tree.map(close(2e-5), found, expected)

@@ -8,8 +8,15 @@ import pytest
 from small_models import WORDS, on_device, sentences, small_config
 
 from spherical_vae.latents.latent import kl_nats
-from spherical_vae.optim import build_optimizer
-from spherical_vae.train_step import hyperparameters, init_state, make_train_step
+from spherical_vae.objectives import ElboTerms
+from spherical_vae.optim import averaging_weight, build_optimizer
+from spherical_vae.train_step import (
+    charged_nats,
+    hyperparameters,
+    init_state,
+    make_train_step,
+    with_new_decoder,
+)
 from spherical_vae.vae import VAE, build_vae, init_params
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -99,6 +106,152 @@ def test_one_compilation_for_all_hyperparameters():
     for i in range(1, 5):
         state = counted(state, batch, hyper(0.1 / i, 0.1 * i, 2.0 * i, 1 / i, i))
     assert len(traces) == 1
+
+
+# Every part of the step that a setting adds.
+EVERYTHING = {
+    "decoder__inputless": False,
+    "decoder__tied_embeddings": True,
+    "dropout_mask": "sentence",
+    "state_dropout_rate": 0.2,
+    "word_dropout_rate": 0.2,
+    "optimizer__average_decay": 0.5,
+    "rate__target_nats": 1.0,
+}
+
+
+def test_one_compilation_for_all_rates_of_dropout():
+    state, step = prepared(**EVERYTHING)
+    traces = []
+
+    @jax.jit
+    def counted(*args):
+        traces.append(1)
+        return step(*args)
+
+    batch = sentences(rows=4)
+    moved = []
+    for rates in ((0.1, 0.1, 0.1), (0.5, 0.1, 0.1), (0.1, 0.5, 0.1), (0.1, 0.1, 0.9)):
+        names = ("dropout_rate", "state_dropout_rate", "word_dropout_rate")
+        config = small_config(**dict(zip(names, rates, strict=True)))
+        after = counted(state, batch, hyperparameters(config, 0.1, 1.0, 7 * len(moved)))
+        moved.append(jax.flatten_util.ravel_pytree(after.params)[0])
+    assert len(traces) == 1
+    # Each of them does something.
+    assert min(np.abs(one - moved[0]).max() for one in moved[1:]) > 1e-4
+
+
+@pytest.mark.parametrize("average_from", [0, 3])
+def test_the_average_is_that_of_the_recursion(average_from):
+    """0.9 of the newest, then less and less: max(1 - decay, 9 / (10 + steps))."""
+    decay = 0.6
+    state, step = prepared(optimizer__average_decay=decay)
+    step = jax.jit(step)
+    batch = sentences(rows=4)
+    state = state._replace(step=jnp.int32(average_from))
+    config = small_config()
+    expected = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
+    jax.tree.map(np.testing.assert_array_equal, state.evaluated, state.params)
+    for done in range(20):
+        state = step(state, batch, hyperparameters(config, 0.05, 1.0, average_from))
+        share = max(1 - decay, 9 / (10 + done))
+        assert float(averaging_weight(decay, jnp.int32(done))) == pytest.approx(share, rel=1e-6)
+        expected = jax.tree.map(
+            lambda old, new, s=share: old + s * (np.asarray(new, np.float64) - old),
+            expected,
+            state.params,
+        )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        state.evaluated,
+        expected,
+    )
+    gap = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max(initial=0)), expected, state.params)
+    assert max(jax.tree.leaves(gap)) > 1e-2
+
+
+def test_free_nats_are_those_computed_by_hand():
+    kl = jnp.array([0.5, 3.0, 1.0, 100.0])
+    factors = jnp.array([[0.25, 0.25], [2.5, 0.5], [1.0, 0.0], [50.0, 50.0]])
+    terms = ElboTerms(jnp.zeros(4), kl, factors)
+    real = jnp.array([1.0, 1.0, 1.0, 0.0])  # the last only fills the batch
+
+    def charged(**settings):
+        rate = small_config(**{f"rate__{key}": value for key, value in settings.items()}).rate
+        return np.asarray(charged_nats(terms, real, rate))[:3]
+
+    np.testing.assert_array_equal(charged(), [0.5, 3.0, 1.0])
+    np.testing.assert_array_equal(charged(free_nats=2.0), [2.0, 3.0, 2.0])
+    # Means of the factors are 1.25 and 0.25; each is charged half of the free nats at least.
+    each = charged(free_nats=2.0, free_nats_per="factor")
+    np.testing.assert_allclose(each, 1.25 + 1.0, rtol=1e-6)
+    each = charged(free_nats=0.1, free_nats_per="factor")
+    np.testing.assert_allclose(each, 1.5, rtol=1e-6)
+    each = charged(free_nats=20.0, free_nats_per="factor")
+    np.testing.assert_allclose(each, 20.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "product_vmf"])
+def test_what_is_free_has_no_gradient(latent):
+    """A step with more free nats than there are is a step without the KL."""
+    batch = sentences(rows=4)
+    spheres = {"latent__spheres": 2} if latent == "product_vmf" else {}
+    after = []
+    for weight, rate in (
+        (0.0, {}),
+        (1.0, {"rate__free_nats": 100.0}),
+        (1.0, {"rate__free_nats": 100.0, "rate__free_nats_per": "factor"}),
+        (1.0, {}),
+    ):
+        state, step = prepared(latent__kind=latent, optimizer__name="sgd", **spheres, **rate)
+        params = jax.jit(step)(state, batch, hyper(kl_weight=weight)).params
+        after.append(jax.flatten_util.ravel_pytree(params)[0])
+    for params in after[1:3]:
+        np.testing.assert_allclose(params, after[0], rtol=1e-5, atol=1e-7)
+    assert np.abs(after[3] - after[0]).max() > 1e-4
+
+
+def test_the_multiplier_moves_by_the_excess_and_only_where_it_acts():
+    state, step = prepared(rate__target_nats=1.0, rate__target_step=0.25, latent__kind="gaussian")
+    step = jax.jit(step)
+    batch = sentences(rows=4)
+    after = step(state, batch, hyper())
+    excess = float(after.sums.kl_nats) / 4 / 1.0 - 1
+    assert abs(excess) < 1
+    assert float(after.log_multiplier) == pytest.approx(0.25 * excess, rel=1e-5)
+    assert float(step(state, batch, hyper(kl_weight=0.0)).log_multiplier) == 0
+    # It multiplies the KL: the same step as with such a weight.
+    doubled = state._replace(log_multiplier=jnp.log(2.0))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        step(doubled, batch, hyper(kl_weight=0.4)).params,
+        step(state, batch, hyper(kl_weight=0.8)).params,
+    )
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_a_new_decoder_leaves_the_rest(name):
+    settings = EVERYTHING | {"optimizer__name": name}
+    initial, step = prepared(**settings)
+    step = jax.jit(step)
+    state = initial
+    for seed in range(3):
+        state = step(state, sentences(rows=4, seed=seed), hyper())
+    found = with_new_decoder(state, initial)
+    for mine, old, new in (
+        (found.params, state.params, initial.params),
+        (found.average, state.average, initial.average),
+    ):
+        assert mine.keys() == old.keys() == {"encoder", "latent", "decoder", "word_embeddings"}
+        for part in mine:
+            wanted, other = (new, old) if part == "decoder" else (old, new)
+            jax.tree.map(np.testing.assert_array_equal, mine[part], wanted[part])
+            gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(initial=0), mine[part], other[part])
+            assert max(jax.tree.leaves(gaps)) > 0
+    jax.tree.map(np.testing.assert_array_equal, found.opt_state, initial.opt_state)
+    assert int(found.step) == 3
+    assert float(found.log_multiplier) == float(state.log_multiplier) != 0
+    jax.tree.map(np.testing.assert_array_equal, found.sums, state.sums)
 
 
 def test_seed_and_step_decide_the_noise():

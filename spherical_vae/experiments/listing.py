@@ -74,7 +74,7 @@ def estimate(
         config = laboratory.config(run)
         if config.data.name not in examples:
             continue
-        steps = Timetable.of(config.train, examples[config.data.name]).total_steps
+        steps = Timetable.of(config, examples[config.data.name]).total_steps
         for device, rate in rates.get((run.config, config.train.batch_size), {}).items():
             seconds, runs = found.get(device, (0.0, 0))
             found[device] = seconds + count * steps * rate, runs + count

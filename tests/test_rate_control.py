@@ -1,0 +1,280 @@
+"""Whole trainings whose KL is held at a target, or begins with an autoencoder phase."""
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from small_models import small_config, small_corpus
+from small_run import checkpoint_contents, metrics_without_times
+
+from spherical_vae.bookkeeping import Bookkeeper
+from spherical_vae.checkpoint import CheckpointStore
+from spherical_vae.errors import Interrupted, UserError
+from spherical_vae.evaluation import Evaluator
+from spherical_vae.host_state import HostState
+from spherical_vae.loop import Trainer, batches_from
+from spherical_vae.metrics_log import MetricsLog
+from spherical_vae.optim import Plateau, build_optimizer
+from spherical_vae.run_directory import open_run
+from spherical_vae.sweep_settings import build_replicas, settings_by_name
+from spherical_vae.sweep_trainer import SweepTrainer
+from spherical_vae.timetable import Timetable
+from spherical_vae.train_step import init_state, make_train_step, with_new_decoder
+from spherical_vae.trained import load_trained
+from spherical_vae.vae import build_vae, init_params
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+CORPUS = small_corpus(examples=40)
+PER_EPOCH = 10
+# A phase of 20 steps of 34, with what the reset must see to: average, multiplier, moments.
+PHASE = 2 * PER_EPOCH
+SETTINGS = {
+    "rate__autoencoder_epochs": 2,
+    "train__steps": PHASE + 14,
+    "train__log_every": 1,
+    "train__evaluate_every": 5,
+    "train__steps_per_call": 4,
+    "data__buckets": 1,
+    "latent__kind": "learned_vmf",
+    "rate__target_nats": 1.0,
+    "optimizer__average_decay": 0.9,
+    "decoder__tied_embeddings": True,
+    "decoder__inputless": False,
+    "dropout_mask": "sentence",
+    "state_dropout_rate": 0.1,
+    "word_dropout_rate": 0.1,
+}
+
+
+def train(workdir, config, corpus=CORPUS):
+    with open_run(workdir, config) as run:
+        return Trainer(config, corpus, run).train()
+
+
+def train_sweep(workdir, config, settings):
+    replicas = build_replicas(config, settings)
+    with open_run(workdir, config, settings_by_name(replicas)) as run:
+        return SweepTrainer(config, replicas, CORPUS, run).train()
+
+
+def stop_after(monkeypatch, step):
+    """Sends this process a signal when the train record of a step is written."""
+    write, sent = MetricsLog.write, []
+
+    def write_and_signal(self, at, split, **values):
+        write(self, at, split, **values)
+        # Once: every replica writes a record, and a second signal would end the process.
+        if (at, split) == (step, "train") and not sent:
+            sent.append(at)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MetricsLog, "write", write_and_signal)
+
+
+def interrupted_once(monkeypatch, step, begin):
+    """Begins a training, which is stopped after a step, and begins it once more."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, step)
+        with pytest.raises(Interrupted):
+            begin()
+    return begin()
+
+
+def target_corpus(seed):
+    """400 examples to train on, and as many others for validation: its mean is known to 3%."""
+    corpus = small_corpus(examples=400, seed=seed)
+    valid = small_corpus(examples=400, seed=seed + 1).splits["train"]
+    return dataclasses.replace(corpus, splits=corpus.splits | {"valid": valid})
+
+
+@pytest.mark.parametrize(
+    "latent", [{"latent__kind": "gaussian"}, {"latent__kind": "learned_vmf"}], ids=str
+)
+def test_the_target_is_met_within_5_percent_on_validation(tmp_path, latent):
+    corpus, target = target_corpus(0), 1.5
+    config = small_config(
+        **latent,
+        train__batch_size=20,
+        train__epochs=40,
+        train__evaluate_every=800,
+        train__log_every=100,
+        train__steps_per_call=20,
+        data__buckets=1,
+        optimizer__learning_rate=0.01,
+        optimizer__average_decay=0.99,
+        rate__target_nats=target,
+    )
+    trained = train(tmp_path, config, corpus)
+    measures = Evaluator(trained.model, config, corpus, trained.mesh)
+    found = measures.nats(trained.params, "valid", jax.random.key(0)).kl_nats.mean()
+    assert found == pytest.approx(target, rel=0.05)
+    # Left to itself the KL is elsewhere: in the first epochs, before the multiplier is there.
+    rates = [r["kl_nats"] for r in metrics_without_times(tmp_path) if r["split"] == "train"]
+    assert abs(rates[0] - target) > 0.05 * target
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, quick_to_compile):
+    workdir = tmp_path_factory.mktemp("rate") / "run"
+    return workdir, train(workdir, small_config(**SETTINGS))
+
+
+def assert_same_run(workdir, other):
+    assert metrics_without_times(workdir) == metrics_without_times(other)
+    assert checkpoint_contents(workdir) == checkpoint_contents(other)
+
+
+@pytest.mark.parametrize("step", [PHASE - 3, PHASE, PHASE + 1])
+def test_a_stop_around_the_reset_changes_nothing(uninterrupted, monkeypatch, tmp_path, step):
+    workdir, _ = uninterrupted
+    config = small_config(**SETTINGS)
+    interrupted_once(monkeypatch, step, lambda: train(tmp_path, config))
+    assert_same_run(tmp_path, workdir)
+
+
+def test_what_is_measured_and_opened_is_the_average(uninterrupted):
+    workdir, trained = uninterrupted
+    contents = checkpoint_contents(workdir)
+    for model in (trained, load_trained(workdir)):
+        kept = contents[model.step]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(model.params):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            value = np.asarray(leaf).tobytes()
+            assert value == kept[f"average.{name}"]
+            assert leaf.size == 0 or value != kept[f"params.{name}"], name
+    measures = Evaluator(trained.model, trained.config, CORPUS, trained.mesh)
+    (best,) = (
+        record["nll_nats"]
+        for record in metrics_without_times(workdir)
+        if (record["step"], record["split"]) == (trained.step, "valid")
+    )
+    found = measures.nats(trained.params, "valid", jax.random.key(0)).nll_nats.mean()
+    # Other samples of z, by the standard error of which it may differ.
+    assert found == pytest.approx(best, rel=0.05)
+
+
+def test_the_phase_weighs_no_kl_and_counts_no_evaluation(uninterrupted):
+    workdir, trained = uninterrupted
+    records = metrics_without_times(workdir)
+    weights = {r["step"]: r["kl_weight"] for r in records if r["split"] == "train"}
+    assert weights == {step: float(step > PHASE) for step in range(1, PHASE + 15)}
+    best = {r["step"]: r["best_step"] for r in records if r["split"] == "valid"}
+    assert list(best) == [5, 10, 15, 20, 25, 30, 34]
+    assert [best[step] for step in (5, 10, 15, 20)] == [-1] * 4
+    assert best[25] == 25
+    assert trained.step > PHASE
+
+
+def books_of(config):
+    timetable = Timetable.of(config, 40)
+    host = HostState(Plateau(), 0, False, CORPUS.fingerprint())
+    return Bookkeeper(config, CORPUS, timetable, host, MetricsLog(None)), timetable
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"schedule": "linear", "linear_epochs": 4.0}, np.repeat([0, 0, 0, 0.25, 0.5], PER_EPOCH)),
+        ({"schedule": "cyclical", "cycles": 6}, [0] * 20 + [0, 0.4, 0.8, 1, 1] * 6),
+        ({"schedule": "constant", "value": 0.5}, np.repeat([0, 0, 0.5, 0.5, 0.5], PER_EPOCH)),
+    ],
+)
+def test_schedules_of_the_kl_weight_are_counted_from_the_end_of_the_phase(schedule, expected):
+    settings = {f"kl_weight__{key}": value for key, value in schedule.items()}
+    config = small_config(rate__autoencoder_epochs=2, train__epochs=5, **settings)
+    books, _ = books_of(config)
+    hypers = [books.hyperparameters(step) for step in range(5 * PER_EPOCH)]
+    np.testing.assert_allclose([h.kl_weight for h in hypers], expected, rtol=1e-6)
+    assert [int(h.average_from) for h in hypers] == [0] * PHASE + [PHASE] * 3 * PER_EPOCH
+
+
+def test_evaluations_of_the_phase_decide_nothing():
+    config = small_config(
+        rate__autoencoder_epochs=2,
+        train__epochs=5,
+        train__early_stopping=1,
+        train__evaluate_every=7,
+        train__log_every=1000,
+        optimizer__schedule="plateau",
+    )
+    books, timetable = books_of(config)
+    model = build_vae(config, len(CORPUS.vocabulary))
+    measures = Evaluator(model, config, CORPUS)
+    nats = measures.nats(init_params(model, 0), "valid", jax.random.key(0))
+    for step in (5, PHASE - 1, PHASE):
+        assert not books.observe(step, nats, 0.0)
+        assert books.host.plateau == Plateau()
+        assert not books.host.finished
+    assert books.observe(PHASE + 1, nats, 0.0)
+    # No better: the rate is divided, and training is over.
+    assert not books.observe(PHASE + 2, nats, 0.0)
+    assert books.host.plateau.divisor > 1
+    assert books.host.finished
+    # No call of several steps may pass the reset.
+    assert timetable.is_pause(PHASE)
+    assert not timetable.is_checkpoint(PHASE)
+
+
+def test_the_step_after_the_phase_is_that_of_a_new_decoder(monkeypatch, tmp_path):
+    """Against the same step put together by hand, from the checkpoint at the end of the phase."""
+    config = small_config(**SETTINGS | {"train__steps": PHASE + 1})
+    with monkeypatch.context() as patch:
+        stop_after(patch, PHASE)
+        with pytest.raises(Interrupted):
+            train(tmp_path, config)
+    model = build_vae(config, len(CORPUS.vocabulary))
+    optimizer = build_optimizer(config.optimizer)
+    params = init_params(model, config.seed, CORPUS.vocabulary.train_counts)
+    initial = init_state(params, optimizer, config)
+    step, state, _ = CheckpointStore(tmp_path / "checkpoints").restore_latest(initial)
+    assert step == PHASE
+    assert float(state.log_multiplier) == 0
+    gaps = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), state.params["decoder"], params["decoder"]
+    )
+    assert min(jax.tree.leaves(gaps)) > 1e-3
+    books, timetable = books_of(config)
+    batch = jax.tree.map(jax.numpy.asarray, next(batches_from(CORPUS, config, timetable, PHASE)))
+    take_step = jax.jit(make_train_step(model, optimizer, config))
+    expected = take_step(with_new_decoder(state, initial), batch, books.hyperparameters(PHASE))
+    train(tmp_path, config)
+    found = CheckpointStore(tmp_path / "checkpoints").restore(PHASE + 1, initial)
+    for name in ("params", "average", "opt_state", "log_multiplier"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+            getattr(found, name),
+            getattr(expected, name),
+        )
+
+
+def test_replicas_are_reset_as_single_runs(monkeypatch, tmp_path):
+    config = small_config(**SETTINGS | {"word_dropout_rate": 0.0})
+    values = [(0, 0.0), (3, 0.4)]
+    settings = [{"seed": seed, "word_dropout_rate": rate} for seed, rate in values]
+    whole = train_sweep(tmp_path / "whole", config, settings)
+    interrupted_once(
+        monkeypatch, PHASE, lambda: train_sweep(tmp_path / "resumed", config, settings)
+    )
+    mine, theirs = (checkpoint_contents(tmp_path / name) for name in ("resumed", "whole"))
+    assert mine == theirs
+    for number, (seed, rate) in enumerate(values):
+        single = small_config(**SETTINGS | {"seed": seed, "word_dropout_rate": rate})
+        expected = train(tmp_path / str(number), single)
+        assert whole[number].model.step == expected.step
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+            whole[number].model.params,
+            expected.params,
+        )
+
+
+def test_a_phase_as_long_as_training_is_refused(tmp_path):
+    config = small_config(**SETTINGS | {"train__steps": PHASE})
+    with pytest.raises(UserError, match=r"autoencoder_epochs: 2 given, allowed: fewer than the 20"):
+        train(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"autoencoder_epochs: 2 given, allowed: fewer than the 20"):
+        train_sweep(tmp_path / "sweep", config, [{"seed": 0}])
