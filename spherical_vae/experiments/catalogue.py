@@ -18,6 +18,7 @@ NAMES = (
     "fig5",
     "fig6",
     "learned_kappa",
+    "ablation",
 )
 
 

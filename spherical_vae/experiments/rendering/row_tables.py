@@ -16,6 +16,8 @@ from spherical_vae.experiments.rendering.tables import (
 
 Row = Mapping[str, Any]
 NOT_RUN = "not run"
+# A cell that no run could fill.
+NOT_APPLICABLE = "not applicable"
 # Of latents, in the names of rows.
 KINDS = ("Gaussian", "vMF")
 

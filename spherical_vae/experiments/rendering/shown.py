@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spherical_vae.experiments.experiment import Experiment
-from spherical_vae.experiments.rendering.row_tables import NOT_RUN
+from spherical_vae.experiments.rendering.row_tables import NOT_APPLICABLE, NOT_RUN
 from spherical_vae.experiments.rendering.tables import NOTHING, Table
 
 
@@ -48,5 +48,5 @@ def show(experiment: Experiment, record: Mapping[str, Any]) -> Shown:
 
 def _is_empty(row: Sequence[str]) -> bool:
     """Returns whether a row says nothing but that it was not run, be it by seed."""
-    said = set(row[1:]) - {NOTHING}
+    said = set(row[1:]) - {NOTHING, NOT_APPLICABLE}
     return bool(said) and all(cell.endswith(NOT_RUN) for cell in said)
