@@ -278,6 +278,7 @@ class Trainer:
         self._store.save(step, self._state, self._books.host.to_json())
 
     def _initial_state(self) -> TrainState:
+        # Of the seed, also where the run starts from the weights of another one.
         counts = self._corpus.vocabulary.train_counts
         params = init_params(self._model, self._config.seed, counts)
         state: TrainState = place(

@@ -10,11 +10,13 @@ import pytest
 from small_models import small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
 
+from spherical_vae import trained as opening
 from spherical_vae.bookkeeping import Bookkeeper
 from spherical_vae.checkpoint import CheckpointStore
 from spherical_vae.errors import Interrupted, UserError
 from spherical_vae.evaluation import Evaluator
 from spherical_vae.host_state import HostState
+from spherical_vae.keys import Purpose, root_key
 from spherical_vae.loop import Trainer, batches_from
 from spherical_vae.metrics_log import MetricsLog
 from spherical_vae.optim import Plateau, build_optimizer
@@ -91,30 +93,31 @@ def target_corpus(seed):
     return dataclasses.replace(corpus, splits=corpus.splits | {"valid": valid})
 
 
-@pytest.mark.parametrize(
-    "latent", [{"latent__kind": "gaussian"}, {"latent__kind": "learned_vmf"}], ids=str
-)
+@pytest.mark.parametrize("latent", ["gaussian", "learned_vmf"])
 def test_the_target_is_met_within_5_percent_on_validation(tmp_path, latent):
     corpus, target = target_corpus(0), 1.5
     config = small_config(
-        **latent,
+        latent__kind=latent,
+        # Held in training with dropout, and met without it.
+        dropout_rate=0.3,
         train__batch_size=20,
-        train__epochs=40,
-        train__evaluate_every=800,
+        train__epochs=80,
+        train__evaluate_every=1600,
         train__log_every=100,
         train__steps_per_call=20,
         data__buckets=1,
         optimizer__learning_rate=0.01,
         optimizer__average_decay=0.99,
         rate__target_nats=target,
+        rate__target_step=0.02,
     )
     trained = train(tmp_path, config, corpus)
     measures = Evaluator(trained.model, config, corpus, trained.mesh)
     found = measures.nats(trained.params, "valid", jax.random.key(0)).kl_nats.mean()
     assert found == pytest.approx(target, rel=0.05)
-    # Left to itself the KL is elsewhere: in the first epochs, before the multiplier is there.
+    # It is not there by itself: the first steps are elsewhere.
     rates = [r["kl_nats"] for r in metrics_without_times(tmp_path) if r["split"] == "train"]
-    assert abs(rates[0] - target) > 0.05 * target
+    assert abs(rates[0] - target) > 0.2 * target
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +139,10 @@ def test_a_stop_around_the_reset_changes_nothing(uninterrupted, monkeypatch, tmp
     assert_same_run(tmp_path, workdir)
 
 
-def test_what_is_measured_and_opened_is_the_average(uninterrupted):
+def test_what_is_measured_and_opened_is_the_average(uninterrupted, monkeypatch):
+    """Evaluation and generation open a run by `load_trained`."""
     workdir, trained = uninterrupted
+    monkeypatch.setattr(opening, "load_corpus", lambda settings: CORPUS)
     contents = checkpoint_contents(workdir)
     for model in (trained, load_trained(workdir)):
         kept = contents[model.step]
@@ -147,14 +152,14 @@ def test_what_is_measured_and_opened_is_the_average(uninterrupted):
             assert value == kept[f"average.{name}"]
             assert leaf.size == 0 or value != kept[f"params.{name}"], name
     measures = Evaluator(trained.model, trained.config, CORPUS, trained.mesh)
-    (best,) = (
+    key = root_key(trained.config.seed, Purpose.SELECT)
+    found = measures.nats(trained.params, "valid", key).nll_nats.mean()
+    (recorded,) = (
         record["nll_nats"]
         for record in metrics_without_times(workdir)
         if (record["step"], record["split"]) == (trained.step, "valid")
     )
-    found = measures.nats(trained.params, "valid", jax.random.key(0)).nll_nats.mean()
-    # Other samples of z, by the standard error of which it may differ.
-    assert found == pytest.approx(best, rel=0.05)
+    assert found == pytest.approx(recorded, rel=1e-5)
 
 
 def test_the_phase_weighs_no_kl_and_counts_no_evaluation(uninterrupted):
@@ -252,6 +257,7 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(monkeypatch, tmp_path
 
 
 def test_replicas_are_reset_as_single_runs(monkeypatch, tmp_path):
+    """Also the one of which no word is dropped: its single run has no part that would."""
     config = small_config(**SETTINGS | {"word_dropout_rate": 0.0})
     values = [(0, 0.0), (3, 0.4)]
     settings = [{"seed": seed, "word_dropout_rate": rate} for seed, rate in values]

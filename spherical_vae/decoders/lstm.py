@@ -59,6 +59,7 @@ class LSTMDecoder(nn.Module):
         time_axis = 0 if self.masks_per_sentence else None
         self.embedding_dropout = Dropout(time_axis)
         self.output_dropout = Dropout(time_axis)
+        self.word_dropout = WordDropout()
 
     def __call__(
         self,
@@ -85,7 +86,7 @@ class LSTMDecoder(nn.Module):
         if not self.inputless:
             previous = jnp.roll(batch.ids, 1, axis=1).at[:, 0].set(END_ID)  # [B, T]
             if self.drops_words and dropout is not None:
-                previous = self._without_words(previous, dropout.words)
+                previous = self.word_dropout(previous, dropout.words)
             words = self.embedding_dropout(embeddings[previous.T], units)  # [T, B, E]
             hidden = jnp.tile(words, (1, samples, 1))  # [T, S * B, E]
         for layer, state in zip(self.cells, self.start(z), strict=True):
@@ -135,10 +136,15 @@ class LSTMDecoder(nn.Module):
         rows, kernel, bias = self.words(following[-1][1], embeddings)
         return following, self.compute.product(rows, kernel) + bias[None]
 
-    def _without_words(
-        self, previous: Int[Array, "B T"], rate: Float[Array, ""]
-    ) -> Int[Array, "B T"]:
-        """Replaces previous words by the unknown one; what comes before the first word stays."""
+
+class WordDropout(nn.Module):
+    """Replaces previous words by the unknown one; what comes before the first word stays.
+
+    A module, so that its key is its own and other dropout is the same with it and without.
+    """
+
+    def __call__(self, previous: Int[Array, "B T"], rate: Float[Array, ""]) -> Int[Array, "B T"]:
+        """Returns the words that are read instead; a rate of 1 leaves none."""
         dropped = threefry.uniform(self.make_rng("dropout"), previous.shape) < rate
         first = jax.lax.broadcasted_iota(jnp.int32, previous.shape, 1) == 0
         return jnp.where(dropped & ~first, UNKNOWN_ID, previous)
