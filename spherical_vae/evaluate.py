@@ -65,7 +65,10 @@ def _evaluate_run() -> None:
     )
     if not hosts.is_first():
         return
-    result |= {"step": trained.step, "seed": SEED.value}
+    rate = evaluator.token_samples_per_second
+    result |= {"step": trained.step, "seed": SEED.value, "token_samples_per_second": rate}
+    if rate is not None:
+        print(f"importance-weighted bound: {rate:,.0f} tokens x samples a second", file=sys.stderr)
     if JSON.value:
         print(json.dumps(finite(result), allow_nan=False))
     else:

@@ -1,6 +1,7 @@
 """Measures a trained model on a split: bounds, and how much of x the latent carries."""
 
 import math
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -86,6 +87,8 @@ class Evaluator:
         self._hyper = latent_hyperparameters(config.latent)
         # One sample of a latent without coordinates is all of them.
         samples = config.evaluation.importance_samples if model.latent_size else 1
+        self._samples = samples
+        self._rate: float | None = None
 
         # What the latent reads is an argument, so that a sweep's replicas share an executable.
         def elbo(
@@ -118,6 +121,14 @@ class Evaluator:
         self._summarise = jit(summarise)
         self._latent_pair = jit(latent_pair)
 
+    @property
+    def token_samples_per_second(self) -> float | None:
+        """Tokens times samples a second of the last importance-weighted bound; None before it.
+
+        Compilation is included.
+        """
+        return self._rate
+
     @settings_of_models()
     def nats(
         self,
@@ -149,6 +160,7 @@ class Evaluator:
         size = len(examples)
         hyper = self._hyper if hyper is None else hyper
         columns = {name: np.zeros(size) for name in ("reconstruction", "kl", "iw", "tokens")}
+        seconds = 0.0
         for i, (rows, batch) in enumerate(self._batches(examples)):
             real = batch.index >= 0
             batch_key = jax.random.fold_in(key, i)
@@ -157,11 +169,15 @@ class Evaluator:
             columns["kl"][rows] = np.asarray(terms.kl_nats)[real]
             columns["tokens"][rows] = batch.counts.sum(axis=1)[real]
             if importance_weighted:
+                begin = time.perf_counter()
                 # A stream of its own: 0 and 1 are what `split` gives the ELBO.
                 bound_key = jax.random.fold_in(batch_key, 2)
                 bound = self._bound(params, self._placed(batch), bound_key, hyper)
                 columns["iw"][rows] = np.asarray(bound)[real]
+                seconds += time.perf_counter() - begin
         tokens = columns["tokens"].astype(np.int64)
+        if importance_weighted:
+            self._rate = int(tokens.sum()) * self._samples / seconds
         slots = columns["tokens"]
         if protocol == "paper" and self._corpus.kind == "sequences":
             slots = padded_slots(tokens, PAPER_BATCH)

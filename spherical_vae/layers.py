@@ -134,7 +134,7 @@ class LSTMLayer(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: Float[Array, "T N F"] | None,
+        inputs: Float[Array, "T M F"] | None,
         constant: Float[Array, "N C"],
         initial: State,
         steps: int,
@@ -143,7 +143,7 @@ class LSTMLayer(nn.Module):
         """Runs the layer.
 
         Args:
-          inputs: what differs from step to step, or None.
+          inputs: what differs from step to step, or None; M divides N, see `recurrence`.
           constant: what is fed at every step; C may be 0. Its product is formed once.
           initial: (cell, hidden) before the first step.
           steps: T.

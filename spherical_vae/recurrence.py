@@ -29,7 +29,7 @@ def recurrence(
     compute: Compute,
     steps: int,
     kernels: Kernels,
-    inputs: Float[Array, "T N F"] | None,
+    inputs: Float[Array, "T M F"] | None,
     constant: Float[Array, "N H4"],
     initial: State,
     state_mask: Float[Array, "N H"] | None = None,
@@ -40,7 +40,8 @@ def recurrence(
       compute: how products are formed.
       steps: T.
       kernels: of the layer.
-      inputs: what differs from step to step, or None.
+      inputs: what differs from step to step, or None. M divides N: all N/M groups of M rows are fed
+        the same, and its product is formed once.
       constant: what is added to the gates at every step, biases included.
       initial: (cell, hidden) before the first step.
       state_mask: multiplies the hidden state before the recurrent kernel, the same at every step;
@@ -75,13 +76,24 @@ def _project(compute: Compute, kernels: Kernels, inputs: Array | None) -> Array 
     return compute.product(inputs, kernels.input)
 
 
+def _repeated(values: Array, rows: int) -> Array:
+    """Repeats `[..., M, F]` to so many rows."""
+    return jnp.tile(values, (rows // values.shape[-2], 1))
+
+
+def _summed(values: Array, rows: int) -> Array:
+    """Adds up the groups of so many rows of `[..., N, F]`: the transpose of `_repeated`."""
+    *steps, _, features = values.shape
+    return values.reshape(*steps, -1, rows, features).sum(axis=-3)
+
+
 def _gates(
     compute: Compute, kernels: Kernels, projected: Array | None, constant: Array, hidden: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Returns the gates of a step, each `[N, H]` and after its nonlinearity."""
     total = compute.product(hidden, kernels.recurrent) + constant
     if projected is not None:
-        total = total + projected
+        total = total + _repeated(projected, total.shape[0])
     into, forget, candidate, out = jnp.split(total, 4, axis=-1)
     sigmoid = jax.nn.sigmoid
     return sigmoid(into), sigmoid(forget), jnp.tanh(candidate), sigmoid(out)
@@ -135,13 +147,15 @@ def _backward(compute: Compute, steps: int, saved: Any, cotangents: Any) -> tupl
     (initial_bar, constant_bar), gates_bar = jax.lax.scan(
         retreat, carry, (outputs_bar, gates, before[0]), reverse=True
     )
-    fed = before[1] if inputs is None else jnp.concatenate([inputs, before[1]], axis=2)
+    fed = before[1]
+    if inputs is not None:
+        fed = jnp.concatenate([_repeated(inputs, fed.shape[1]), fed], axis=2)
     flat = (x.reshape(-1, x.shape[-1]) for x in (fed, gates_bar))
     kernel_bar = compute.gram(*flat)
     if inputs is None:
         return Kernels(None, kernel_bar), None, constant_bar, initial_bar, None
     width = inputs.shape[-1]
-    inputs_bar = compute.product(gates_bar, kernels.input.T)
+    inputs_bar = compute.product(_summed(gates_bar, inputs.shape[1]), kernels.input.T)
     kernels_bar = Kernels(kernel_bar[:width], kernel_bar[width:])
     return kernels_bar, inputs_bar, constant_bar, initial_bar, None
 
@@ -165,13 +179,13 @@ def _backward_by_step(
         step_gates = _gates(compute, kernels, projected, constant, hidden)
         gates_bar, cell_bar = _step_back(step_gates, cell, cell_bar, hidden_bar + output_bar)
         hidden_bar = _masked(compute.product(gates_bar, kernels.recurrent.T), state_mask)
-        fed = Kernels(inputs, hidden)
+        fed = Kernels(None if inputs is None else _repeated(inputs, hidden.shape[0]), hidden)
         kernels_bar = jax.tree.map(
             lambda total, factor: total + compute.gram(factor, gates_bar), kernels_bar, fed
         )
         inputs_bar = None
         if kernels.input is not None:
-            inputs_bar = compute.product(gates_bar, kernels.input.T)
+            inputs_bar = compute.product(_summed(gates_bar, inputs.shape[0]), kernels.input.T)
         return ((cell_bar, hidden_bar), constant_bar + gates_bar, kernels_bar), inputs_bar
 
     nothing = jax.tree.map(jnp.zeros_like, kernels)

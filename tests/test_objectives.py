@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special as scipy_special
-from small_models import WORDS, rows_of, sentences, small_config
+from small_models import WORDS, repad, rows_of, sentences, small_config
 
 from spherical_vae import special
 from spherical_vae.errors import UserError
@@ -121,9 +121,19 @@ def test_bounds_close_on_the_evidence(overrides):
     np.testing.assert_allclose(many, evidence, atol=0.06)
 
 
-def test_chunks_need_not_divide():
-    _, model, params = loud_model()
-    batch = sentences()
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        # Blocks of one step of one sample, and after the last word of the batch none.
+        {"decoder__inputless": False, "compute__logits_at_once": 1},
+        {"decoder__kind": "bag_of_words"},
+    ],
+    ids=str,
+)
+def test_chunks_need_not_divide(overrides):
+    _, model, params = loud_model(**overrides)
+    batch = repad(sentences(), 11)
 
     @partial(jax.jit, static_argnums=0)
     def bound(chunk):

@@ -75,6 +75,24 @@ def test_values_and_gradient_are_those_of_the_plain_scan(fed, recompute, masked)
     jax.tree.map(lambda a, b: close(2e-5)(a[0], b), mapped, expected[1][0])
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_groups_of_rows_may_be_fed_the_same(recompute):
+    kernels, inputs, *rest = arguments(fed=True)
+    few = inputs[:, :1]
+    compute = Compute(recompute_gates=recompute)
+
+    def repeated(kernels, few, *rest):
+        return plain(kernels, jnp.tile(few, (1, ROWS, 1)), *rest)
+
+    args = kernels, few, *rest
+    places = (0, 1, 2, 3)
+    expected = jax.value_and_grad(lambda *a: total(repeated, *a), argnums=places)(*args)
+    found = jax.value_and_grad(
+        lambda *a: total(lambda *b: recurrence(compute, STEPS, *b), *a), argnums=places
+    )(*args)
+    jax.tree.map(close(2e-5), found, expected)
+
+
 def test_recomputed_gates_are_not_kept():
     """What stays for the backward pass is linear in T; its factor is what the option is for."""
 

@@ -1,5 +1,7 @@
 """The softmax at given words: JAX's own in value and gradient, whole or in blocks."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +46,35 @@ def test_value_and_gradient_are_those_of_log_softmax(logits_at_once):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected
     )
+
+
+@pytest.mark.parametrize("logits_at_once", [2**26, 100, 1])
+@pytest.mark.parametrize("last", [STEPS, 4, 0])
+def test_wanted_scores_are_the_same_in_value_and_gradient(logits_at_once, last):
+    *factors, targets = arguments()
+    wanted = (jnp.arange(STEPS)[:, None] < last) & (jnp.arange(ROWS)[None] != 1)
+    compute = Compute(logits_at_once=logits_at_once)
+
+    def total(wanted_or_all, *factors):
+        scores = target_log_probs(compute, *factors, targets, wanted_or_all)
+        return weighted(jnp.where(wanted, scores, 0.0))
+
+    derive = jax.jit(jax.value_and_grad(total, argnums=(1, 2, 3)))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+        derive(wanted, *factors),
+        derive(None, *factors),
+    )
+
+
+def test_steps_after_the_last_wanted_one_are_not_scored():
+    *factors, targets = arguments()
+    wanted = jnp.broadcast_to(jnp.arange(STEPS)[:, None] < 2, targets.shape)
+    scores = jax.jit(partial(target_log_probs, Compute(logits_at_once=1)))(
+        *factors, targets, wanted
+    )
+    assert (scores[:2] < 0).all()
+    np.testing.assert_array_equal(scores[2:], 0)
 
 
 def test_no_more_logits_are_held_than_allowed():

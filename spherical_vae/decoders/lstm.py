@@ -87,8 +87,8 @@ class LSTMDecoder(nn.Module):
             previous = jnp.roll(batch.ids, 1, axis=1).at[:, 0].set(END_ID)  # [B, T]
             if self.drops_words and dropout is not None:
                 previous = self.word_dropout(previous, dropout.words)
-            words = self.embedding_dropout(embeddings[previous.T], units)  # [T, B, E]
-            hidden = jnp.tile(words, (1, samples, 1))  # [T, S * B, E]
+            # [T, B, E]: the layer repeats their product for each sample.
+            hidden = self.embedding_dropout(embeddings[previous.T], units)
         for layer, state in zip(self.cells, self.start(z), strict=True):
             mask = None
             if self.drops_state and dropout is not None:
@@ -96,10 +96,15 @@ class LSTMDecoder(nn.Module):
             _, hidden = layer(hidden, constant, state, steps, mask)
         assert hidden is not None  # there is a layer at least
         hidden = self.output_dropout(hidden, units)  # [T, S * B, H]
-        targets = jnp.tile(batch.ids.T, (1, samples))
-        scores = target_log_probs(self.compute, *self.words(hidden, embeddings), targets)
-        mask = jnp.tile(batch.counts.T, (1, samples))
-        return (scores * mask).sum(axis=0).reshape(samples, rows)
+        hidden = hidden.reshape(steps * samples, rows, -1)
+        targets, counts = (jnp.repeat(x.T, samples, axis=0) for x in (batch.ids, batch.counts))
+        scores = target_log_probs(
+            self.compute,
+            *self.words(hidden, embeddings),
+            targets,
+            counts > 0 if dropout is None else None,
+        )
+        return (scores * counts).reshape(steps, samples, rows).sum(axis=0)
 
     def start(self, z: Float[Array, "S B D"]) -> list[State]:
         """Returns the state of each layer before the first word, `S * B` rows."""
