@@ -32,5 +32,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.prior.kind = "mixture"
     config.kl_weight.schedule = "linear"
     config.kl_weight.linear_epochs = 10.0
+    config.optimizer.average_decay = 0.999
     config.train.evaluate_every = 535  # five epochs
     return apply_variant(config, variant, VARIANTS)
