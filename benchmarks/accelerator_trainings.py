@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import carry_parameters
 from job_queue import Settings, UnfinishedError, say
 
+from spherical_vae.errors import UserError
+
 ROOT = Path(__file__).parents[1]
 # For saving the state after SIGTERM, and for what is done with the rest of the queue.
 STOP_SECONDS = 30.0
@@ -111,8 +113,11 @@ def train(settings: Settings, name: str) -> dict[str, Any]:
     results = workdir / "results.json"
     if found["replicas"]:
         # Checkpoints are too large to be carried; the best parameters are not.
-        packed = carry_parameters.pack(workdir, Path(settings.out).absolute() / "parameters" / name)
-        found["parameters"] = [file.name for file in packed]
+        target = Path(settings.out).absolute() / "parameters" / name
+        try:
+            found["parameters"] = [file.name for file in carry_parameters.pack(workdir, target)]
+        except (UserError, LookupError) as error:  # nothing was saved, or measured, yet
+            found["parameters"] = str(error)
     if status == 0 and results.exists():
         return found | {"results": json.loads(results.read_text())}
     if asked:

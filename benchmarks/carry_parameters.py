@@ -50,7 +50,12 @@ def validation(log: Path) -> list[dict[str, Any]]:
 
 
 def best_model(workdir: Path) -> tuple[TrainedModel, str, list[dict[str, Any]]]:
-    """Returns the model with the lowest perplexity on validation, its name and its curve."""
+    """Returns the model with the lowest perplexity on validation, its name and its curve.
+
+    Raises:
+      LookupError: none was measured.
+      UserError: there is no run, or nothing saved.
+    """
     if load_replicas(workdir) is None:
         return load_trained(workdir), "", validation(workdir / "metrics.jsonl")
     found = []
@@ -59,7 +64,7 @@ def best_model(workdir: Path) -> tuple[TrainedModel, str, list[dict[str, Any]]]:
         if one.model is not None and curve:
             found.append((min(point["perplexity"] for point in curve), one, curve))
     if not found:
-        raise SystemExit(f"{workdir}: no replica was measured on validation")
+        raise LookupError(f"{workdir}: no replica was measured on validation")
     _, one, curve = min(found, key=lambda entry: entry[0])
     assert one.model is not None
     return one.model, one.replica.name, curve
