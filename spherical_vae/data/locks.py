@@ -23,7 +23,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
     locks = folder.parent / "locks"
     locks.mkdir(exist_ok=True)
     # A few locks for all folders there will ever be: a lock file cannot be removed safely.
-    lock = filelock.FileLock(locks / folder.name[-2:])
+    # As for runs: a file that merely exists would outlive a process that is killed.
+    lock = filelock.FileLock(locks / folder.name[-2:], fallback_to_soft=False)
     with contextlib.ExitStack() as stack:
         try:
             try:
@@ -31,7 +32,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
             except filelock.Timeout:
                 print("waiting: another process is preparing a corpus", file=sys.stderr)
                 stack.enter_context(lock.acquire())
-        # No locks there: depending on the version of filelock it is the one or the other.
+        # No locks there: depending on the system it is the one or the other.
         except (OSError, NotImplementedError):
             pass
         yield
