@@ -203,14 +203,16 @@ def one_error_line(done) -> str:
 def metrics_without_times(workdir: Path) -> list[dict]:
     """Returns the metrics of a run, without what may differ from run to run."""
     lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [
-        {
-            key: value
-            for key, value in json.loads(line).items()
-            if not key.startswith("seconds") and not key.endswith("_per_second")
-        }
-        for line in lines
-    ]
+    return [without_rates(json.loads(line)) for line in lines]
+
+
+def without_rates(record: dict) -> dict:
+    """Returns a record without its seconds, and what is counted by the second."""
+    return {
+        key: value
+        for key, value in record.items()
+        if not key.startswith("seconds") and not key.endswith("_per_second")
+    }
 
 
 def checkpoint_contents(workdir: Path) -> dict[int, dict[str, object]]:
