@@ -18,17 +18,17 @@ from pack_accelerator import lacking, requirements
 from packaging.utils import canonicalize_name
 from train_step import Work, load_config
 
-from spherical_vae.compute import Compute
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus, Split, Vocabulary
 from spherical_vae.distributions import von_mises_fisher
-from spherical_vae.evaluation import Evaluator
-from spherical_vae.keys import Purpose, root_key
-from spherical_vae.objectives import elbo_terms
-from spherical_vae.optim import build_optimizer
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.models.compute import Compute
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.objectives.bounds import elbo_terms
+from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.special import bessel_ratio
-from spherical_vae.train_step import init_state, make_train_step
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.step import init_state, make_train_step
 
 # Of the small models: enough for three batches, the last of them of padding in part.
 EXAMPLES, WORDS = 44, 300

@@ -18,8 +18,8 @@ from accelerator_timing import (
 )
 from job_queue import Settings
 
-from spherical_vae.compute import Compute
-from spherical_vae.recurrence import Kernels, recurrence
+from spherical_vae.models.compute import Compute
+from spherical_vae.models.recurrence import Kernels, recurrence
 
 # Of a padded sentence, near the mean of the Penn Treebank.
 SLOTS = 24

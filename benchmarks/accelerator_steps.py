@@ -30,13 +30,13 @@ from compiled import peak_bytes, product_flops
 from job_queue import Settings
 from train_step import Work, load_config
 
-from spherical_vae.chunks import chunks, make_call, stack_hyperparameters
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import END_ID, Split
-from spherical_vae.optim import build_optimizer
-from spherical_vae.replicas import side_by_side, stack
-from spherical_vae.train_step import Hyperparameters, init_state, make_train_step
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.training.chunks import chunks, make_call, stack_hyperparameters
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.replicas import side_by_side, stack
+from spherical_vae.training.step import Hyperparameters, init_state, make_train_step
 
 # Slots of a padded sentence: near the mean of the Penn Treebank, 22 with the end mark.
 SLOTS = 24

@@ -13,7 +13,7 @@ import numpy as np
 import sampler as sampler_benchmark
 import timing
 
-from spherical_vae.train_step import Hyperparameters, hyperparameters
+from spherical_vae.training.step import Hyperparameters, hyperparameters
 
 # Nothing waits busily for a card, and its time is scarce.
 timing.PAUSE = 0.01

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import carry_parameters
 from job_queue import Settings, UnfinishedError, say
 
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 # For saving the state after SIGTERM, and for what is done with the rest of the queue.

@@ -20,16 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spherical_vae.checkpoint import CheckpointStore
 from spherical_vae.config import base_config
-from spherical_vae.config_validation import flatten, validate
+from spherical_vae.config.validation import flatten, validate
 from spherical_vae.data import load_corpus
-from spherical_vae.host_state import HostState
-from spherical_vae.optim import Plateau, build_optimizer
-from spherical_vae.run_directory import load_replicas, open_run
-from spherical_vae.train_step import init_state
-from spherical_vae.trained import TrainedModel, load_sweep, load_trained
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.run_directory import load_replicas, open_run
+from spherical_vae.runs.trained_model import TrainedModel, load_sweep, load_trained
+from spherical_vae.training.host_state import HostState
+from spherical_vae.training.optimizer import Plateau, build_optimizer
+from spherical_vae.training.step import init_state
 
 PART_BYTES = 15 * 2**20
 

@@ -14,17 +14,17 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from spherical_vae.chunks import make_call
 from spherical_vae.data.corpus import Batch
-from spherical_vae.optim import build_optimizer
-from spherical_vae.sharding import replicated, state_shardings
-from spherical_vae.train_step import (
+from spherical_vae.models.vae import VOCABULARY_AXES, build_vae
+from spherical_vae.parallel.sharding import replicated, state_shardings
+from spherical_vae.training.chunks import make_call
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.step import (
     Hyperparameters,
     abstract_state,
     hyperparameters,
     make_train_step,
 )
-from spherical_vae.vae import VOCABULARY_AXES, build_vae
 
 
 class CompiledStep(NamedTuple):

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spherical_vae.atomic_file import write_atomically
+from spherical_vae.system.atomic_file import write_atomically
 
 # A job that takes this many times its estimate hangs; but nothing is taken to hang so soon.
 PATIENCE, SHORTEST_LIMIT = 5.0, 90.0
@@ -92,8 +92,8 @@ def serve(connection: Connection, settings: Settings) -> None:
       connection: gives a job and the seconds that are left; is given outcomes.
       settings: but for those seconds.
     """
-    from spherical_vae.compilation_cache import keep_compiled_programs
     from spherical_vae.experiments.laboratory.provenance import circumstances
+    from spherical_vae.system.compilation_cache import keep_compiled_programs
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_compiled_programs(settings.compilation_cache)

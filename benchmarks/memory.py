@@ -15,7 +15,7 @@ import timing
 from compiled import compile_step
 from train_step import load_config
 
-from spherical_vae.config_validation import validate
+from spherical_vae.config.validation import validate
 
 
 class Size(NamedTuple):

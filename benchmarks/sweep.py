@@ -3,8 +3,8 @@
     python benchmarks/sweep.py --json sweep.json
 
 NVRNN in the paper's size (configs/ptb.py:inputless, batch 20) and in that of the main job
-(spherical_vae/config.py, batch 64), on seeded sentences with lengths like those of the Penn
-Treebank. Compilation is apart: single runs compile each for itself, a sweep once.
+(spherical_vae/config/defaults.py, batch 64), on seeded sentences with lengths like those of the
+Penn Treebank. Compilation is apart: single runs compile each for itself, a sweep once.
 """
 
 import argparse
@@ -16,16 +16,16 @@ import timing
 from train_step import Work, load_config, sample_batches, seeded_sentences
 
 from spherical_vae.config import base_config
-from spherical_vae.optim import build_optimizer
-from spherical_vae.replicas import in_turn, side_by_side, stack
-from spherical_vae.train_step import (
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.replicas import in_turn, side_by_side, stack
+from spherical_vae.training.step import (
     Hyperparameters,
     TrainState,
     hyperparameters,
     init_state,
     make_train_step,
 )
-from spherical_vae.vae import build_vae, init_params
 
 ALONE = "single runs in turn"
 

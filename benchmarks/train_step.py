@@ -30,10 +30,10 @@ from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.buckets import bucket_boundaries
 from spherical_vae.data.corpus import END_ID, Batch, Split
 from spherical_vae.data.loading import load_corpus
-from spherical_vae.kept_memory import keep_freed_memory
-from spherical_vae.optim import build_optimizer
-from spherical_vae.train_step import hyperparameters, init_state, make_train_step
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.system.malloc import keep_freed_memory
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.step import hyperparameters, init_state, make_train_step
 
 # GFLOP/s that PyTorch reaches at (m, k, n) on two free cores: below, something else was running.
 RATE_FLOORS = {(500, 400, 10_000): 150.0, (20, 400, 1600): 120.0}
@@ -391,7 +391,7 @@ def main() -> None:
     parser.add_argument("--ptb", type=Path, help="folder or archive of the Penn Treebank")
     parser.add_argument("--news20", type=Path, help="folder or archive of 20 Newsgroups")
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--give-back-memory", action="store_true", help="as without kept_memory.py")
+    parser.add_argument("--give-back-memory", action="store_true", help="as without malloc.py")
     parser.add_argument("--plot", type=Path, help="write the plot to this file")
     arguments = parser.parse_args()
     if arguments.smoke:

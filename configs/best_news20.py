@@ -15,8 +15,7 @@ Expected:  test perplexity, corpus and per document: vmf ELBO 745.5 and 811.8, I
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import nvdm_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, nvdm_config
 
 VARIANTS = {
     "vmf": {},

@@ -17,8 +17,7 @@ Expected:  rnnlm, 30 epochs: validation perplexity 95.5, test 90.8 (float32, 2 C
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import base_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, base_config
 
 _INPUTLESS = {
     "decoder.inputless": True,

@@ -12,7 +12,7 @@ Expected:  not yet run.
 from ml_collections import ConfigDict
 
 from spherical_vae.config import nvdm_config, paper_nvrnn_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config.validation import apply_variant
 
 VARIANTS = {
     "documents": {},

@@ -9,8 +9,7 @@ Expected:  test IW bound 148.95 nats a verse (RNNLM 154.62, Gaussian 150.79, uni
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import base_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, base_config
 
 VARIANTS = {"inputless": {}, "standard": {"decoder.inputless": False}}
 

@@ -20,8 +20,7 @@ Expected:  test ELBO perplexity, corpus, honest: 797.6 (`learned`, as configured
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import nvdm_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, nvdm_config
 
 VARIANTS = {
     "fixed": {},

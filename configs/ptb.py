@@ -21,8 +21,7 @@ Expected:  to convergence not run. With Adam at batch 64 for 5 epochs (inputless
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import paper_nvrnn_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, paper_nvrnn_config
 
 VARIANTS = {
     "standard": {},

@@ -14,8 +14,7 @@ Expected:  not yet run.
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import nvdm_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, nvdm_config
 
 VARIANTS = {
     "fixed": {},

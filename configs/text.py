@@ -13,8 +13,7 @@ Expected:  depends on the text.
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import base_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, base_config
 
 VARIANTS = {"inputless": {}, "standard": {"decoder.inputless": False}}
 

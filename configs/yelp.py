@@ -19,8 +19,7 @@ Expected:  Yelp 2013 has not been run. The stand-in with Adam at batch 64 for 5 
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import paper_nvrnn_config
-from spherical_vae.config_validation import apply_variant
+from spherical_vae.config import apply_variant, paper_nvrnn_config
 
 VARIANTS = {
     "inputless": {},

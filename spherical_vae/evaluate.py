@@ -3,9 +3,9 @@
 import json
 import sys
 
-from spherical_vae import hosts
-from spherical_vae.command_line import CommandFlags
-from spherical_vae.errors import UserError
+from spherical_vae.config.command_line import CommandFlags
+from spherical_vae.parallel import hosts
+from spherical_vae.system.errors import UserError
 
 flags = CommandFlags(__name__, __doc__)
 flags.define_hosts()
@@ -34,7 +34,7 @@ def main() -> None:
             f"--importance_samples={SAMPLES.value}: given with --protocol={PROTOCOL.value}, which "
             "has no importance-weighted bound; allowed: --protocol=honest"
         )
-    from spherical_vae.run_directory import load_replicas
+    from spherical_vae.runs.run_directory import load_replicas
 
     if REPLICA.value is None and load_replicas(WORKDIR.value) is not None:
         _evaluate_sweep()
@@ -43,10 +43,10 @@ def main() -> None:
 
 
 def _evaluate_run() -> None:
-    from spherical_vae.evaluation import Evaluator
-    from spherical_vae.keys import Purpose, root_key
-    from spherical_vae.sweep_results import finite
-    from spherical_vae.trained import load_trained
+    from spherical_vae.evaluation.evaluator import Evaluator
+    from spherical_vae.random.keys import Purpose, root_key
+    from spherical_vae.runs.trained_model import load_trained
+    from spherical_vae.training.sweep_results import finite
 
     trained = load_trained(WORKDIR.value, REPLICA.value, flags.given_places())
     with trained.config.unlocked():
@@ -77,8 +77,8 @@ def _evaluate_run() -> None:
 
 
 def _evaluate_sweep() -> None:
-    from spherical_vae.sweep_evaluation import measure
-    from spherical_vae.trained import load_sweep
+    from spherical_vae.runs.trained_model import load_sweep
+    from spherical_vae.training.sweep_evaluation import measure
 
     results = measure(
         load_sweep(WORKDIR.value, flags.given_places()),

@@ -3,8 +3,8 @@
 import math
 import sys
 
-from spherical_vae.command_line import CommandFlags
-from spherical_vae.errors import UserError
+from spherical_vae.config.command_line import CommandFlags
+from spherical_vae.system.errors import UserError
 
 flags = CommandFlags(__name__, __doc__)
 flags.define_places()
@@ -42,11 +42,10 @@ def main() -> None:
     _check_word_choice()
     import jax
 
-    from spherical_vae import texts
     from spherical_vae.data.given_texts import encode_texts
-    from spherical_vae.generation import WordChoice
-    from spherical_vae.keys import Purpose, root_key
-    from spherical_vae.trained import load_trained
+    from spherical_vae.generation.decoding import WordChoice, texts
+    from spherical_vae.random.keys import Purpose, root_key
+    from spherical_vae.runs.trained_model import load_trained
 
     trained = load_trained(WORKDIR.value, REPLICA.value, flags.given_places())
     config, corpus = trained.config, trained.corpus

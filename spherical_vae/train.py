@@ -9,14 +9,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from spherical_vae import hosts
-from spherical_vae.command_line import CommandFlags
+from spherical_vae.config.command_line import CommandFlags
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.errors import UserError
-from spherical_vae.paths import run_folder
-from spherical_vae.run_directory import RunDirectory, open_run
-from spherical_vae.sweep_settings import build_replicas, parse_sweep, settings_by_name
+from spherical_vae.parallel import hosts
+from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.paths import run_folder
+from spherical_vae.training.sweep_settings import build_replicas, parse_sweep, settings_by_name
 
 flags = CommandFlags(__name__, __doc__)
 CONFIG = flags.define_config()
@@ -61,9 +61,9 @@ def main() -> None:
         for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
-        from spherical_vae.comparison import compare
-        from spherical_vae.loop import Trainer
-        from spherical_vae.sweep import train_and_measure
+        from spherical_vae.training.comparison import compare
+        from spherical_vae.training.loop import Trainer
+        from spherical_vae.training.sweep import train_and_measure
 
         if replicas is not None:
             told = train_and_measure(config, replicas, corpus, directory).table()
@@ -87,7 +87,7 @@ def _origin(init_from: str, workdir: str, config: ConfigDict, corpus: Corpus) ->
     # A run that has begun keeps what it began from, whatever became of that one.
     if RunDirectory(workdir).config_path.exists():
         return {"workdir": str(folder)}
-    from spherical_vae.trained import best_of
+    from spherical_vae.runs.trained_model import best_of
 
     return best_of(init_from, config, corpus)
 

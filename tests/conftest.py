@@ -15,7 +15,7 @@ install_import_hook("spherical_vae", "beartype.beartype")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from spherical_vae.compilation_cache import keep_compiled_programs  # noqa: E402
+from spherical_vae.system.compilation_cache import keep_compiled_programs  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

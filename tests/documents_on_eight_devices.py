@@ -8,12 +8,12 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from small_models import WORDS, small_config, small_corpus
 
-from spherical_vae.chunks import Chunk
 from spherical_vae.data.batches import gather_batch
-from spherical_vae.optim import build_optimizer
-from spherical_vae.sharding import data_mesh, place, shard_batch, state_shardings
-from spherical_vae.train_step import hyperparameters, init_state, make_train_step
-from spherical_vae.vae import VOCABULARY_AXES, build_vae, init_params
+from spherical_vae.models.vae import VOCABULARY_AXES, build_vae, init_params
+from spherical_vae.parallel.sharding import data_mesh, place, shard_batch, state_shardings
+from spherical_vae.training.chunks import Chunk
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.step import hyperparameters, init_state, make_train_step
 
 BATCH, STEPS = 16, 3
 OVER_WORDS = {"encoder.layer_0.kernel", "decoder.words.kernel", "decoder.words.bias"}

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint  # noqa: F401 (once, for all the forks)
 
-from spherical_vae.checkpoint import CheckpointStore
+from spherical_vae.runs.checkpoint import CheckpointStore
 
 BEST_EVERY = 3
 

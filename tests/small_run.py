@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from spherical_vae.checkpoint import CheckpointStore
+from spherical_vae.runs.checkpoint import CheckpointStore
 
 ROOT = Path(__file__).parent.parent
 # 13 batches of 16 an epoch, of which the last is not full.

@@ -15,7 +15,7 @@ import pytest
 from small_run import ROOT, SMALL_MODEL, training_command, write_text_corpus
 
 from spherical_vae import train
-from spherical_vae.trained import load_sweep
+from spherical_vae.runs.trained_model import load_sweep
 
 FOLDER = ROOT / "benchmarks"
 THIS = "test_accelerator_queue"
@@ -309,8 +309,8 @@ def test_a_training_that_fails(queue, trainings, tmp_path, monkeypatch):
 
 
 def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
-    from spherical_vae.command_line import CommandFlags
-    from spherical_vae.sweep_settings import build_replicas, parse_sweep
+    from spherical_vae.config.command_line import CommandFlags
+    from spherical_vae.training.sweep_settings import build_replicas, parse_sweep
 
     monkeypatch.syspath_prepend(FOLDER)
     monkeypatch.chdir(ROOT)

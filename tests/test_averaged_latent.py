@@ -11,10 +11,10 @@ from scipy import special as scipy_special
 from small_models import WORDS, sentences, small_config
 
 from spherical_vae import special
-from spherical_vae.averaged_latent import averaged_kl_nats
 from spherical_vae.distributions import von_mises_fisher
-from spherical_vae.objectives import elbo_terms
-from spherical_vae.vae import VAE, build_vae, call, init_params
+from spherical_vae.models.vae import VAE, build_vae, call, init_params
+from spherical_vae.objectives.averaged import averaged_kl_nats
+from spherical_vae.objectives.bounds import elbo_terms
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

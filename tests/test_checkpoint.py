@@ -15,8 +15,8 @@ import numpy as np
 import optax
 import pytest
 
-from spherical_vae.checkpoint import CheckpointStore, DamagedCheckpointError
-from spherical_vae.errors import UserError
+from spherical_vae.runs.checkpoint import CheckpointStore, DamagedCheckpointError
+from spherical_vae.system.errors import UserError
 
 
 class Training(NamedTuple):
@@ -394,7 +394,7 @@ def test_a_process_killed_while_saving_loses_nothing(directory):
 _ON_FOUR_DEVICES = """
 import sys, jax, jax.numpy as jnp, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from spherical_vae.checkpoint import CheckpointStore
+from spherical_vae.runs.checkpoint import CheckpointStore
 mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 copied, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
 values = {"copied": jnp.arange(6.0), "split": jnp.arange(8, dtype=jnp.bfloat16)}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from small_models import small_config, small_corpus
 
-from spherical_vae.chunks import chunks
 from spherical_vae.data.corpus import Batch
-from spherical_vae.loop import Trainer
-from spherical_vae.metrics_log import is_reproducible
-from spherical_vae.run_directory import open_run
-from spherical_vae.timetable import call_lengths
+from spherical_vae.runs.metrics_log import is_reproducible
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.training.chunks import chunks
+from spherical_vae.training.loop import Trainer
+from spherical_vae.training.schedules import call_lengths
 
 
 def batch(width, number):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from spherical_vae.command_line import CommandFlags, load_config_file, packaged_configs
 from spherical_vae.config import base_config
-from spherical_vae.errors import UserError
+from spherical_vae.config.command_line import CommandFlags, load_config_file, packaged_configs
+from spherical_vae.system.errors import UserError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -18,8 +18,8 @@ COMMAND = """
 'Says what it is given.'
 import os, signal, sys
 from absl import logging
-from spherical_vae.command_line import CommandFlags
-from spherical_vae.errors import Interrupted, UserError
+from spherical_vae.config.command_line import CommandFlags
+from spherical_vae.system.errors import Interrupted, UserError
 flags = CommandFlags(__name__, __doc__)
 CONFIG = flags.define_config()
 DO = flags.DEFINE_string("do", "print", "what main does")
@@ -402,7 +402,7 @@ def test_help_is_no_mistake():
     done = command("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "--config" in done.stdout
-    assert "(default: 'spherical_vae/config.py')" in done.stdout
+    assert "(default: 'spherical_vae/config/defaults.py')" in done.stdout
     assert "what main does" in done.stdout
     assert "Says what it is given." in done.stdout
 

@@ -3,11 +3,11 @@
 import numpy as np
 from small_models import small_config, small_corpus
 
-from spherical_vae import comparison
-from spherical_vae.comparison import Row, compare
-from spherical_vae.errors import DivergedError
-from spherical_vae.metrics import ExampleNats
-from spherical_vae.run_directory import open_run
+from spherical_vae.evaluation.metrics import ExampleNats
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.system.errors import DivergedError
+from spherical_vae.training import comparison
+from spherical_vae.training.comparison import Row, compare
 
 
 def test_a_baseline_that_diverges_is_said_to(tmp_path, monkeypatch):

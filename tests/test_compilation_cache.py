@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written(corpus, tmp_path):
 
 TELL = """
 import os, sys
-from spherical_vae.compilation_cache import keep_compiled_programs
+from spherical_vae.system.compilation_cache import keep_compiled_programs
 if sys.argv[1] == "late":
     import jax
 keep_compiled_programs(sys.argv[2])

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from spherical_vae.config import base_config
-from spherical_vae.config_rules import CONFLICTS, RULES
-from spherical_vae.config_validation import apply_variant, flatten, validate
-from spherical_vae.errors import UserError
+from spherical_vae.config.rules import CONFLICTS, RULES
+from spherical_vae.config.validation import apply_variant, flatten, validate
+from spherical_vae.system.errors import UserError
 
 INTEGERS = [key for key, value in flatten(base_config()).items() if type(value) is int]
 FLOATS = [key for key, value in flatten(base_config()).items() if type(value) is float]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from small_run import ROOT
 
-from spherical_vae.command_line import load_config_file
 from spherical_vae.config import base_config
-from spherical_vae.config_validation import flatten, validate
-from spherical_vae.errors import UserError
+from spherical_vae.config.command_line import load_config_file
+from spherical_vae.config.validation import flatten, validate
+from spherical_vae.system.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -99,7 +99,7 @@ def test_the_wheel_has_the_configs(tmp_path):
     wanted |= {f"spherical_vae/{path.relative_to(source)}" for path in source.glob("configs/*.py")}
     assert names == wanted
     show = (
-        "from spherical_vae.command_line import load_config_file\n"
+        "from spherical_vae.config.command_line import load_config_file\n"
         "for name in ('ptb', 'ptb:inputless'):\n"
         "    print(load_config_file(name).decoder.inputless)\n"
     )

@@ -10,8 +10,8 @@ import pytest
 from small_models import WORDS, repad, rows_of, sentences, small_config
 
 from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
-from spherical_vae.decoders import build_decoder
-from spherical_vae.layers import DropoutRates
+from spherical_vae.models.decoders import build_decoder
+from spherical_vae.models.layers import DropoutRates
 
 # All that a sentence decoder can leave out in training.
 DROPS = {

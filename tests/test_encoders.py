@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from small_models import WORDS, repad, rows_of, sentences, small_config
 
-from spherical_vae.encoders import build_encoder
-from spherical_vae.encoders.lstm import reverse_sentences
+from spherical_vae.models.encoders import build_encoder
+from spherical_vae.models.encoders.lstm import reverse_sentences
 
 VARIANTS = [
     {"encoder__kind": "lstm"},

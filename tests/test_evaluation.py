@@ -8,11 +8,11 @@ import pytest
 from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.batches import evaluation_batches
-from spherical_vae.errors import UserError
-from spherical_vae.evaluation import Evaluator, corpus_boundaries
+from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
 from spherical_vae.experiments.measures.closer_bound import take
-from spherical_vae.latents.latent import latent_hyperparameters
-from spherical_vae.vae import VAE, build_vae, init_params
+from spherical_vae.models.latents.latent import latent_hyperparameters
+from spherical_vae.models.vae import VAE, build_vae, init_params
+from spherical_vae.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

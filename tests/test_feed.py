@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import pytest
 from small_models import small_config, small_corpus
 
-from spherical_vae import loop
-from spherical_vae.checkpoint import CheckpointStore
-from spherical_vae.chunks import Chunk
-from spherical_vae.errors import UserError
-from spherical_vae.loop import Interrupted, Trainer
-from spherical_vae.run_directory import open_run
-from spherical_vae.timetable import Timetable
+from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.system.errors import UserError
+from spherical_vae.training import loop
+from spherical_vae.training.chunks import Chunk
+from spherical_vae.training.loop import Interrupted, Trainer
+from spherical_vae.training.schedules import Timetable
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from small_models import WORDS, small_config, small_corpus
 
 from spherical_vae.data.corpus import END_ID, UNKNOWN_ID
-from spherical_vae.generation import (
+from spherical_vae.generation.decoding import (
     WordChoice,
     decode_sentences,
     great_circle,
@@ -17,7 +17,7 @@ from spherical_vae.generation import (
     straight_line,
     word_scores,
 )
-from spherical_vae.vae import VAE, build_vae, call, init_params
+from spherical_vae.models.vae import VAE, build_vae, call, init_params
 
 GREEDY = WordChoice(0.0, unknown=True)
 

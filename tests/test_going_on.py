@@ -15,9 +15,9 @@ from small_run import (
 )
 
 from spherical_vae import evaluate, generate, train
-from spherical_vae.errors import UserError
-from spherical_vae.run_directory import load_config, load_origin
-from spherical_vae.trained import load_trained
+from spherical_vae.runs.run_directory import load_config, load_origin
+from spherical_vae.runs.trained_model import load_trained
+from spherical_vae.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -22,8 +22,8 @@ from small_run import (
     write_text_corpus,
 )
 
-from spherical_vae import hosts
-from spherical_vae.errors import UserError
+from spherical_vae.parallel import hosts
+from spherical_vae.system.errors import UserError
 
 STEPS = 20
 SETTINGS = {

@@ -18,7 +18,7 @@ from small_run import (
 )
 
 from spherical_vae import evaluate, generate, train
-from spherical_vae.jax_settings import settings_of_models
+from spherical_vae.system.jax_settings import settings_of_models
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -7,8 +7,8 @@ import pytest
 from small_models import small_config
 
 from spherical_vae import special
-from spherical_vae.latents import KINDS, PRIORS, build_latent
-from spherical_vae.latents.latent import (
+from spherical_vae.models.latents import KINDS, PRIORS, build_latent
+from spherical_vae.models.latents.latent import (
     LatentPair,
     factor_kl_nats,
     is_spherical,
@@ -21,8 +21,8 @@ from spherical_vae.latents.latent import (
     sample,
     unit_variance_scale,
 )
-from spherical_vae.latents.learned_vmf import DetachedVonMisesFisher
-from spherical_vae.objectives import guu_kl_nats
+from spherical_vae.models.latents.learned_vmf import DetachedVonMisesFisher
+from spherical_vae.objectives.bounds import guu_kl_nats
 
 VARIANTS = [
     *({"latent__kind": kind} for kind in KINDS if kind != "product_vmf"),

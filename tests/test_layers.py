@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from spherical_vae.layers import (
+from spherical_vae.models.layers import (
     Dropout,
     LSTMLayer,
     SoftmaxWeights,
@@ -14,7 +14,7 @@ from spherical_vae.layers import (
     dropout_mask,
     fan_in_uniform,
 )
-from spherical_vae.recurrence import zero_state
+from spherical_vae.models.recurrence import zero_state
 
 
 def test_lstm_equals_flax_rnn():

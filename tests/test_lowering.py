@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import pytest
 from small_models import WORDS, on_device, sentences, small_config
 
-from spherical_vae.chunks import make_call
 from spherical_vae.distributions import von_mises_fisher
-from spherical_vae.generation import WordChoice, decode_sentences
-from spherical_vae.keys import Purpose, root_key
-from spherical_vae.latents.latent import latent_hyperparameters
-from spherical_vae.objectives import elbo_terms, importance_weighted_nats
-from spherical_vae.optim import build_optimizer
-from spherical_vae.train_step import abstract_state, hyperparameters, make_train_step
-from spherical_vae.vae import VAE, build_vae, call, init_params
+from spherical_vae.generation.decoding import WordChoice, decode_sentences
+from spherical_vae.models.latents.latent import latent_hyperparameters
+from spherical_vae.models.vae import VAE, build_vae, call, init_params
+from spherical_vae.objectives.bounds import elbo_terms, importance_weighted_nats
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.training.chunks import make_call
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.step import abstract_state, hyperparameters, make_train_step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 BAGS = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}

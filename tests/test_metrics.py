@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spherical_vae import metrics
 from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
-from spherical_vae.evaluation import mutual_information_nats, padded_slots
-from spherical_vae.latents.gaussian import diagonal_normal
-from spherical_vae.latents.latent import posterior_means, prior_deviations
+from spherical_vae.evaluation import metrics
+from spherical_vae.evaluation.evaluator import mutual_information_nats, padded_slots
+from spherical_vae.models.latents.gaussian import diagonal_normal
+from spherical_vae.models.latents.latent import posterior_means, prior_deviations
 
 
 def example_nats(tokens, slots=None):

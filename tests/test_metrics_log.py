@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spherical_vae.errors import UserError
-from spherical_vae.metrics_log import MetricsLog, is_reproducible
+from spherical_vae.runs.metrics_log import MetricsLog, is_reproducible
+from spherical_vae.system.errors import UserError
 
 
 @pytest.fixture

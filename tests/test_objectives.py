@@ -10,10 +10,10 @@ from scipy import special as scipy_special
 from small_models import WORDS, repad, rows_of, sentences, small_config
 
 from spherical_vae import special
-from spherical_vae.errors import UserError
-from spherical_vae.latents.latent import is_spherical, kl_nats, log_prob, sample
-from spherical_vae.objectives import PAPER_SAMPLES, elbo_terms, importance_weighted_nats
-from spherical_vae.vae import VAE, build_vae, call, init_params
+from spherical_vae.models.latents.latent import is_spherical, kl_nats, log_prob, sample
+from spherical_vae.models.vae import VAE, build_vae, call, init_params
+from spherical_vae.objectives.bounds import PAPER_SAMPLES, elbo_terms, importance_weighted_nats
+from spherical_vae.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

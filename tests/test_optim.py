@@ -8,12 +8,13 @@ import optax
 import pytest
 from small_models import small_config, small_corpus
 
-from spherical_vae.bookkeeping import Bookkeeper
-from spherical_vae.errors import UserError
-from spherical_vae.host_state import HostState
-from spherical_vae.loop import Trainer
-from spherical_vae.metrics_log import MetricsLog
-from spherical_vae.optim import (
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.system.errors import UserError
+from spherical_vae.training.bookkeeping import Bookkeeper
+from spherical_vae.training.host_state import HostState
+from spherical_vae.training.loop import Trainer
+from spherical_vae.training.optimizer import (
     Plateau,
     averaging_weight,
     build_optimizer,
@@ -22,10 +23,9 @@ from spherical_vae.optim import (
     refuse_endless_warmup,
     refuse_short_cycles,
 )
-from spherical_vae.run_directory import open_run
-from spherical_vae.sweep_settings import build_replicas, settings_by_name
-from spherical_vae.sweep_trainer import SweepTrainer
-from spherical_vae.timetable import Timetable
+from spherical_vae.training.schedules import Timetable
+from spherical_vae.training.sweep_settings import build_replicas, settings_by_name
+from spherical_vae.training.sweep_trainer import SweepTrainer
 
 
 def optimizer_settings(**overrides):

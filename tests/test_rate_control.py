@@ -10,23 +10,23 @@ import pytest
 from small_models import small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
 
-from spherical_vae import trained as opening
-from spherical_vae.bookkeeping import Bookkeeper
-from spherical_vae.checkpoint import CheckpointStore
-from spherical_vae.errors import Interrupted, UserError
-from spherical_vae.evaluation import Evaluator
-from spherical_vae.host_state import HostState
-from spherical_vae.keys import Purpose, root_key
-from spherical_vae.loop import Trainer, batches_from
-from spherical_vae.metrics_log import MetricsLog
-from spherical_vae.optim import Plateau, build_optimizer
-from spherical_vae.run_directory import open_run
-from spherical_vae.sweep_settings import build_replicas, settings_by_name
-from spherical_vae.sweep_trainer import SweepTrainer
-from spherical_vae.timetable import Timetable
-from spherical_vae.train_step import init_state, make_train_step, with_new_decoder
-from spherical_vae.trained import load_trained
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.runs import trained_model as opening
+from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.runs.trained_model import load_trained
+from spherical_vae.system.errors import Interrupted, UserError
+from spherical_vae.training.bookkeeping import Bookkeeper
+from spherical_vae.training.host_state import HostState
+from spherical_vae.training.loop import Trainer, batches_from
+from spherical_vae.training.optimizer import Plateau, build_optimizer
+from spherical_vae.training.schedules import Timetable
+from spherical_vae.training.step import init_state, make_train_step, with_new_decoder
+from spherical_vae.training.sweep_settings import build_replicas, settings_by_name
+from spherical_vae.training.sweep_trainer import SweepTrainer
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

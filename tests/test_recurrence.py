@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spherical_vae.compute import FLOAT32, Compute
-from spherical_vae.recurrence import Kernels, recurrence
+from spherical_vae.models.compute import FLOAT32, Compute
+from spherical_vae.models.recurrence import Kernels, recurrence
 
 STEPS, ROWS, HIDDEN, FED = 7, 3, 5, 4
 

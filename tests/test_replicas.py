@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from small_models import WORDS, quick_to_compile, sentences, small_config
 
-from spherical_vae.chunks import make_call
-from spherical_vae.optim import build_optimizer
-from spherical_vae.replicas import in_turn, side_by_side, stack, take
-from spherical_vae.train_step import hyperparameters, init_state, make_train_step
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.training.chunks import make_call
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.replicas import in_turn, side_by_side, stack, take
+from spherical_vae.training.step import hyperparameters, init_state, make_train_step
 
 STEPS = 20
 # Products over an axis more are summed in another order; 20 steps of SGD let 1e-7 grow.

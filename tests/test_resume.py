@@ -32,7 +32,7 @@ from small_run import (
 )
 
 from spherical_vae import evaluate, generate, train
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 ADAM = {"optimizer.name": "adam", "optimizer.learning_rate": 0.01, "optimizer.schedule": "cosine"}
 
@@ -40,7 +40,7 @@ ADAM = {"optimizer.name": "adam", "optimizer.learning_rate": 0.01, "optimizer.sc
 # a moment between two checkpoints could not be met for certain.
 SIGNALLED = """
 import os, runpy, signal, sys
-from spherical_vae.metrics_log import MetricsLog
+from spherical_vae.runs.metrics_log import MetricsLog
 step, write = int(sys.argv[1]), MetricsLog.write
 def write_and_signal(self, at, split, **values):
     write(self, at, split, **values)

@@ -8,10 +8,10 @@ import threading
 import pytest
 from ml_collections import ConfigDict
 
-from spherical_vae.atomic_file import write_atomically
 from spherical_vae.config import base_config
-from spherical_vae.errors import UserError
-from spherical_vae.run_directory import RunDirectory, load_config, load_origin, open_run
+from spherical_vae.runs.run_directory import RunDirectory, load_config, load_origin, open_run
+from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.errors import UserError
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_a_killed_process_leaves_no_lock(workdir):
     script = (
         "import os, signal, sys\n"
         "from spherical_vae.config import base_config\n"
-        "from spherical_vae.run_directory import open_run\n"
+        "from spherical_vae.runs.run_directory import open_run\n"
         "run = open_run(sys.argv[1], base_config())\n"
         "print('locked', flush=True)\n"
         "sys.stdin.read()\n"

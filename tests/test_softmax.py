@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spherical_vae.compute import FLOAT32, Compute
-from spherical_vae.softmax import target_log_probs
+from spherical_vae.models.compute import FLOAT32, Compute
+from spherical_vae.models.softmax import target_log_probs
 
 STEPS, ROWS, HIDDEN, WORDS = 7, 3, 5, 11
 

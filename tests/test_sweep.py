@@ -13,15 +13,16 @@ import pytest
 from small_models import quick_to_compile, small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
 
-from spherical_vae import evaluation, trained
-from spherical_vae.errors import UserError
-from spherical_vae.keys import Purpose, root_key
-from spherical_vae.loop import Interrupted, Trainer
-from spherical_vae.run_directory import open_run
-from spherical_vae.sweep_evaluation import measure
-from spherical_vae.sweep_settings import build_replicas, settings_by_name
-from spherical_vae.sweep_trainer import SweepTrainer
-from spherical_vae.trained import load_sweep, load_trained
+from spherical_vae.evaluation import evaluator as evaluation
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.runs import trained_model as trained
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.runs.trained_model import load_sweep, load_trained
+from spherical_vae.system.errors import UserError
+from spherical_vae.training.loop import Interrupted, Trainer
+from spherical_vae.training.sweep_evaluation import measure
+from spherical_vae.training.sweep_settings import build_replicas, settings_by_name
+from spherical_vae.training.sweep_trainer import SweepTrainer
 
 CONFIG = small_config(
     train__steps=24,

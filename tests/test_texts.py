@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 from small_models import WORDS, small_config, small_corpus
 
-from spherical_vae.comparison import sample_texts
 from spherical_vae.data.corpus import UNKNOWN_ID
 from spherical_vae.data.given_texts import encode_texts
-from spherical_vae.errors import UserError
-from spherical_vae.generation import WordChoice
-from spherical_vae.sharding import evaluation_mesh
-from spherical_vae.texts import (
+from spherical_vae.generation.decoding import WordChoice
+from spherical_vae.generation.texts import (
     all_examples,
     interpolation_texts,
     prior_texts,
     reconstruction_texts,
     sample_examples,
 )
-from spherical_vae.trained import TrainedModel
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.parallel.sharding import evaluation_mesh
+from spherical_vae.runs.trained_model import TrainedModel
+from spherical_vae.system.errors import UserError
+from spherical_vae.training.comparison import sample_texts
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

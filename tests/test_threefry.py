@@ -10,8 +10,8 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from spherical_vae import threefry
 from spherical_vae.distributions import von_mises_fisher
+from spherical_vae.random import threefry
 
 COUNT = 200_000
 

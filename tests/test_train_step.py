@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from small_models import WORDS, on_device, sentences, small_config
 
-from spherical_vae.latents.latent import kl_nats
-from spherical_vae.objectives import ElboTerms
-from spherical_vae.optim import averaging_weight, build_optimizer
-from spherical_vae.train_step import (
+from spherical_vae.models.latents.latent import kl_nats
+from spherical_vae.models.vae import VAE, build_vae, init_params
+from spherical_vae.objectives.bounds import ElboTerms
+from spherical_vae.training.optimizer import averaging_weight, build_optimizer
+from spherical_vae.training.step import (
     charged_nats,
     hyperparameters,
     init_state,
     make_train_step,
     with_new_decoder,
 )
-from spherical_vae.vae import VAE, build_vae, init_params
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import pytest
 from small_models import small_corpus
 
-from spherical_vae.checkpoint import CheckpointStore
-from spherical_vae.errors import UserError
-from spherical_vae.host_state import HostState
-from spherical_vae.optim import Plateau
-from spherical_vae.trained import read_latest
+from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.trained_model import read_latest
+from spherical_vae.system.errors import UserError
+from spherical_vae.training.host_state import HostState
+from spherical_vae.training.optimizer import Plateau
 
 CORPUS = small_corpus()
 SHAPE = {"x": jnp.zeros(3)}

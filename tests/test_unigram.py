@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_models import small_corpus
 
-from spherical_vae.unigram import unigram_nats
+from spherical_vae.evaluation.unigram import unigram_nats
 
 
 @pytest.mark.parametrize("kind", ["sequences", "bags"])

@@ -17,17 +17,17 @@ from typing import NoReturn
 
 from ml_collections import ConfigDict
 
-from spherical_vae.command_line import guarded
 from spherical_vae.config import base_config
-from spherical_vae.config_rules import RULES
+from spherical_vae.config.command_line import guarded
+from spherical_vae.config.rules import RULES
 from spherical_vae.data.archives import cache_root
 from spherical_vae.data.catalogue import CATALOGUE
 from spherical_vae.data.loading import load_corpus, prepare_corpus
 from spherical_vae.data.preparation import prepared_folders
 from spherical_vae.data.statistics import as_json, as_text
 from spherical_vae.data.store import DamagedStoreError, verify
-from spherical_vae.errors import UserError
-from spherical_vae.names import nearest_name_hint, require_name
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.names import nearest_name_hint, require_name
 
 # Of `config.data`; how batches are padded is no business of a prepared corpus.
 _FLAGS = frozenset(base_config().data) - {"name", "buckets"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spherical_vae.data.sources import printable
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # The largest archive fetched here has a few megabytes; a server that sends more sends another file.
 MAX_DOWNLOAD_BYTES = 2**27

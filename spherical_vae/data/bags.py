@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int, Int32, Int64
 from spherical_vae.data.array_file import ArrayWriter
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 from spherical_vae.data.store import array_path
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # Entries that are worked on at once.
 _BLOCK_ENTRIES = 2**20

@@ -19,7 +19,7 @@ from spherical_vae.data.bags import Bags, BagsWriter, Block
 from spherical_vae.data.paper_facts import Facts
 from spherical_vae.data.paper_files import Published
 from spherical_vae.data.sentences import Sentences
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 _CHUNK = 4096
 

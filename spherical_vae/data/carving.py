@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from spherical_vae.data.shuffling import CARVING, shuffled
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 
 def carve(

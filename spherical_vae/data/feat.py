@@ -16,7 +16,7 @@ from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.data.lines import decode_lines, line_blocks
 from spherical_vae.data.sources import Source, open_source, printable
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 VOCABULARY_FILES = ("vocab.new", "vocab.txt")
 # Nine digits fit int32. Possessive, so that a long line costs no memory for backtracking.

@@ -10,7 +10,7 @@ import json
 import time
 from pathlib import Path
 
-from spherical_vae.atomic_file import write_atomically
+from spherical_vae.system.atomic_file import write_atomically
 
 # Coarser than the clock of any file system.
 _SETTLED_NANOSECONDS = 2_000_000_000

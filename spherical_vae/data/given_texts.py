@@ -11,7 +11,7 @@ from spherical_vae.data.kjv import tokenize_verse
 from spherical_vae.data.raw_text import content_words, tokenize_review
 from spherical_vae.data.sequences import END_MARK, UNKNOWN_WORD
 from spherical_vae.data.sources import printable
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # Corpora that are made of raw text; the words of all others are separated by white space.
 _TOKENIZERS: dict[str, Callable[[str], list[str]]] = {

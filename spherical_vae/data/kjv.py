@@ -8,7 +8,7 @@ from spherical_vae.data.carving import carve
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.data.sentences import Sentences, limit_length
 from spherical_vae.data.sequences import build_sequences
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 _VERSE_NUMBER = re.compile(r"^\s*\d+\.")
 # The possessive 's is a word of its own, hyphenated names are one word, any other sign is a word.

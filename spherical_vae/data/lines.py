@@ -7,7 +7,7 @@ has more of them than lines is refused.
 import codecs
 from collections.abc import Iterable, Iterator
 
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 
 def decode_lines(content: bytes, where: str) -> list[str]:

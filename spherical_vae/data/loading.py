@@ -32,7 +32,7 @@ from spherical_vae.data.stand_ins import (
     load_yelp10k,
 )
 from spherical_vae.data.text import load_text
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # A new corpus is one more loader: it takes `config.data` and returns a Corpus.
 CORPORA: dict[str, Callable[[Any], Corpus]] = {

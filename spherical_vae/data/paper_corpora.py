@@ -17,7 +17,7 @@ from spherical_vae.data.sentences import Sentences, limit_length
 from spherical_vae.data.sequences import build_sequences
 from spherical_vae.data.sources import printable
 from spherical_vae.data.store import FORMAT
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 
 def load_ptb(config: Any) -> Corpus:

@@ -17,7 +17,7 @@ from spherical_vae.data.sentences import Sentences
 from spherical_vae.data.sequences import END_MARK, UNKNOWN_WORD
 from spherical_vae.data.shuffling import CARVING, shuffled
 from spherical_vae.data.sources import Source, open_source, printable
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 RCV1_WORDS, RCV1_TEST = 10_000, 10_000
 _ROWS_AT_ONCE = 4096

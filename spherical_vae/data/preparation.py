@@ -28,7 +28,7 @@ from spherical_vae.data.store import (
     read_manifest,
     write_corpus,
 )
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # Where things lie and how batches are padded does not change what is prepared.
 _NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})

@@ -12,7 +12,7 @@ import numpy as np
 
 from spherical_vae.data.bags import Bags, BagsWriter, Block
 from spherical_vae.data.sources import printable
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # What unpacks to more is refused before it fills the memory.
 MAX_UNPACKED_BYTES = 2**28

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 
 @dataclass(frozen=True)

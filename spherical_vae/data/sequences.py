@@ -12,7 +12,7 @@ from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Corpus, Split, Vocabul
 from spherical_vae.data.numbering import NumberedSentences, Numbering
 from spherical_vae.data.sentences import Sentences
 from spherical_vae.data.store import array_path
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 UNKNOWN_WORD = "<unk>"
 END_MARK = "</s>"

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # What unpacks to more belongs in a folder, and so does what shrinks more than text ever does.
 MAX_UNPACKED_BYTES = 2**31

@@ -21,7 +21,7 @@ from spherical_vae.data.raw_text import (
 )
 from spherical_vae.data.sentences import Sentences, limit_length
 from spherical_vae.data.sequences import build_sequences
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 YELP10K = "yelp10k.csv.xz"
 YELP10K_HINT = "bring the table of 10,000 Yelp reviews (columns review_id, stars, text)"

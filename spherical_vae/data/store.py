@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from spherical_vae.atomic_file import sync_directory, write_atomically
 from spherical_vae.data.array_file import ArrayWriter, map_array
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
+from spherical_vae.system.atomic_file import sync_directory, write_atomically
 
 # Raised whenever the layout of the folder changes, or what is made of the same files and settings:
 # nothing that was prepared under another one is opened.

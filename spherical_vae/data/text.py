@@ -17,7 +17,7 @@ from spherical_vae.data.numbering import NumberedSentences, Numbering
 from spherical_vae.data.sentences import LineCounts, Sentences, limit_length
 from spherical_vae.data.sequences import END_MARK, encode_sequences
 from spherical_vae.data.sources import Source, WholeText, open_source, printable
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 
 def load_text(config: Any, folder: Path | None = None) -> Corpus:

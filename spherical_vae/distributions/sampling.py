@@ -22,15 +22,15 @@ from jaxtyping import Array
 
 from spherical_vae.distributions.flow_table import DEVIANCE_RANGE, flow_table
 from spherical_vae.distributions.transport_table import table_range, transport_table
-from spherical_vae.special.chebyshev import evaluate_table
-from spherical_vae.special.concentration import mode
-from spherical_vae.threefry import (
+from spherical_vae.random.threefry import (
     key_words,
     normal_of_variance_half,
     row_numbers,
     together,
     unit_intervals,
 )
+from spherical_vae.special.chebyshev import evaluate_table
+from spherical_vae.special.concentration import mode
 
 # From here on |v|^2 - (v . mu)^2 is safe: it loses more than one digit with probability < 1e-8.
 _ONE_PASS_DIMENSION = 20

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from spherical_vae.errors import UserError
 from spherical_vae.special.arguments import as_float, check_dimension, working_dtype
+from spherical_vae.system.errors import UserError
 
 
 class UnitVectors(NamedTuple):

@@ -10,8 +10,8 @@ from numpyro.util import is_prng_key
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.distributions.vectors import as_values, broadcast_parameters
-from spherical_vae.names import require_name
 from spherical_vae.special.arguments import Nested
+from spherical_vae.system.names import require_name
 
 
 class VonMisesFisher(Distribution):

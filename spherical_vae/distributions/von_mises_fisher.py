@@ -22,7 +22,6 @@ from spherical_vae.distributions.vectors import (
     check_coordinates,
     gaps,
 )
-from spherical_vae.errors import UserError
 from spherical_vae.special import (
     bessel_ratio,
     entropy,
@@ -31,6 +30,7 @@ from spherical_vae.special import (
 )
 from spherical_vae.special.arguments import Nested, as_float, result_dtype, working_dtype
 from spherical_vae.special.concentration import inverse_of_pair
+from spherical_vae.system.errors import UserError
 
 METHODS = ("transport", "wood")
 

@@ -2,12 +2,12 @@
 
 import importlib.util
 
-from spherical_vae.command_line import CommandFlags
-from spherical_vae.errors import UserError
+from spherical_vae.config.command_line import CommandFlags
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.laboratory.scales import SCALES, SEEDS
-from spherical_vae.names import require_name
-from spherical_vae.paths import expanded
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.names import require_name
+from spherical_vae.system.paths import expanded
 
 
 def _check_name(given: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from spherical_vae.evaluation.metrics import standard_error, summarise, summarise_documents
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.runs import Laboratory, evaluation_key, evaluator
@@ -18,7 +19,6 @@ from spherical_vae.experiments.rendering.row_tables import (
     runs_table,
 )
 from spherical_vae.experiments.rendering.tables import NOTHING, Table, mean_and_range, number
-from spherical_vae.metrics import standard_error, summarise, summarise_documents
 
 RECIPE = "full recipe"
 RNNLM, GAUSSIAN, VMF = "RNNLM", "Gaussian", "vMF"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from spherical_vae.evaluation import Evaluator
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.metrics import standard_error
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.laboratory.run import Run
@@ -18,9 +19,8 @@ from spherical_vae.experiments.measures.probe import cosines
 from spherical_vae.experiments.measures.word_swaps import swap_pairs
 from spherical_vae.experiments.rendering.row_tables import NOT_RUN, Row, runs_table
 from spherical_vae.experiments.rendering.tables import NOTHING, Table, number
-from spherical_vae.latents.latent import mean_codes
-from spherical_vae.metrics import standard_error
-from spherical_vae.trained import TrainedModel
+from spherical_vae.models.latents.latent import mean_codes
+from spherical_vae.runs.trained_model import TrainedModel
 
 # The paper prints curves and no numbers.
 PROBABILITIES = tuple(i / 10 for i in range(11))

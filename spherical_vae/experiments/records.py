@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.atomic_file import write_atomically
-from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.laboratory.provenance import circumstances
 from spherical_vae.experiments.laboratory.runs import Laboratory
 from spherical_vae.experiments.laboratory.settings import Setting
 from spherical_vae.experiments.rendering.shown import show
-from spherical_vae.folder_lock import lock_folder
+from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.folder_lock import lock_folder
 
 Record = Mapping[str, Any]
 

@@ -25,7 +25,7 @@ from spherical_vae.experiments.rendering.row_tables import (
     seeds,
 )
 from spherical_vae.experiments.rendering.tables import NOTHING, Table, mean_and_range, number
-from spherical_vae.latents.latent import mean_codes
+from spherical_vae.models.latents.latent import mean_codes
 
 # Cosine of code to bag, and of bag to code; None where the paper prints none.
 PAPER: dict[tuple[bool, str], tuple[float | None, float | None]] = {

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # Beside arrays and numbers: lists of them, however deep.
 Nested = list[Any] | tuple[Any, ...]

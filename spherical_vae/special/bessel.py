@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from spherical_vae.errors import UserError
 from spherical_vae.special import decimal_bessel
 from spherical_vae.special.arguments import Nested, as_float, working_dtype
 from spherical_vae.special.chebyshev import Series, evaluate_series, fit_series
 from spherical_vae.special.concentration import mode, ratio_core
 from spherical_vae.special.cosine_law import log_laplace_correction
+from spherical_vae.system.errors import UserError
 
 # The zero of log I_v lies near x = 0.66 v. Around it, from here to there in x / zero, the terms
 # would cancel to more than 4 units in the last place. Below this order they are too small to.

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
 from spherical_vae.data import END_ID, Corpus
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spherical_vae.data.lines import decode_lines, line_blocks
 from spherical_vae.data.sources import open_source, printable
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 FILES = {"train.txt": "a b\n", "test.txt": "c\n"}
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spherical_vae.command_line import load_config_file
 from spherical_vae.config import base_config
+from spherical_vae.config.command_line import load_config_file
 from spherical_vae.data import archives, load_corpus
 from spherical_vae.data.__main__ import main
 from spherical_vae.data.catalogue import CATALOGUE

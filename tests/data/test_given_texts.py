@@ -10,7 +10,7 @@ from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 from spherical_vae.data.given_texts import encode_texts
 from spherical_vae.data.sentences import Sentences
 from spherical_vae.data.sequences import build_sequences
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 
 def settings(name: str, max_length: int = 50) -> ConfigDict:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spherical_vae.data import load_corpus
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 pieces = {
     "text": [b"a", b"bb", b"<unk>", b"</s>", b"1", b"2", b"7", b"x" * 300],

@@ -13,7 +13,7 @@ from spherical_vae.config import base_config
 from spherical_vae.data import load_corpus
 from spherical_vae.data.paper_files import read_token_file
 from spherical_vae.data.raw_text import csv_rows, tokenize_review
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 REVIEWS = "review_id,stars,text\r\n" + "".join(
     f'r{i},{1 + i % 5},"Good \u2028 food,\n""it\'s"" {i}"\r\n' for i in range(12)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spherical_vae.command_line import load_config_file
+from spherical_vae.config.command_line import load_config_file
 from spherical_vae.data import archives, load_corpus, paper_facts
 
 

@@ -12,7 +12,7 @@ from spherical_vae.distributions import (
     VonMisesFisher,
     von_mises_fisher,
 )
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 KEY = jax.random.key(0)
 AXIS = np.array([1.0, 0.0, 0.0], np.float32)

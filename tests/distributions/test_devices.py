@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spherical_vae import threefry
 from spherical_vae.distributions import PowerSpherical, VonMisesFisher, von_mises_fisher
+from spherical_vae.random import threefry
 
 DIRECTION, KAPPA = jnp.eye(6)[:4], jnp.array([0.0, 1.0, 50.0, 1e4])
 METHODS = von_mises_fisher.METHODS

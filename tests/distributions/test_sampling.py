@@ -7,7 +7,7 @@ import pytest
 
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 DRAWS = 100_000
 METHODS = ("transport", "wood")

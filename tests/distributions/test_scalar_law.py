@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 from scipy.special import roots_legendre
 
-from spherical_vae import special, threefry
+from spherical_vae import special
 from spherical_vae.distributions import sampling
+from spherical_vae.random import threefry
 
 # Two-sided false-alarm rate of each Kolmogorov-Smirnov test.
 FAILURE_RATE = 1e-5

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from spherical_vae.config_validation import flatten
+from spherical_vae.config.validation import flatten
 from spherical_vae.experiments import ablation
 from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.runs import Laboratory

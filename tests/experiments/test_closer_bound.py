@@ -6,16 +6,16 @@ import pytest
 from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.corpus import Split
-from spherical_vae.evaluation import Evaluator
+from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.experiments.laboratory.runs import evaluation_key
 from spherical_vae.experiments.measures.closer_bound import (
     EXAMPLES_SEED,
     closer_bound,
     take,
 )
-from spherical_vae.sharding import data_mesh
-from spherical_vae.trained import TrainedModel
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.parallel.sharding import data_mesh
+from spherical_vae.runs.trained_model import TrainedModel
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -11,7 +11,7 @@ from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.runs import Laboratory, Unavailable
 from spherical_vae.experiments.laboratory.settings import rows
 from spherical_vae.experiments.records import with_earlier_rows
-from spherical_vae.run_directory import open_run
+from spherical_vae.runs.run_directory import open_run
 
 RESULTS = Path(__file__).parents[2] / "results"
 TRAINED = {"seed": 0, "corpus": "ptb", "dev_perplexity": 7.0, "train_seconds": 5.0}

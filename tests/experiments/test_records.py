@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from spherical_vae.errors import UserError
 from spherical_vae.experiments import records, table4
 from spherical_vae.experiments.records import keep, with_earlier_rows, write
-from spherical_vae.folder_lock import lock_folder
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.folder_lock import lock_folder
 
 SETTINGS = table4.settings("full")[:3]
 FIRST, SECOND, THIRD = (setting.name for setting in SETTINGS)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from spherical_vae.errors import UserError
 from spherical_vae.experiments import catalogue, table1, table2, table3, table4, table5, table6
 from spherical_vae.experiments.records import read_all
 from spherical_vae.experiments.rendering import report
 from spherical_vae.experiments.rendering.report import html_page, markdown_page
 from spherical_vae.experiments.rendering.shown import show
 from spherical_vae.experiments.rendering.tables import Table
+from spherical_vae.system.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "results"

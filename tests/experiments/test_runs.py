@@ -8,14 +8,14 @@ import pytest
 from small_models import quick_to_compile
 
 from spherical_vae.config import base_config
-from spherical_vae.errors import UserError
 from spherical_vae.experiments.laboratory import address as addressing
 from spherical_vae.experiments.laboratory import runs
 from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.runs import Laboratory, Unavailable
 from spherical_vae.experiments.language_models import setting
-from spherical_vae.run_directory import open_run
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -18,9 +18,9 @@ from spherical_vae.experiments.laboratory.settings import Setting, rows
 from spherical_vae.experiments.laboratory.together import train_together
 from spherical_vae.experiments.laboratory.turns import Turns
 from spherical_vae.experiments.rendering.row_tables import runs_table
-from spherical_vae.loop import Interrupted
-from spherical_vae.sweep_settings import parse_sweep
-from spherical_vae.sweep_trainer import SweepTrainer
+from spherical_vae.training.loop import Interrupted
+from spherical_vae.training.sweep_settings import parse_sweep
+from spherical_vae.training.sweep_trainer import SweepTrainer
 
 KAPPAS = ({"latent.concentration": 10.0}, {"latent.concentration": 20.0})
 # Without the trial's own dropout the trial of the chosen one would be the run of seed 0.

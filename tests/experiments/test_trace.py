@@ -8,13 +8,13 @@ import pytest
 from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.corpus import Batch
-from spherical_vae.errors import UserError
 from spherical_vae.experiments import fig2
 from spherical_vae.experiments.measures.trace import TracingTrainer, read_trace
-from spherical_vae.latents.latent import kl_nats, latent_hyperparameters, mean_codes
-from spherical_vae.loop import Trainer
-from spherical_vae.run_directory import open_run
-from spherical_vae.vae import VAE, call
+from spherical_vae.models.latents.latent import kl_nats, latent_hyperparameters, mean_codes
+from spherical_vae.models.vae import VAE, call
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.system.errors import UserError
+from spherical_vae.training.loop import Trainer
 
 STEPS, EVERY = 12, 3
 

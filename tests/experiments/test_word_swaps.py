@@ -10,9 +10,9 @@ from small_models import quick_to_compile, small_config, small_corpus
 from spherical_vae.data.corpus import END_ID, Split
 from spherical_vae.experiments.fig5 import PROBABILITIES, swap_cosines
 from spherical_vae.experiments.measures.word_swaps import swap_pairs
-from spherical_vae.sharding import data_mesh
-from spherical_vae.trained import TrainedModel
-from spherical_vae.vae import build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.parallel.sharding import data_mesh
+from spherical_vae.runs.trained_model import TrainedModel
 
 SENTENCES = st.lists(st.lists(st.integers(2, 9), max_size=9), min_size=1, max_size=8)
 

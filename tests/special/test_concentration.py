@@ -8,7 +8,7 @@ import pytest
 from oracle import reference
 
 from spherical_vae import special
-from spherical_vae.errors import UserError
+from spherical_vae.system.errors import UserError
 
 # Bars of the project: relative error of KL, A and dKL/dkappa.
 BAR = {"float32": 5e-7, "float64": 1e-12}

@@ -6,8 +6,8 @@ import json
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
-from spherical_vae.config_validation import flatten
-from spherical_vae.run_directory import NO_MATTER
+from spherical_vae.config.validation import flatten
+from spherical_vae.runs.run_directory import NO_MATTER
 
 # These change no result either, but are part of the addresses of runs, which must not change.
 _IN_ADDRESS = {"baselines", "data.path", "evaluation.chunk", "train.checkpoint_every"}

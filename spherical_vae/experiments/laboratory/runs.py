@@ -13,13 +13,11 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from spherical_vae.atomic_file import write_atomically
-from spherical_vae.command_line import load_config_file
-from spherical_vae.config_validation import validate
+from spherical_vae.config.command_line import load_config_file
+from spherical_vae.config.validation import validate
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.errors import DivergedError, UserError
-from spherical_vae.evaluation import Evaluator
+from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.gathering import read_sweep
 from spherical_vae.experiments.laboratory.provenance import ROOT, commit
@@ -28,12 +26,14 @@ from spherical_vae.experiments.laboratory.scales import shrink
 from spherical_vae.experiments.laboratory.starts import timed
 from spherical_vae.experiments.laboratory.training_record import dev_curve, training_record
 from spherical_vae.experiments.laboratory.turns import Taken, Turns
-from spherical_vae.keys import Purpose, root_key
-from spherical_vae.loop import Trainer
-from spherical_vae.run_directory import RunDirectory, load_config, open_run
-from spherical_vae.sweep_settings import settings_by_name
-from spherical_vae.sweep_trainer import SweepTrainer
-from spherical_vae.trained import TrainedModel
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.runs.run_directory import RunDirectory, load_config, open_run
+from spherical_vae.runs.trained_model import TrainedModel
+from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.errors import DivergedError, UserError
+from spherical_vae.training.loop import Trainer
+from spherical_vae.training.sweep_settings import settings_by_name
+from spherical_vae.training.sweep_trainer import SweepTrainer
 
 CONFIGS = ROOT / "configs"
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.

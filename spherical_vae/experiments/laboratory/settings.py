@@ -10,7 +10,7 @@ from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.runs import Elsewhere, Laboratory, Unavailable
 from spherical_vae.experiments.laboratory.scales import SMOKE_TRIALS
 from spherical_vae.experiments.laboratory.together import train_together
-from spherical_vae.loop import Trainer
+from spherical_vae.training.loop import Trainer
 
 HONEST, PAPER, AVERAGED = "honest", "paper", "averaged"
 

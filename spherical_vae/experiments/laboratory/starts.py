@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.atomic_file import write_atomically
 from spherical_vae.experiments.laboratory.provenance import circumstances, commit
+from spherical_vae.system.atomic_file import write_atomically
 
 Starts = list[dict[str, Any]]
 

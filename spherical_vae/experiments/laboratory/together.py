@@ -19,9 +19,9 @@ from spherical_vae.experiments.laboratory.training_record import (
     training_record,
 )
 from spherical_vae.experiments.laboratory.turns import Taken
-from spherical_vae.run_directory import RunDirectory, open_run
-from spherical_vae.sweep_settings import settings_by_name
-from spherical_vae.sweep_trainer import SweepTrainer
+from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.training.sweep_settings import settings_by_name
+from spherical_vae.training.sweep_trainer import SweepTrainer
 
 
 def train_together(laboratory: Laboratory, runs: Sequence[Run]) -> None:

@@ -8,9 +8,9 @@ from ml_collections import ConfigDict
 
 from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.starts import in_all
-from spherical_vae.metrics_log import MetricsLog
-from spherical_vae.run_directory import RunDirectory
-from spherical_vae.trained import TrainedModel
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.run_directory import RunDirectory
+from spherical_vae.runs.trained_model import TrainedModel
 
 # Of a run that diverged: it is not chosen, and cannot be measured.
 NO_DEV = {"best_step": None, "dev_perplexity": None, "dev_kl_nats": None}

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from spherical_vae.folder_lock import lock_folder
+from spherical_vae.system.folder_lock import lock_folder
 
 
 class Taken(Exception):

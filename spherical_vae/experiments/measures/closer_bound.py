@@ -8,13 +8,13 @@ import numpy as np
 
 from spherical_vae.data.batches import evaluation_batches
 from spherical_vae.data.corpus import Split
-from spherical_vae.evaluation import corpus_boundaries
+from spherical_vae.evaluation.evaluator import corpus_boundaries
+from spherical_vae.evaluation.metrics import perplexity, standard_error
 from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.runs import Laboratory, evaluation_key
-from spherical_vae.latents.latent import latent_hyperparameters
-from spherical_vae.metrics import perplexity, standard_error
-from spherical_vae.objectives import importance_log_weights
-from spherical_vae.trained import TrainedModel
+from spherical_vae.models.latents.latent import latent_hyperparameters
+from spherical_vae.objectives.bounds import importance_log_weights
+from spherical_vae.runs.trained_model import TrainedModel
 
 EXAMPLES = 200
 # Of which examples are taken: the same ones for all models of a corpus.

@@ -14,8 +14,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from spherical_vae.layers import fan_in_uniform
-from spherical_vae.metrics import standard_error
+from spherical_vae.evaluation.metrics import standard_error
+from spherical_vae.models.layers import fan_in_uniform
 
 HIDDEN = 200
 BATCH = 128

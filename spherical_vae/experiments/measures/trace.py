@@ -10,15 +10,15 @@ import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from spherical_vae.atomic_file import write_atomically
 from spherical_vae.data.batches import gather_batch
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.distributions import VonMisesFisher
-from spherical_vae.errors import UserError
-from spherical_vae.latents.latent import LatentPair, kl_nats, latent_hyperparameters
-from spherical_vae.loop import Trainer
-from spherical_vae.run_directory import RunDirectory
-from spherical_vae.vae import VAE, call, init_params
+from spherical_vae.models.latents.latent import LatentPair, kl_nats, latent_hyperparameters
+from spherical_vae.models.vae import VAE, call, init_params
+from spherical_vae.runs.run_directory import RunDirectory
+from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.errors import UserError
+from spherical_vae.training.loop import Trainer
 
 # The first example of dev: nobody has picked it.
 SPLIT, EXAMPLE = "valid", 0

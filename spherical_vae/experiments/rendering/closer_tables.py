@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from spherical_vae.evaluation.metrics import standard_error
 from spherical_vae.experiments.rendering.row_tables import Row, seeds
 from spherical_vae.experiments.rendering.tables import NOTHING, Table, number
-from spherical_vae.metrics import standard_error
 
 
 def closer_tables(found: Sequence[Row], group: Callable[[Row], Any], reference: str) -> list[Table]:

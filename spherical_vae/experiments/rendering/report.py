@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from spherical_vae.atomic_file import write_atomically
 from spherical_vae.experiments import catalogue
 from spherical_vae.experiments.records import Record, draw, file_name, read_all
 from spherical_vae.experiments.rendering.shown import show
 from spherical_vae.experiments.rendering.tables import Table, shown_commit
+from spherical_vae.system.atomic_file import write_atomically
 
 _TITLE = "Results"
 _INTRODUCTION = (

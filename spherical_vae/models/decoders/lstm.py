@@ -1,0 +1,155 @@
+"""The sentence decoder: an LSTM started by z and fed z at every step, with the last word or not."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
+from spherical_vae.models.compute import FLOAT32, Compute
+from spherical_vae.models.decoders.bag_of_words import with_conditions
+from spherical_vae.models.layers import (
+    Dropout,
+    DropoutRates,
+    LSTMLayer,
+    SoftmaxWeights,
+    dense,
+    dropout_mask,
+)
+from spherical_vae.models.recurrence import State
+from spherical_vae.models.softmax import target_log_probs
+from spherical_vae.random import threefry
+
+
+class LSTMDecoder(nn.Module):
+    """p(x|z) = product over t of p(x_t | x_<t, z), or of p(x_t | z) if inputless.
+
+    Attributes:
+      hidden_size: H.
+      layers: number of stacked layers, each started by z through maps of its own.
+      inputless: whether the previous word is withheld. A constant input (the authors feed the
+        unknown word) is absorbed by the biases.
+      vocabulary_size: V.
+      compute: how products are formed.
+      tied: whether the softmax multiplies by the word embeddings.
+      masks_per_sentence: whether a dropout mask is the same at all steps of a sentence.
+      drops_state: whether `DropoutRates.state` is applied.
+      drops_words: whether `DropoutRates.words` is applied.
+    """
+
+    hidden_size: int
+    layers: int
+    inputless: bool
+    vocabulary_size: int
+    compute: Compute = FLOAT32
+    tied: bool = False
+    masks_per_sentence: bool = False
+    drops_state: bool = False
+    drops_words: bool = False
+
+    scores_sequences = True
+
+    def setup(self) -> None:
+        """Declares the layers, the maps from z to their first states, and the softmax."""
+        self.cells = [
+            LSTMLayer(self.hidden_size, self.compute, name=f"layer_{i}") for i in range(self.layers)
+        ]
+        self.starts = [dense(2 * self.hidden_size, name=f"start_{i}") for i in range(self.layers)]
+        self.words = SoftmaxWeights(self.vocabulary_size, self.tied)
+        time_axis = 0 if self.masks_per_sentence else None
+        self.embedding_dropout = Dropout(time_axis)
+        self.output_dropout = Dropout(time_axis)
+        self.word_dropout = WordDropout()
+
+    def __call__(
+        self,
+        z: Float[Array, "S B D"],
+        conditions: Float[Array, "B C"],
+        batch: Batch,
+        embeddings: Float[Array, "V E"],
+        dropout: DropoutRates | None = None,
+    ) -> Float[Array, "S B"]:
+        """Returns log p(x|z) in nats, the end mark included.
+
+        Args:
+          z: draws, all decoded as one batch of S * B rows.
+          conditions: fed at every step beside z; C may be 0.
+          batch: the sentences to score.
+          embeddings: the shared word embeddings; not used if inputless and not tied.
+          dropout: rates; None in evaluation.
+        """
+        samples, rows, _ = z.shape
+        steps = batch.ids.shape[1]
+        constant = with_conditions(z, conditions).reshape(samples * rows, -1)
+        hidden = None
+        units = None if dropout is None else dropout.units
+        if not self.inputless:
+            previous = jnp.roll(batch.ids, 1, axis=1).at[:, 0].set(END_ID)  # [B, T]
+            if self.drops_words and dropout is not None:
+                previous = self.word_dropout(previous, dropout.words)
+            # [T, B, E]: the layer repeats their product for each sample.
+            hidden = self.embedding_dropout(embeddings[previous.T], units)
+        for layer, state in zip(self.cells, self.start(z), strict=True):
+            mask = None
+            if self.drops_state and dropout is not None:
+                mask = dropout_mask(self.make_rng("dropout"), state[1].shape, dropout.state)
+            _, hidden = layer(hidden, constant, state, steps, mask)
+        assert hidden is not None  # there is a layer at least
+        hidden = self.output_dropout(hidden, units)  # [T, S * B, H]
+        hidden = hidden.reshape(steps * samples, rows, -1)
+        targets, counts = (jnp.repeat(x.T, samples, axis=0) for x in (batch.ids, batch.counts))
+        scores = target_log_probs(
+            self.compute,
+            *self.words(hidden, embeddings),
+            targets,
+            counts > 0 if dropout is None else None,
+        )
+        return (scores * counts).reshape(steps, samples, rows).sum(axis=0)
+
+    def start(self, z: Float[Array, "S B D"]) -> list[State]:
+        """Returns the state of each layer before the first word, `S * B` rows."""
+        flat = z.reshape(z.shape[0] * z.shape[1], -1)
+        halves = [jnp.split(start(flat), 2, axis=1) for start in self.starts]
+        return [(cell, hidden) for cell, hidden in halves]
+
+    def step(
+        self,
+        states: list[State],
+        z: Float[Array, "N D"],
+        conditions: Float[Array, "N C"],
+        previous: Int[Array, " N"],
+        embeddings: Float[Array, "V E"],
+    ) -> tuple[list[State], Float[Array, "N V"]]:
+        """Advances by one word.
+
+        Args:
+          states: of each layer.
+          z: as given to `start`.
+          conditions: as in scoring.
+          previous: the last word; the end mark before the first. Not looked at if inputless.
+          embeddings: the shared word embeddings.
+
+        Returns:
+          The next states, and the logits of the next word.
+        """
+        constant = jnp.concatenate([z, conditions], axis=1)
+        hidden = None if self.inputless else embeddings[previous][None]
+        following = []
+        for layer, state in zip(self.cells, states, strict=True):
+            state, hidden = layer(hidden, constant, state, 1)
+            following.append(state)
+        rows, kernel, bias = self.words(following[-1][1], embeddings)
+        return following, self.compute.product(rows, kernel) + bias[None]
+
+
+class WordDropout(nn.Module):
+    """Replaces previous words by the unknown one; what comes before the first word stays.
+
+    A module, so that its key is its own and other dropout is the same with it and without.
+    """
+
+    def __call__(self, previous: Int[Array, "B T"], rate: Float[Array, ""]) -> Int[Array, "B T"]:
+        """Returns the words that are read instead; a rate of 1 leaves none."""
+        dropped = threefry.uniform(self.make_rng("dropout"), previous.shape) < rate
+        first = jax.lax.broadcasted_iota(jnp.int32, previous.shape, 1) == 0
+        return jnp.where(dropped & ~first, UNKNOWN_ID, previous)

@@ -1,0 +1,237 @@
+"""The contract of a latent, and what follows from its two distributions alone.
+
+Nothing here asks for the name of a kind: whether z is a direction, how much each coordinate varies
+under the prior and what the KL is are properties of NumPyro distributions.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax.typing import Initializer
+from jaxtyping import Array, Float, Key
+from ml_collections import ConfigDict
+from numpyro.distributions import Distribution, Independent, constraints, kl_divergence
+
+from spherical_vae.models.layers import dense
+
+# What a latent may read that varies without compiling again: scalars, opaque to everyone else.
+LatentHyperparameters = Mapping[str, Any]
+
+Returned = TypeVar("Returned", bound=Callable[..., Any])
+
+
+def promoting_ranks(function: Returned) -> Returned:
+    """Lets NumPyro broadcast samples against parameters, whatever the user set for promotion."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with jax.numpy_rank_promotion("allow"):
+            return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+class LatentPair(NamedTuple):
+    """What a latent says of a batch.
+
+    Attributes:
+      posterior: q(z|x), batch shape `[B]`, with reparameterised samples.
+      prior: p(z), batch shape `[]`; its value does not depend on the batch.
+    """
+
+    posterior: Distribution
+    prior: Distribution
+
+
+class Feature(NamedTuple):
+    """One array of parameters of a distribution, before constraints.
+
+    Attributes:
+      size: entries for each distribution.
+      kernel_init: of the affine map from the encoder's output; None for the package's own.
+      component_init: of the same array as a free parameter of a prior's components.
+    """
+
+    size: int
+    kernel_init: Initializer | None = None
+    component_init: Initializer = nn.initializers.zeros
+
+
+class Latent(nn.Module):
+    """Base of all kinds: affine maps from the encoder's output to features, then a distribution.
+
+    A kind defines `features`, `distribution` and `standard_prior`; a prior that is learned builds
+    on the same three.
+
+    Attributes:
+      prior: one of `priors/`: `(latent, posterior_of, hidden_size, hyper) -> Distribution`.
+      shared_concentration: whether q(z|x) has the same concentration for every x.
+    """
+
+    prior: nn.Module
+    shared_concentration: ClassVar[bool] = False
+
+    def features(self) -> dict[str, Feature]:
+        """Returns what `distribution` takes, by name; names become names of parameters."""
+        raise NotImplementedError
+
+    def distribution(
+        self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
+    ) -> Distribution:
+        """Returns the distribution with these features, batch shape `[rows]`."""
+        raise NotImplementedError
+
+    def standard_prior(self) -> Distribution:
+        """Returns the prior that has no parameters, batch shape `[]`."""
+        raise NotImplementedError
+
+    def component_features(self) -> dict[str, Feature]:
+        """Returns what `component` takes."""
+        return self.features()
+
+    def component(
+        self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
+    ) -> Distribution:
+        """Returns components of a learned prior, batch shape `[rows]`."""
+        return self.distribution(features, hyper)
+
+    @nn.compact
+    def __call__(self, hidden: Float[Array, "B H"], hyper: LatentHyperparameters) -> LatentPair:
+        """Returns the posterior of each example, and the prior."""
+        maps = {
+            name: dense(feature.size, name, kernel_init=feature.kernel_init)
+            for name, feature in self.features().items()
+        }
+
+        def posterior_of(hidden: Float[Array, " rows H"]) -> Distribution:
+            return self.distribution({name: map_(hidden) for name, map_ in maps.items()}, hyper)
+
+        prior = self.prior(self, posterior_of, hidden.shape[-1], hyper)
+        return LatentPair(posterior_of(hidden), prior)
+
+
+def latent_hyperparameters(settings: ConfigDict) -> dict[str, np.ndarray]:
+    """Returns what `config.latent` says that may vary without compiling again, as scalars."""
+    return {"concentration": np.asarray(settings.concentration, np.float32)}
+
+
+@promoting_ranks
+def sample(
+    distribution: Distribution, key: Key[Array, ""], samples: int
+) -> Float[Array, " S *batch_and_event"]:
+    """Draws z with an axis of samples in front, differentiable in the distribution's parameters."""
+    return distribution.sample(key, (samples,))
+
+
+@promoting_ranks
+def log_prob(
+    distribution: Distribution, z: Float[Array, "*values_and_event"]
+) -> Float[Array, "*values"]:
+    """Computes the log density of values whose leading axes broadcast against the batch."""
+    return distribution.log_prob(z)
+
+
+@promoting_ranks
+def kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array, " B"]:
+    """Computes KL(q(z|x) || p(z)): exactly where it is registered, else from samples.
+
+    The estimate is minus the entropy of q, exact where it is known, less the mean of log p(z) over
+    the samples: only what the prior says is left to chance.
+
+    Args:
+      pair: posterior and prior.
+      z: samples of the posterior, those that are decoded anyway.
+
+    Returns:
+      Nats; its expectation over z is the KL either way.
+    """
+    posterior, prior = pair
+    try:
+        return kl_divergence(posterior, prior)
+    except NotImplementedError:
+        pass
+    try:
+        negative_entropy = -posterior.entropy()
+    except NotImplementedError:
+        negative_entropy = posterior.log_prob(z).mean(axis=0)
+    return negative_entropy - prior.log_prob(z).mean(axis=0)
+
+
+@promoting_ranks
+def prior_deviations(prior: Distribution) -> Float[np.ndarray, " D"]:
+    """Returns the standard deviation of each coordinate of z under a prior."""
+    return np.sqrt(np.asarray(prior.variance, np.float64).reshape(-1))
+
+
+@promoting_ranks
+def mean_codes(posterior: Distribution) -> Float[Array, " N *event"]:
+    """Returns one code for each example: the mean of q(z|x), on a sphere its direction."""
+    return unit_vectors(posterior.mean) if is_spherical(posterior) else posterior.mean
+
+
+@promoting_ranks
+def posterior_means(posterior: Distribution) -> Float[np.ndarray, "N D"]:
+    """Returns E z of each example; that of a direction lies inside of the sphere."""
+    return np.asarray(coordinates(posterior.mean, 1))
+
+
+@promoting_ranks
+def factor_kl_nats(pair: LatentPair) -> Float[Array, "B F"]:
+    """Computes the KL of each independent factor: coordinates of a Gaussian, spheres of a product.
+
+    A posterior that is not a product has one factor, itself.
+
+    Raises:
+      NotImplementedError: no closed form is registered for the two.
+    """
+    posterior, prior = pair
+    if isinstance(posterior, Independent) and isinstance(prior, Independent):
+        kl = kl_divergence(posterior.base_dist, prior.base_dist)
+        return kl.reshape(kl.shape[0], -1)
+    return kl_divergence(posterior, prior)[:, None]
+
+
+def is_spherical(distribution: Distribution) -> bool:
+    """Returns whether values lie on the unit sphere, or on a product of spheres."""
+    support = distribution.support
+    while isinstance(support, type(constraints.independent(constraints.real, 1))):
+        support = support.base_constraint
+    return support is constraints.sphere
+
+
+def unit_variance_scale(prior: Distribution) -> float:
+    """Returns the factor that gives each coordinate unit variance under a standard prior.
+
+    sqrt(d) for the uniform distribution on the sphere of R^d, 1 for the standard normal.
+    """
+    return math.sqrt(prior.event_shape[-1]) if is_spherical(prior) else 1.0
+
+
+def coordinates(z: Float[Array, "*shape"], leading: int) -> Float[Array, "*flat"]:
+    """Returns z with the axes of an event as one axis, the latent's D coordinates.
+
+    Args:
+      z: values.
+      leading: number of axes that are not of an event.
+    """
+    return z.reshape(*z.shape[:leading], -1)
+
+
+def unit_vectors(features: Float[Array, "*rows D"]) -> Float[Array, "*rows D"]:
+    """Projects onto the unit sphere; the origin goes to the first axis instead of to NaN."""
+    square = (features**2).sum(axis=-1, keepdims=True)
+    axis = jnp.zeros_like(features).at[..., 0].set(1.0)
+    # Both branches stay finite, so that the gradient at the origin is 0 rather than NaN.
+    safe = jnp.where(square > 0, square, 1.0)
+    return jnp.where(square > 0, features / jnp.sqrt(safe), axis)
+
+
+def random_directions() -> Initializer:
+    """Returns an initialiser of features whose directions are uniform on the sphere."""
+    return nn.initializers.normal(1.0)

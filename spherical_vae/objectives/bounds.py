@@ -1,0 +1,196 @@
+"""Bounds on log p(x), in nats of each example; nothing here is averaged over examples."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from numpyro.distributions import Independent
+
+from spherical_vae import special
+from spherical_vae.data.corpus import Batch
+from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
+from spherical_vae.models.latents.latent import (
+    LatentHyperparameters,
+    LatentPair,
+    factor_kl_nats,
+    kl_nats,
+    log_prob,
+    sample,
+)
+from spherical_vae.models.layers import DropoutRates
+from spherical_vae.models.vae import VAE, call
+from spherical_vae.objectives.averaged import averaged_kl_nats
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.names import require_name
+
+PAPER_SAMPLES = 3
+PROTOCOLS = ("honest", "paper", "averaged")
+
+
+class ElboTerms(NamedTuple):
+    """The two terms of the negative ELBO, nats of each example.
+
+    Attributes:
+      reconstruction_nats: `[B]` - E_q log p(x|z), estimated.
+      kl_nats: `[B]` KL(q(z|x) || p(z)): exact where a closed form is registered, else estimated
+        from the same samples.
+      factor_kl_nats: `[B, F]` KL of each independent factor of z, or None unless asked for.
+    """
+
+    reconstruction_nats: Float[Array, " B"]
+    kl_nats: Float[Array, " B"]
+    factor_kl_nats: Float[Array, "B F"] | None = None
+
+
+def elbo_terms(
+    model: VAE,
+    params: dict,
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    hyper: LatentHyperparameters,
+    dropout: DropoutRates | None = None,
+    samples: int = 1,
+    protocol: str = "honest",
+    by_factor: bool = False,
+) -> ElboTerms:
+    """Estimates the negative ELBO of each example; the sum of the two terms is the bound.
+
+    Args:
+      model: the VAE.
+      params: its parameters.
+      batch: examples.
+      key: for z and dropout.
+      hyper: of the latent.
+      dropout: rates; None in evaluation.
+      samples: of z for each example; the reconstruction is their average (honest).
+      protocol: "honest", or "paper": three draws, *averaged before decoding* by the sentence
+        decoder, and Guu et al.'s KL. That is no bound on log p(x): the averaged code carries more
+        information than is charged. The document decoder averages log-likelihoods, which is sound.
+        "averaged": the same reconstruction, charged with what the average carries (see
+        `averaged_latent.py`); a fixed vMF and the sentence decoder only.
+      by_factor: whether to return the KL of each factor too; needs a registered KL.
+
+    Returns:
+      Terms in nats. Source: Kingma and Welling (2014), equation 3.
+
+    Raises:
+      UserError: an unknown protocol, a learned prior with another one than "honest", or "averaged"
+        with other parts.
+    """
+    require_name("protocol", protocol, PROTOCOLS)
+    averages = model.decoder.scores_sequences
+    if protocol != "honest" and model.latent.prior.learned:
+        raise UserError(
+            f"protocol {protocol}: its KL is a formula for the uniform prior, and this model has a "
+            "learned one; allowed: honest"
+        )
+    if protocol == "averaged" and not (averages and model.latent.shared_concentration):
+        raise UserError(
+            "protocol averaged: needs latent.kind vmf, the same concentration for all, and "
+            f"decoder.kind lstm; {type(model.latent).__name__} and {type(model.decoder).__name__} "
+            "given"
+        )
+    key_latent, key_dropout = jax.random.split(key)
+    bound = model.bind({"params": params}, rngs={"dropout": key_dropout})
+    pair = bound.encode(batch, hyper, dropout)
+    z = sample(pair.posterior, key_latent, samples if protocol == "honest" else PAPER_SAMPLES)
+    if protocol == "honest":
+        charged = kl_nats(pair, z)
+    elif protocol == "paper":
+        charged = guu_kl_nats(pair, z)
+    else:
+        charged = averaged_kl_nats(z, pair.posterior.concentration)
+    if averages and protocol != "honest":
+        z = z.mean(axis=0, keepdims=True)
+    log_likelihood = bound.decode(z, batch, dropout)  # [S, B]
+    factors = factor_kl_nats(pair) if by_factor else None
+    return ElboTerms(-log_likelihood.mean(axis=0), charged, factors)
+
+
+def guu_kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array, " B"]:
+    """Computes the KL that the authors' code charges.
+
+    For a vMF under the uniform prior it is Guu et al.'s formula, the exact KL two dimensions
+    higher; every other KL they have right.
+    """
+    posterior, prior = pair
+    if isinstance(posterior, Independent) and isinstance(prior, Independent):
+        posterior, prior = posterior.base_dist, prior.base_dist
+    if isinstance(posterior, VonMisesFisher) and isinstance(prior, HypersphericalUniform):
+        dimension = posterior.event_shape[0] + 2
+        each = special.kl_to_uniform(dimension, posterior.concentration)
+        return each.reshape(each.shape[0], -1).sum(axis=1)
+    return kl_nats(pair, z)
+
+
+def importance_log_weights(
+    model: VAE,
+    params: dict,
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    hyper: LatentHyperparameters,
+    samples: int,
+    chunk: int,
+) -> Float[Array, "K B"]:
+    """Returns log p(x|z_k) p(z_k) / q(z_k|x) of draws z_k from q(z|x).
+
+    The encoder runs once; draws are decoded `chunk` at a time and never held together. Each draw
+    has a key of its own, so its weight does not hang on the chunk but by rounding.
+
+    Args:
+      model: the VAE.
+      params: its parameters.
+      batch: examples.
+      key: for z.
+      hyper: of the latent.
+      samples: K, at least 1.
+      chunk: draws decoded at once, at least 1; memory grows with it.
+    """
+    chunk = min(chunk, samples)
+    posterior, prior = call(model, params, VAE.encode, batch, hyper)
+
+    def weigh(_: None, first: Array) -> tuple[None, Array]:
+        keys = jax.vmap(lambda draw: jax.random.fold_in(key, draw))(first + jnp.arange(chunk))
+        z = jax.vmap(lambda one: sample(posterior, one, 1)[0])(keys)  # [chunk, B, *event]
+        log_likelihood = call(model, params, VAE.decode, z, batch)
+        return None, log_likelihood + log_prob(prior, z) - log_prob(posterior, z)
+
+    # The last chunk may have draws that nobody asked for.
+    _, weights = jax.lax.scan(weigh, None, chunk * jnp.arange(math.ceil(samples / chunk)))
+    return weights.reshape(-1, batch.ids.shape[0])[:samples]
+
+
+def importance_weighted_nats(
+    model: VAE,
+    params: dict,
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    hyper: LatentHyperparameters,
+    samples: int,
+    chunk: int,
+) -> Float[Array, " B"]:
+    """Estimates - log p(x) from above by importance sampling with q(z|x) as the proposal.
+
+    - log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), of the draws of `importance_log_weights`.
+
+    Args:
+      model: the VAE.
+      params: its parameters.
+      batch: examples.
+      key: for z.
+      hyper: of the latent.
+      samples: K, at least 1.
+      chunk: draws decoded at once, at least 1; memory grows with it.
+
+    Returns:
+      Nats of each example. Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
+    """
+    weights = importance_log_weights(
+        model, params, batch, key, hyper=hyper, samples=samples, chunk=chunk
+    )
+    return math.log(samples) - jax.nn.logsumexp(weights, axis=0)

@@ -1,0 +1,1 @@
+"""Devices and hosts: the mesh, what lies on it, and processes that train together."""

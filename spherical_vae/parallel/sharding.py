@@ -1,0 +1,146 @@
+"""The mesh of a run: examples are split along its axis `data`, the vocabulary along `model`.
+
+`jit` with these shardings lets the compiler average gradients and sum over the parts of a softmax;
+`pmap` is in maintenance in JAX. Which arrays have an axis over the vocabulary is not known here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from spherical_vae.data.corpus import Batch
+from spherical_vae.system.errors import UserError
+from spherical_vae.training.chunks import Chunk
+
+
+def data_mesh(batch_size: int, model: int = 1) -> Mesh:
+    """Returns the mesh of all devices of all processes, for training.
+
+    Args:
+      batch_size: `config.train.batch_size`, examples a step over all devices.
+      model: `config.mesh.model`, devices that share one copy of the vocabulary.
+
+    Raises:
+      UserError: `model` does not divide the devices of a process, or the batch does not divide
+        over what is left.
+    """
+    local = jax.local_device_count()
+    if local % model:
+        raise UserError(f"config.mesh.model: {model} does not divide the {local} devices here")
+    mesh = _mesh(jax.devices(), model)
+    refuse_uneven("config.train.batch_size", batch_size, mesh)
+    return mesh
+
+
+def evaluation_mesh(batch_size: int) -> Mesh:
+    """Returns the mesh of as many devices as divide a batch; of several processes, of all.
+
+    Args:
+      batch_size: `config.evaluation.batch_size`, which is part of what is measured: draws hang on
+        the place in the batch.
+
+    Raises:
+      UserError: there are several processes, and the batch does not divide over their devices.
+    """
+    devices = jax.devices()
+    if jax.process_count() == 1:
+        devices = devices[: math.gcd(batch_size, len(devices))]
+    mesh = _mesh(devices, 1)
+    refuse_uneven("config.evaluation.batch_size", batch_size, mesh)
+    return mesh
+
+
+def refuse_uneven(key: str, batch_size: int, mesh: Mesh) -> None:
+    """Raises `UserError` if the batch that `key` sets does not divide over the mesh."""
+    groups, model = mesh.shape["data"], mesh.shape["model"]
+    if batch_size % groups:
+        what = "devices" if model == 1 else f"groups of {model} devices"
+        raise UserError(
+            f"{key}: {batch_size} does not divide over {groups} {what}; use a multiple of {groups}"
+        )
+
+
+def _mesh(devices: Sequence[jax.Device], model: int) -> Mesh:
+    # The rows of a process are together in the batch, so its devices are together in the mesh.
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.asarray(ordered).reshape(-1, model), ("data", "model"))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def state_shardings(
+    state: PyTree, mesh: Mesh, vocabulary_axes: Mapping[str, int]
+) -> PyTree[NamedSharding]:
+    """Returns where the arrays of a state lie: the vocabulary in parts, all else whole.
+
+    Args:
+      state: arrays or their shapes; what the optimiser keeps of an array lies as the array does.
+      mesh: of `data_mesh`.
+      vocabulary_axes: the axis that is over the vocabulary, by the end of an array's path.
+
+    Raises:
+      UserError: the vocabulary does not divide over the axis `model`.
+    """
+    parts = mesh.shape["model"]
+
+    def place(path: tuple, leaf: jax.ShapeDtypeStruct | jax.Array) -> NamedSharding:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        for end, axis in vocabulary_axes.items():
+            if f".{name}".endswith(f".{end}"):
+                if leaf.shape[axis] % parts:
+                    raise UserError(
+                        f"config.mesh.model: {parts} does not divide the {leaf.shape[axis]} words "
+                        "of the vocabulary, special ones included; see config.data.vocabulary_size"
+                    )
+                return NamedSharding(mesh, PartitionSpec(*[None] * axis, "model"))
+        return replicated(mesh)
+
+    return jax.tree_util.tree_map_with_path(place, state)
+
+
+def place(tree: PyTree, shardings: PyTree[NamedSharding]) -> PyTree[jax.Array]:
+    """Lays out arrays that every process has whole; no process waits for another.
+
+    Args:
+      tree: arrays of the host or of one device, the same in all processes.
+      shardings: one for each, or one for all.
+    """
+
+    def put(sharding: NamedSharding, subtree: PyTree) -> PyTree:
+        hosted = jax.tree.map(np.asarray, subtree)
+        return jax.tree.map(
+            lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]),
+            hosted,
+        )
+
+    return jax.tree.map(put, shardings, tree, is_leaf=lambda leaf: isinstance(leaf, NamedSharding))
+
+
+def shard_batch(chunk: Chunk, mesh: Mesh) -> Chunk:
+    """Puts the batches of a chunk on the devices, their rows split over them.
+
+    Args:
+      chunk: this process's rows of each batch, as `epoch_batches` gives them.
+      mesh: of `data_mesh`.
+    """
+    axis = 0 if chunk.steps == 1 else 1
+    sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+
+    def put(column: np.ndarray) -> jax.Array:
+        shape = list(column.shape)
+        shape[axis] *= jax.process_count()
+        return jax.make_array_from_process_local_data(sharding, column, tuple(shape))
+
+    return chunk._replace(batches=jax.tree.map(put, chunk.batches))
+
+
+def shard_rows(batch: Batch, mesh: Mesh) -> Batch:
+    """Puts a batch that every process has whole on the devices, its rows split over them."""
+    return place(batch, NamedSharding(mesh, PartitionSpec("data")))

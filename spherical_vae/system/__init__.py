@@ -1,0 +1,1 @@
+"""Files, locks, signals, caches and errors: what stands between the project and the machine."""

@@ -1,0 +1,71 @@
+"""The lock of a folder that one process at a time may work in; on Linux, macOS and Windows."""
+
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from spherical_vae.system.errors import UserError
+
+
+class FolderLock:
+    """A lock that is held until `close`; a context manager.
+
+    The system gives it back for a process that dies, however it ends: there are no stale locks.
+    """
+
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
+
+    def close(self) -> None:
+        """Gives the lock back, from whatever thread; the file stays, as others may wait for it."""
+        self._lock.release()
+
+    def __enter__(self) -> "FolderLock":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def lock_folder(folder: Path, name: str, wait: bool = False) -> FolderLock:
+    """Locks a folder, which is made with its parents where it is not there.
+
+    Args:
+      folder: a working directory, or one in it.
+      name: of the lock's file in it.
+      wait: for whoever holds it.
+
+    Raises:
+      BlockingIOError: another process or thread holds it, unless this one waits.
+      UserError: it cannot be written, or its file system has no locks.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).open("a", encoding="utf-8").close()
+    except FileExistsError:
+        raise UserError(f"{folder}: is a file; --workdir must be a directory") from None
+    except OSError as error:
+        raise UserError(cannot_write(folder, error)) from error
+    # Never a file that merely exists instead of a lock: it would outlive a process that is killed.
+    lock = FileLock(folder / name, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise BlockingIOError(f"{folder / name} is held") from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{folder}: this file system has no locks ({reason}); use another --workdir"
+        ) from error
+    return FolderLock(lock)
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """Returns what is said of a working directory that cannot be written."""
+    return f"{path}: cannot be written ({error.strerror}); choose another --workdir"

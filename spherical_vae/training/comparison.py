@@ -1,0 +1,169 @@
+"""The main job: the same model with each kind of latent, equal in size and steps, in one table."""
+
+import copy
+import sys
+import time
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from spherical_vae.data.corpus import Corpus
+from spherical_vae.evaluation.evaluator import BAG_NOTE, Evaluator
+from spherical_vae.evaluation.metrics import ExampleNats, perplexity, standard_error
+from spherical_vae.evaluation.unigram import unigram_nats
+from spherical_vae.generation.decoding import WordChoice
+from spherical_vae.generation.texts import (
+    has_codes,
+    interpolation_texts,
+    prior_texts,
+    sample_examples,
+)
+from spherical_vae.models.latents import KINDS
+from spherical_vae.parallel import hosts
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.runs.trained_model import TrainedModel
+from spherical_vae.system.errors import DivergedError
+from spherical_vae.system.jax_settings import settings_of_models
+from spherical_vae.training.loop import Trainer
+
+PRIOR_SAMPLES = 5
+INTERPOLATION_POINTS = 7
+WALK_TEMPERATURE = 0.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of the table."""
+
+    label: str
+    tokens_seen: int
+    nats: ExampleNats
+
+
+@settings_of_models()
+def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
+    """Trains the baselines and the model, measures all on test, and writes samples.
+
+    Args:
+      config: whole and validated; `baselines` names the other kinds of latent.
+      corpus: to train on.
+      run: where the model lives; the baselines live below it, each a run of its own.
+
+    Returns:
+      What the main job prints.
+    """
+    begun = time.monotonic()
+    rows, failed = [unigram_row(corpus)], []
+    for kind in config.baselines:
+        if kind == config.latent.kind:
+            continue  # the model itself
+        baseline = baseline_config(config, kind)
+        with open_run(run.path / "baselines" / kind, baseline) as directory:
+            try:
+                rows.append(_train_and_measure(baseline, corpus, directory)[0])
+            except DivergedError as error:
+                # It would again at the next start, and says nothing of the model.
+                failed.append(f"{KINDS[kind].label:20s}{error.reason}")
+    row, trained = _train_and_measure(config, corpus, run)
+    rows.append(row)
+    seconds = time.monotonic() - begun
+    samples = config.evaluation.importance_samples
+    lines = [
+        "",
+        f"{corpus.name}, test: {len(row.nats.tokens)} examples, {row.nats.tokens.sum()} tokens; "
+        f"nats per example; IW: importance-weighted bound, {samples} draws; seed {config.seed}",
+        *table(rows),
+        *failed,
+        "",
+        *(difference(row, other) for other in rows[:-1]),
+        "",
+        *sample_texts(trained),
+        f"{seconds:.0f} s for training, evaluation and text, this start; the run is in {run.path}",
+    ]
+    return "\n".join(lines)
+
+
+def baseline_config(config: ConfigDict, kind: str) -> ConfigDict:
+    """Returns the configuration with another kind of latent and nothing else changed."""
+    baseline = copy.deepcopy(config)
+    with baseline.unlocked():
+        baseline.latent.kind = kind
+        baseline.baselines = ()
+        baseline.name = f"{config.name}-{kind}"
+    return baseline
+
+
+def unigram_row(corpus: Corpus) -> Row:
+    """Returns the row of the unigram model on test; its likelihood is exact."""
+    nats = unigram_nats(corpus, "test")
+    split = corpus.splits["test"]
+    tokens = (
+        split.lengths if split.counts is None else np.add.reduceat(split.counts, split.offsets[:-1])
+    )
+    exact = ExampleNats(nats, np.zeros_like(nats), nats, tokens, tokens.astype(np.float64))
+    return Row("unigram", corpus.splits["train"].tokens, exact)
+
+
+def _train_and_measure(
+    config: ConfigDict, corpus: Corpus, run: RunDirectory
+) -> tuple[Row, TrainedModel]:
+    trained = Trainer(config, corpus, run).train()
+    if hosts.is_first():
+        print(f"{config.name}: measuring test", file=sys.stderr)
+    # The draws of `python -m spherical_vae.evaluate --seed=0`, so that both say the same.
+    key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
+    nats = Evaluator(trained.model, config, corpus, trained.mesh).nats(
+        trained.params, "test", key, importance_weighted=True
+    )
+    return Row(KINDS[config.latent.kind].label, trained.tokens_seen, nats), trained
+
+
+def table(rows: list[Row]) -> list[str]:
+    """Returns the table, a line each; perplexities are those of the importance-weighted bound."""
+    lines = [
+        f"{'model':20s}{'tokens seen':>12s}{'recon':>9s}{'KL':>8s}{'ELBO':>9s}{'IW':>9s}{'PPL':>9s}"
+    ]
+    for row in rows:
+        nats = row.nats
+        assert nats.iw_nll_nats is not None
+        lines.append(
+            f"{row.label:20s}{row.tokens_seen:12d}{nats.reconstruction_nats.mean():9.2f}"
+            f"{nats.kl_nats.mean():8.2f}{nats.nll_nats.mean():9.2f}{nats.iw_nll_nats.mean():9.2f}"
+            f"{perplexity(nats.iw_nll_nats, nats.tokens):9.1f}"
+        )
+    return lines
+
+
+def difference(row: Row, other: Row) -> str:
+    """Returns the paired difference of two models over test, with its standard error."""
+    assert row.nats.iw_nll_nats is not None
+    assert other.nats.iw_nll_nats is not None
+    gains = other.nats.iw_nll_nats - row.nats.iw_nll_nats
+    return (
+        f"{row.label} against {other.label}: {gains.mean():+.2f} nats per example in its favour, "
+        f"standard error {standard_error(gains):.2f} (paired, IW)"
+    )
+
+
+def sample_texts(trained: TrainedModel) -> list[str]:
+    """Returns what the main job shows: texts from the prior, and a walk if the model has codes."""
+    if trained.config.condition_on_bag:
+        return [BAG_NOTE, "no samples: the decoder needs the bag of words of a given sentence"]
+    key = root_key(trained.config.seed, Purpose.GENERATE)
+    key_prior, key_walk = jax.random.split(key)
+    samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, WordChoice(), label=0)
+    lines = ["from the prior:", *(f"  {text}" for text in samples)]
+    if not has_codes(trained):
+        return lines
+    key_choice, key_words = jax.random.split(key_walk)
+    ends = sample_examples(trained.corpus, "test", key_choice, 2)
+    choice = WordChoice(WALK_TEMPERATURE)
+    walk = interpolation_texts(trained, key_words, ends, INTERPOLATION_POINTS, choice)
+    return [
+        *lines,
+        f"a walk from one example of test to another, temperature {WALK_TEMPERATURE}:",
+        *(f"  {text}" for text in walk),
+    ]

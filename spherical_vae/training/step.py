@@ -1,0 +1,268 @@
+"""One optimiser step as a pure function: `state = train_step(state, batch, hyper)`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, UInt
+from ml_collections import ConfigDict
+
+from spherical_vae.data.corpus import Batch
+from spherical_vae.models.compute import EXACT
+from spherical_vae.models.latents.latent import LatentHyperparameters, latent_hyperparameters
+from spherical_vae.models.layers import DropoutRates
+from spherical_vae.models.vae import VAE, init_params
+from spherical_vae.objectives.bounds import ElboTerms, elbo_terms
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.training.optimizer import averaging_weight
+
+
+class Sums(NamedTuple):
+    """Totals since the last log line, kept on the device so that no step waits for the host.
+
+    Attributes:
+      reconstruction_nats: over examples.
+      kl_nats: over examples.
+      tokens: scored.
+      examples: seen.
+      first_bad_step: where the loss was first not finite, -1 for never.
+    """
+
+    reconstruction_nats: Float[Array, ""]
+    kl_nats: Float[Array, ""]
+    tokens: Float[Array, ""]
+    examples: Float[Array, ""]
+    first_bad_step: Int[Array, ""]
+
+
+class TrainState(NamedTuple):
+    """All that training changes on the device; with the host's plateau it is the whole checkpoint.
+
+    Attributes:
+      step: steps done.
+      params: of the model.
+      opt_state: of optax.
+      sums: since the last log line.
+      average: moving average of the parameters, None where none is kept.
+      log_multiplier: logarithm of what multiplies the KL so that its mean meets
+        `config.rate.target_nats`, None where there is no target.
+    """
+
+    step: Int[Array, ""]
+    params: dict
+    opt_state: optax.OptState
+    sums: Sums
+    average: dict | None = None
+    log_multiplier: Float[Array, ""] | None = None
+
+    @property
+    def evaluated(self) -> dict:
+        """The parameters that are measured and kept: the average where there is one."""
+        return self.params if self.average is None else self.average
+
+
+class Hyperparameters(NamedTuple):
+    """What may change without compiling again; scalars.
+
+    Attributes:
+      seed: of dropout and sampling; the key of a step is a function of it and of the step.
+      learning_rate: of this step.
+      latent: what the latent reads; opaque here.
+      kl_weight: of this step.
+      dropout: rates.
+      average_from: steps before those that the moving average is of.
+    """
+
+    seed: UInt[Array, ""]
+    learning_rate: Float[Array, ""]
+    latent: LatentHyperparameters
+    kl_weight: Float[Array, ""]
+    dropout: DropoutRates
+    average_from: Int[Array, ""]
+
+
+def hyperparameters(
+    config: ConfigDict, learning_rate: float, kl_weight: float = 1.0, average_from: int = 0
+) -> Hyperparameters:
+    """Returns what a configuration says, and what the schedules say of a step.
+
+    NumPy scalars, which reach the device with the call and wait for nothing before it.
+    """
+    rates = config.dropout_rate, config.state_dropout_rate, config.word_dropout_rate
+    dropout: tuple[Any, ...] = tuple(np.float32(rate) for rate in rates)
+    values: tuple[Any, ...] = (
+        np.uint32(config.seed),
+        np.float32(learning_rate),
+        latent_hyperparameters(config.latent),
+        np.float32(kl_weight),
+        DropoutRates(*dropout),
+        np.int32(average_from),
+    )
+    return Hyperparameters(*values)
+
+
+TrainStep = Callable[[TrainState, Batch, Hyperparameters], TrainState]
+
+
+def empty_sums() -> Sums:
+    """Returns the totals of no step, each in a buffer of its own: the step donates them."""
+    return Sums(
+        reconstruction_nats=jnp.zeros(()),
+        kl_nats=jnp.zeros(()),
+        tokens=jnp.zeros(()),
+        examples=jnp.zeros(()),
+        first_bad_step=jnp.full((), -1, jnp.int32),
+    )
+
+
+def init_state(
+    params: dict, optimizer: optax.GradientTransformation, config: ConfigDict
+) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+      params: of the model.
+      optimizer: of `build_optimizer`.
+      config: whole; says whether an average and a multiplier are kept.
+    """
+    average = jax.tree.map(jnp.copy, params) if config.optimizer.average_decay > 0 else None
+    multiplier = jnp.zeros(()) if config.rate.target_nats > 0 else None
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, optimizer.init(params), empty_sums(), average, multiplier)
+
+
+def with_new_decoder(state: TrainState, initial: TrainState) -> TrainState:
+    """Returns the state that training goes on from after an autoencoder phase.
+
+    The decoder's own parameters, and their averages, are the initial ones. Word embeddings, which
+    the encoder reads too, stay, also where the softmax multiplies by them; so do encoder, latent,
+    totals and the number of steps. The optimiser starts anew as a whole: Adam has one count of
+    steps for all moments, and new ones would be of the wrong size under an old count.
+
+    Args:
+      state: after the last step of the phase.
+      initial: of `init_state`; both may be stacked alike.
+
+    Source: Li et al. (2019), "A surprisingly effective fix for deep latent variable modeling of
+    text", section 3.
+    """
+
+    def renewed(params: dict, first: dict) -> dict:
+        return params | {"decoder": first["decoder"]}
+
+    average = state.average
+    if average is not None:
+        assert initial.average is not None
+        average = renewed(average, initial.average)
+    params = renewed(state.params, initial.params)
+    return state._replace(params=params, opt_state=initial.opt_state, average=average)
+
+
+def abstract_state(
+    model: VAE, optimizer: optax.GradientTransformation, config: ConfigDict
+) -> TrainState:
+    """Returns shapes and types of the state, without making it."""
+    return jax.eval_shape(lambda: init_state(init_params(model, 0), optimizer, config))
+
+
+def make_train_step(
+    model: VAE, optimizer: optax.GradientTransformation, config: ConfigDict
+) -> TrainStep:
+    """Returns the step, not yet jitted.
+
+    Args:
+      model: the VAE.
+      optimizer: gives directions; the step applies the learning rate.
+      config: whole. Of `train` it reads `samples`, `protocol`, and `nats_per`, whether the loss is
+        the mean over examples or over tokens (of sentences "paper" divides by padded slots, as the
+        authors do); of `rate`, what becomes of the KL in the loss; of `optimizer`, the average.
+    """
+    settings, rate = config.train, config.rate
+    unit = settings.nats_per
+    if unit == "token" and settings.protocol == "paper" and model.decoder.scores_sequences:
+        unit = "slot"
+    by_factor = rate.free_nats > 0 and rate.free_nats_per == "factor"
+
+    def train_step(state: TrainState, batch: Batch, hyper: Hyperparameters) -> TrainState:
+        key = jax.random.fold_in(root_key(hyper.seed, Purpose.TRAIN), state.step)
+        real = (batch.index >= 0).astype(jnp.float32)  # rows that only fill the batch weigh nothing
+        tokens = batch.counts.sum().astype(jnp.float32)
+        divisor = {
+            "example": real.sum(),
+            "token": tokens,
+            "slot": real.sum() * batch.ids.shape[1],
+        }[unit]
+        total = partial(jnp.dot, real, precision=EXACT)
+
+        def loss(params: dict) -> tuple[Array, tuple[Array, Array]]:
+            terms = elbo_terms(
+                model,
+                params,
+                batch,
+                key,
+                hyper=hyper.latent,
+                dropout=hyper.dropout,
+                samples=settings.samples,
+                protocol=settings.protocol,
+                by_factor=by_factor,
+            )
+            weight = hyper.kl_weight
+            if state.log_multiplier is not None:
+                weight = weight * jnp.exp(state.log_multiplier)
+            nats = terms.reconstruction_nats + weight * charged_nats(terms, real, rate)
+            return total(nats) / divisor, (total(terms.reconstruction_nats), total(terms.kl_nats))
+
+        (value, (reconstruction, kl)), gradients = jax.value_and_grad(loss, has_aux=True)(
+            state.params
+        )
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates = jax.tree.map(lambda update: -hyper.learning_rate * update, updates)
+        # The norm sees a NaN in any gradient, also where the loss itself was still finite.
+        good = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradients))
+        sums = state.sums
+        new_sums = Sums(
+            sums.reconstruction_nats + reconstruction,
+            sums.kl_nats + kl,
+            sums.tokens + tokens,
+            sums.examples + real.sum(),
+            jnp.where(good | (sums.first_bad_step >= 0), sums.first_bad_step, state.step),
+        )
+        params = optax.apply_updates(state.params, updates)
+        average, multiplier = state.average, state.log_multiplier
+        if average is not None:
+            averaged = state.step - hyper.average_from
+            share = averaging_weight(config.optimizer.average_decay, averaged)
+            average = jax.tree.map(lambda old, new: old + share * (new - old), average, params)
+        if multiplier is not None:
+            excess = kl / real.sum() / rate.target_nats - 1
+            moved = multiplier + rate.target_step * jnp.clip(excess, -1, 1)
+            # What the multiplier does not act on says nothing of it.
+            multiplier = jnp.where(hyper.kl_weight > 0, moved, multiplier)
+        return TrainState(state.step + 1, params, opt_state, new_sums, average, multiplier)
+
+    return train_step
+
+
+def charged_nats(
+    terms: ElboTerms, real: Float[Array, " B"], rate: ConfigDict
+) -> Float[Array, " B"]:
+    """Returns what the loss charges for the KL of each example, before any weight.
+
+    Args:
+      terms: of the batch.
+      real: 1 for examples, 0 for rows that only fill the batch.
+      rate: `config.rate`. Free nats per example charge no example less than so many; per factor,
+        the mean over the batch of each factor's KL is charged at least its share (Li et al. 2019).
+    """
+    if rate.free_nats == 0:
+        return terms.kl_nats
+    if rate.free_nats_per == "example":
+        return jnp.maximum(terms.kl_nats, rate.free_nats)
+    assert terms.factor_kl_nats is not None
+    mean = (real[:, None] * terms.factor_kl_nats).sum(axis=0) / real.sum()  # [F]
+    share = rate.free_nats / mean.shape[0]
+    return jnp.broadcast_to(jnp.maximum(mean, share).sum(), terms.kl_nats.shape)
