@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import Batch
-from spherical_vae.models.vae import VOCABULARY_AXES, build_vae
+from spherical_vae.models.vae import build_vae
 from spherical_vae.parallel.sharding import replicated, state_shardings
 from spherical_vae.training.chunks import make_call
 from spherical_vae.training.optimizer import build_optimizer
@@ -59,7 +59,7 @@ def compile_step(
     mesh = Mesh(np.asarray(devices).reshape(-1, config.mesh.model), ("data", "model"))
     model, optimizer = build_vae(config, vocabulary), build_optimizer(config.optimizer)
     state = abstract_state(model, optimizer, config)
-    shardings = state_shardings(state, mesh, VOCABULARY_AXES)
+    shardings = state_shardings(state, mesh, model.vocabulary_axes)
     arguments = (
         jax.tree.map(laid_out, state, shardings),
         abstract_batch(config.train.batch_size, slots, NamedSharding(mesh, PartitionSpec("data"))),

@@ -50,7 +50,7 @@ def main() -> None:
 
     trained = load_trained(WORKDIR.value, REPLICA.value, flags.given_places())
     config, corpus = trained.config, trained.corpus
-    if config.decoder.kind == "bag_of_words":
+    if not trained.model.decoder.scores_sequences:
         for flag in (TEMPERATURE, TOP_P, GREEDY):
             if flag.present:
                 raise UserError(

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from small_models import WORDS, small_config, small_corpus
 
 from spherical_vae.data.batches import gather_batch
-from spherical_vae.models.vae import VOCABULARY_AXES, build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.parallel.sharding import data_mesh, place, shard_batch, state_shardings
 from spherical_vae.training.chunks import Chunk
 from spherical_vae.training.optimizer import build_optimizer
@@ -33,7 +33,7 @@ def main() -> None:
     for parts in (1, 2, 4):
         mesh = data_mesh(BATCH, parts)
         state = init_state(init_params(model, 0, corpus.vocabulary.train_counts), optimizer, config)
-        shardings = state_shardings(state, mesh, VOCABULARY_AXES)
+        shardings = state_shardings(state, mesh, model.vocabulary_axes)
         check_layout(shardings, parts)
         call = jax.jit(step, donate_argnums=0, out_shardings=shardings)
         state = place(state, shardings)

@@ -74,7 +74,7 @@ def test_scoring_equals_stepping(overrides):
     batch = sentences(rows=3)
     decoder, variables, z, conditions, embeddings = prepared(overrides, batch)
     scored = jax.jit(decoder.apply)(variables, z[:1], conditions, batch, embeddings)[0]
-    states = decoder.apply(variables, z[:1], method="start")
+    states = decoder.apply(variables, z[0], 9, method="start")
     step = jax.jit(lambda *args: decoder.apply(variables, *args, method="step"))
     previous, total = jnp.full(3, END_ID), np.zeros(3)
     for place in range(batch.ids.shape[1]):
@@ -154,7 +154,7 @@ def test_word_dropout_replaces_previous_words_and_not_what_comes_before_the_firs
     # At a rate of 1 every previous word is the unknown one.
     found = in_training(decoder, rates(words=1.0), batch)(*arguments)
     for draw in range(DRAWS):
-        states = decoder.apply(variables, z[draw : draw + 1], method="start")
+        states = decoder.apply(variables, z[draw], 9, method="start")
         step = jax.jit(lambda *args: decoder.apply(variables, *args, method="step"))
         previous, total = jnp.full(3, END_ID), np.zeros(3)
         for place in range(batch.ids.shape[1]):

@@ -36,7 +36,7 @@ def prepared(inputless):
 def test_greedy_takes_the_likeliest_word_each_time(inputless):
     model, params, z, conditions = prepared(inputless)
     ids = decode_sentences(model, params, z, conditions, jax.random.key(0), GREEDY, 6)
-    states = call(model, params, VAE.start, z)
+    states = call(model, params, VAE.start, z, 6)
     previous, ended = jnp.full(3, END_ID), np.zeros(3, bool)
     for place in range(6):
         states, logits = call(model, params, VAE.step, states, z, conditions, previous)
@@ -51,7 +51,7 @@ def written_words(choice, rows=4000):
     many = jnp.broadcast_to(z[:1], (rows, 4))
     told = jnp.zeros((rows, 0))
     ids = decode_sentences(model, params, many, told, jax.random.key(2), choice, 1)
-    states = call(model, params, VAE.start, z)
+    states = call(model, params, VAE.start, z, 6)
     _, logits = call(model, params, VAE.step, states, z, conditions, jnp.full(3, END_ID))
     return np.asarray(ids)[:, 0], np.asarray(logits, np.float64)[0]
 

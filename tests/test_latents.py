@@ -7,7 +7,7 @@ import pytest
 from small_models import small_config
 
 from spherical_vae import special
-from spherical_vae.models.latents import KINDS, PRIORS, build_latent
+from spherical_vae.models.latents import LATENTS, PRIORS, build_latent
 from spherical_vae.models.latents.latent import (
     LatentPair,
     factor_kl_nats,
@@ -25,7 +25,7 @@ from spherical_vae.models.latents.learned_vmf import DetachedVonMisesFisher
 from spherical_vae.objectives.bounds import guu_kl_nats
 
 VARIANTS = [
-    *({"latent__kind": kind} for kind in KINDS if kind != "product_vmf"),
+    *({"latent__kind": kind} for kind in LATENTS if kind != "product_vmf"),
     {"latent__kind": "vmf", "latent__sampler": "wood"},
     {"latent__kind": "learned_vmf", "latent__range": "clipped"},
     *(
@@ -35,7 +35,7 @@ VARIANTS = [
 ]
 LEARNED_PRIORS = [
     {"latent__kind": kind, "latent__spheres": 3 if kind == "product_vmf" else 1, "prior__kind": p}
-    for kind in KINDS
+    for kind in LATENTS
     for p in PRIORS
     if p != "standard" and kind != "none"
 ]
@@ -79,7 +79,9 @@ def test_contract_of_shapes(overrides):
     assert (prior_deviations(prior) > 0).all()
     assert mean_codes(posterior).shape == (BATCH, *event)
     assert (
-        is_spherical(posterior) == is_spherical(prior) == KINDS[overrides["latent__kind"]].spherical
+        is_spherical(posterior)
+        == is_spherical(prior)
+        == LATENTS[overrides["latent__kind"]].spherical
     )
 
 

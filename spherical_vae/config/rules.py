@@ -9,14 +9,12 @@ from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
-from spherical_vae.models.latents import KINDS, PRIORS
+from spherical_vae.models.decoders import DECODERS
+from spherical_vae.models.encoders import ENCODERS
+from spherical_vae.models.latents import LATENTS, PRIORS, LatentKind
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import require_name
-
-LATENT_KINDS = tuple(KINDS)
-SPHERICAL_KINDS = tuple(name for name, kind in KINDS.items() if kind.spherical)
-# Those whose concentrations are learned, from a start inside of a range.
-LEARNED_KINDS = tuple(name for name, kind in KINDS.items() if kind.concentration == "start")
+from spherical_vae.system.registry import Registry
 
 # Training is in float32: a larger number is an infinity there.
 _LARGEST_FLOAT32 = 3.4e38
@@ -41,14 +39,24 @@ class _OneOf:
 
 
 @dataclass(frozen=True)
-class _SomeOf:
-    """A tuple of different names from a short list, possibly empty."""
+class _Kind:
+    """A kind of a part of the model."""
 
-    names: tuple[str, ...]
+    kinds: Registry
+
+    def check(self, key: str, value: Any) -> None:
+        self.kinds.require(key, value)
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """A tuple of different kinds of a part of the model, possibly empty."""
+
+    kinds: Registry
 
     def check(self, key: str, value: Any) -> None:
         for name in value:
-            require_name(key, name, self.names)
+            self.kinds.require(key, name)
         if len(set(value)) != len(value):
             raise UserError(f"{key}: {value!r} given, allowed: each name once")
 
@@ -133,7 +141,7 @@ _CORPORA = (
 RULES: dict[str, Rule] = {
     "name": _Text(),
     "seed": _SEED,
-    "baselines": _SomeOf(LATENT_KINDS),
+    "baselines": _Kinds(LATENTS),
     "data.name": _OneOf(_CORPORA),
     "data.path": ANY,
     "data.manual_dir": ANY,
@@ -154,13 +162,13 @@ RULES: dict[str, Rule] = {
     "dropout_mask": _OneOf(("step", "sentence")),
     "state_dropout_rate": _RATE,
     "word_dropout_rate": _RATE,
-    "encoder.kind": _OneOf(("lstm", "bag_of_words")),
+    "encoder.kind": _Kind(ENCODERS),
     "encoder.hidden_size": _SIZE,
     "encoder.layers": _SIZE,
     "encoder.bidirectional": ANY,
     "encoder.pooling": _OneOf(("last", "mean_max")),
     "encoder.counts": _OneOf(("log", "raw")),
-    "latent.kind": _OneOf(LATENT_KINDS),
+    "latent.kind": _Kind(LATENTS),
     "latent.dimension": _SIZE,
     "latent.spheres": _SIZE,
     "latent.concentrations": _OneOf(("learned_each", "learned_shared", "fixed")),
@@ -172,9 +180,9 @@ RULES: dict[str, Rule] = {
     "latent.concentration_gradient": _OneOf(("exact", "kl_only")),
     "latent.sampler": _OneOf(("transport", "wood")),
     "latent.unit_variance": ANY,
-    "prior.kind": _OneOf(PRIORS),
+    "prior.kind": _Kind(PRIORS),
     "prior.components": _SIZE,
-    "decoder.kind": _OneOf(("lstm", "bag_of_words")),
+    "decoder.kind": _Kind(DECODERS),
     "decoder.inputless": ANY,
     "decoder.hidden_size": _SIZE,
     "decoder.layers": _COUNT,
@@ -234,7 +242,32 @@ class Conflict:
     allowed: str
 
 
+def _latents(c: ConfigDict) -> list[LatentKind]:
+    return [LATENTS[kind] for kind in (c.latent.kind, *c.baselines)]
+
+
+def _unread(key: str, off: Any) -> Conflict:
+    """Refuses an optional key that neither encoder nor decoder reads, unless it is off."""
+
+    def ignored(c: ConfigDict) -> bool:
+        value = c
+        for part in key.split("."):
+            value = value[part]
+        reads = ENCODERS[c.encoder.kind].reads | DECODERS[c.decoder.kind].reads
+        return value != off and key not in reads
+
+    parts = "encoder.kind={c.encoder.kind} and decoder.kind={c.decoder.kind}"
+    return Conflict(key, ignored, f"{off} with {parts}, which do not read it")
+
+
 CONFLICTS = (
+    _unread("compute.dtype", "float32"),
+    _unread("condition_on_bag", False),
+    _unread("decoder.skip", False),
+    _unread("decoder.tied_embeddings", False),
+    _unread("dropout_mask", "step"),
+    _unread("state_dropout_rate", 0.0),
+    _unread("word_dropout_rate", 0.0),
     Conflict(
         "train.samples",
         lambda c: c.train.protocol == "paper" and c.train.samples != 1,
@@ -242,12 +275,12 @@ CONFLICTS = (
     ),
     Conflict(
         "latent.dimension",
-        lambda c: c.latent.dimension < 2 and c.latent.kind in SPHERICAL_KINDS,
+        lambda c: c.latent.dimension < 2 and LATENTS[c.latent.kind].spherical,
         ">= 2 with latent.kind={c.latent.kind} (the sphere of R^1 is two points)",
     ),
     Conflict(
         "latent.dimension",
-        lambda c: c.latent.dimension < 2 and not set(c.baselines).isdisjoint(SPHERICAL_KINDS),
+        lambda c: c.latent.dimension < 2 and any(kind.spherical for kind in _latents(c)),
         ">= 2 with baselines={c.baselines!r} (the sphere of R^1 is two points)",
     ),
     Conflict(
@@ -258,7 +291,7 @@ CONFLICTS = (
     Conflict(
         "latent.concentration",
         lambda c: (
-            not {c.latent.kind, *c.baselines}.isdisjoint(LEARNED_KINDS)
+            any(kind.concentration == "start" for kind in _latents(c))
             and not c.latent.min_concentration < c.latent.concentration < c.latent.max_concentration
         ),
         "between latent.min_concentration={c.latent.min_concentration!r} and "
@@ -315,29 +348,9 @@ CONFLICTS = (
         "less than train.epochs={c.train.epochs}",
     ),
     Conflict(
-        "decoder.tied_embeddings",
-        lambda c: c.decoder.tied_embeddings and c.decoder.kind != "lstm",
-        "False with decoder.kind={c.decoder.kind}",
-    ),
-    Conflict(
-        "decoder.skip",
-        lambda c: c.decoder.skip and c.decoder.kind != "bag_of_words",
-        "False with decoder.kind={c.decoder.kind}",
-    ),
-    Conflict(
-        "state_dropout_rate",
-        lambda c: c.state_dropout_rate > 0 and c.decoder.kind != "lstm",
-        "0.0 with decoder.kind={c.decoder.kind}, which has no recurrent state",
-    ),
-    Conflict(
         "word_dropout_rate",
-        lambda c: c.word_dropout_rate > 0 and (c.decoder.kind != "lstm" or c.decoder.inputless),
-        "0.0 with a decoder that reads no previous words",
-    ),
-    Conflict(
-        "dropout_mask",
-        lambda c: c.dropout_mask == "sentence" and "lstm" not in (c.encoder.kind, c.decoder.kind),
-        "step without an LSTM",
+        lambda c: c.word_dropout_rate > 0 and c.decoder.inputless,
+        "0.0 with decoder.inputless, which reads no previous words",
     ),
     Conflict(
         "data.path",
@@ -369,33 +382,23 @@ CONFLICTS = (
     ),
     Conflict(
         "encoder.kind",
-        lambda c: c.data.name in _BAG_CORPORA and c.encoder.kind == "lstm",
+        lambda c: c.data.name in _BAG_CORPORA and ENCODERS[c.encoder.kind].sequences,
         "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
     ),
     Conflict(
         "decoder.kind",
-        lambda c: c.data.name in _BAG_CORPORA and c.decoder.kind == "lstm",
+        lambda c: c.data.name in _BAG_CORPORA and DECODERS[c.decoder.kind].sequences,
         "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
     ),
     Conflict(
-        "condition_on_bag",
-        lambda c: c.condition_on_bag and c.decoder.kind != "lstm",
-        "False with decoder.kind={c.decoder.kind}; only the lstm decoder sees the bag",
+        "decoder.layers",
+        lambda c: c.decoder.layers < DECODERS[c.decoder.kind].min_layers,
+        "more with decoder.kind={c.decoder.kind}",
     ),
     Conflict(
         "decoder.layers",
-        lambda c: c.decoder.kind == "lstm" and c.decoder.layers < 1,
-        ">= 1 with decoder.kind=lstm",
-    ),
-    Conflict(
-        "decoder.layers",
-        lambda c: c.decoder.kind == "bag_of_words" and c.decoder.layers > 1,
-        "0 or 1 with decoder.kind=bag_of_words",
-    ),
-    Conflict(
-        "compute.dtype",
-        lambda c: c.compute.dtype != "float32" and "lstm" not in (c.encoder.kind, c.decoder.kind),
-        "float32 without an LSTM, whose products alone are done in another",
+        lambda c: c.decoder.layers > DECODERS[c.decoder.kind].max_layers,
+        "fewer with decoder.kind={c.decoder.kind}",
     ),
     Conflict(
         "optimizer.weight_decay",

@@ -85,17 +85,19 @@ def decode_sentences(
     """
 
     def write(carry: tuple, step: Array) -> tuple[tuple, Array]:
-        states, previous, ended = carry
-        states, logits = call(model, params, VAE.step, states, z, conditions, previous)
+        decoder_carry, previous, ended = carry
+        decoder_carry, logits = call(
+            model, params, VAE.step, decoder_carry, z, conditions, previous
+        )
         luck = (1, logits.shape[1]) if shared_noise else logits.shape
         noise = jax.random.gumbel(jax.random.fold_in(key, step), luck)
         scores = word_scores(logits, choice) + jnp.where(choice.temperature == 0, 0.0, noise)
         words = jnp.where(ended, END_ID, jnp.argmax(scores, axis=1))
-        return (states, words, ended | (words == END_ID)), words
+        return (decoder_carry, words, ended | (words == END_ID)), words
 
-    states = call(model, params, VAE.start, z)
+    start = call(model, params, VAE.start, z, max_length)
     first = jnp.full(z.shape[0], END_ID)
-    carry = (states, first, jnp.zeros(z.shape[0], bool))
+    carry = (start, first, jnp.zeros(z.shape[0], bool))
     _, words = jax.lax.scan(write, carry, jnp.arange(max_length))
     return words.T
 

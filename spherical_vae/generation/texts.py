@@ -188,7 +188,7 @@ def _write(
     shared_noise: bool = False,
 ) -> list[str]:
     model, words = trained.model, trained.corpus.vocabulary
-    if trained.config.decoder.kind == "bag_of_words":
+    if not model.decoder.scores_sequences:
         log_probs = np.array(call(model, trained.params, VAE.word_log_probs, z, conditions))
         if trained.corpus.kind == "sequences":
             log_probs[:, [END_ID] if choice.unknown else [END_ID, UNKNOWN_ID]] = -np.inf

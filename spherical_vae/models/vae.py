@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import END_ID, Batch
 from spherical_vae.models.decoders import build_decoder
+from spherical_vae.models.decoders.decoder import Decoder
 from spherical_vae.models.encoders import build_encoder
 from spherical_vae.models.latents import build_latent
 from spherical_vae.models.latents.latent import (
@@ -29,17 +30,7 @@ from spherical_vae.models.latents.latent import (
     unit_variance_scale,
 )
 from spherical_vae.models.layers import DropoutRates
-from spherical_vae.models.recurrence import State
 from spherical_vae.random.keys import Purpose, root_key
-
-# Arrays with an axis over the vocabulary: which axis that is, by the end of their path.
-VOCABULARY_AXES = {
-    "word_embeddings": 0,
-    "encoder.layer_0.kernel": 0,  # of bags of words; the layers of the LSTM are called otherwise
-    "decoder.words.kernel": 1,
-    "decoder.words.bias": 0,
-    "decoder.skip_kernel": 1,
-}
 
 
 class VAE(nn.Module):
@@ -48,7 +39,7 @@ class VAE(nn.Module):
     Attributes:
       encoder: `(batch, embeddings, dropout) -> hidden [B, H]`.
       latent: `(hidden, hyper) -> LatentPair(posterior, prior)`.
-      decoder: `(z, conditions, batch, embeddings, dropout) -> log p(x|z) [S, B]`.
+      decoder: gives log p(x|z).
       vocabulary_size: V.
       embedding_size: E; 0 where no part reads words in order or needs their embeddings.
       scale: factor on z at the decoder.
@@ -60,7 +51,7 @@ class VAE(nn.Module):
 
     encoder: nn.Module
     latent: nn.Module
-    decoder: nn.Module
+    decoder: Decoder
     vocabulary_size: int
     embedding_size: int
     scale: float
@@ -87,6 +78,15 @@ class VAE(nn.Module):
     def latent_size(self) -> int:
         """D, the coordinates of z over all spheres; 0 without a latent."""
         return math.prod(self.latent.standard_prior().event_shape)
+
+    @property
+    def vocabulary_axes(self) -> dict[str, int]:
+        """The axis over the vocabulary of each parameter that has one, by the end of its path."""
+        return {
+            "word_embeddings": 0,
+            **{f"encoder.{path}": axis for path, axis in self.encoder.vocabulary_axes.items()},
+            **{f"decoder.{path}": axis for path, axis in self.decoder.vocabulary_axes.items()},
+        }
 
     @property
     def _embeddings(self) -> Float[Array, "V E"]:
@@ -132,20 +132,20 @@ class VAE(nn.Module):
             parts.append(total / jnp.maximum(words.sum(axis=1, keepdims=True), 1))
         return jnp.concatenate(parts, axis=1)
 
-    def start(self, z: Float[Array, " N *event"]) -> list[State]:
-        """Returns the sentence decoder's states before the first word."""
-        return self.decoder.start((coordinates(z, 1) * self.scale)[None])
+    def start(self, z: Float[Array, " N *event"], max_length: int) -> Any:
+        """Returns what the sentence decoder carries before the first of so many words."""
+        return self.decoder.start(coordinates(z, 1) * self.scale, max_length)
 
     def step(
         self,
-        states: list[State],
+        carry: Any,
         z: Float[Array, " N *event"],
         conditions: Float[Array, "N C"],
         previous: Int[Array, " N"],
-    ) -> tuple[list[State], Float[Array, "N V"]]:
-        """Returns the sentence decoder's next states and the logits of the next word."""
+    ) -> tuple[Any, Float[Array, "N V"]]:
+        """Returns what the sentence decoder carries on, and the logits of the next word."""
         scaled = coordinates(z, 1) * self.scale
-        return self.decoder.step(states, scaled, conditions, previous, self._embeddings)
+        return self.decoder.step(carry, scaled, conditions, previous, self._embeddings)
 
     def word_log_probs(
         self, z: Float[Array, " N *event"], conditions: Float[Array, "N C"]
@@ -162,15 +162,15 @@ class VAE(nn.Module):
 
 def build_vae(config: ConfigDict, vocabulary_size: int) -> VAE:
     """Returns the model that a validated configuration describes."""
-    reads_words = config.encoder.kind == "lstm" or config.condition_on_bag
-    feeds_words = config.decoder.kind == "lstm" and not config.decoder.inputless
-    reads_words |= feeds_words or config.decoder.tied_embeddings
+    encoder = build_encoder(config, vocabulary_size)
     latent = build_latent(config.latent, config.prior)
+    decoder = build_decoder(config, vocabulary_size)
+    reads_words = encoder.reads_embeddings or decoder.reads_embeddings or config.condition_on_bag
     unit_variance = config.latent.unit_variance
     return VAE(
-        encoder=build_encoder(config, vocabulary_size),
+        encoder=encoder,
         latent=latent,
-        decoder=build_decoder(config, vocabulary_size),
+        decoder=decoder,
         vocabulary_size=vocabulary_size,
         embedding_size=config.embedding_size if reads_words else 0,
         scale=unit_variance_scale(latent.standard_prior()) if unit_variance else 1.0,
@@ -202,7 +202,11 @@ def init_params(model: VAE, seed: int, train_counts: Int[np.ndarray, " V"] | Non
     initialise = jax.jit(model.init)  # one compilation instead of one an operation
     hyper = {"concentration": jnp.float32(1.0)}  # no parameter depends on it
     params: dict = initialise(root_key(seed, Purpose.INIT), batch, hyper)["params"]
-    if train_counts is not None:
+    if train_counts is not None and model.decoder.log_unigram_bias is not None:
+        *path, name = ("decoder", *model.decoder.log_unigram_bias)
+        parameters = params
+        for part in path:
+            parameters = parameters[part]
         frequencies = np.log((train_counts + 1.0) / (train_counts + 1.0).sum())
-        params["decoder"]["words"]["bias"] = jnp.asarray(frequencies, jnp.float32)
+        parameters[name] = jnp.asarray(frequencies, jnp.float32)
     return params

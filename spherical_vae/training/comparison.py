@@ -20,7 +20,7 @@ from spherical_vae.generation.texts import (
     prior_texts,
     sample_examples,
 )
-from spherical_vae.models.latents import KINDS
+from spherical_vae.models.latents import LATENTS
 from spherical_vae.parallel import hosts
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.run_directory import RunDirectory, open_run
@@ -66,7 +66,7 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
                 rows.append(_train_and_measure(baseline, corpus, directory)[0])
             except DivergedError as error:
                 # It would again at the next start, and says nothing of the model.
-                failed.append(f"{KINDS[kind].label:20s}{error.reason}")
+                failed.append(f"{LATENTS[kind].label:20s}{error.reason}")
     row, trained = _train_and_measure(config, corpus, run)
     rows.append(row)
     seconds = time.monotonic() - begun
@@ -118,7 +118,7 @@ def _train_and_measure(
     nats = Evaluator(trained.model, config, corpus, trained.mesh).nats(
         trained.params, "test", key, importance_weighted=True
     )
-    return Row(KINDS[config.latent.kind].label, trained.tokens_seen, nats), trained
+    return Row(LATENTS[config.latent.kind].label, trained.tokens_seen, nats), trained
 
 
 def table(rows: list[Row]) -> list[str]:

@@ -20,7 +20,7 @@ from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Batch, Corpus
 from spherical_vae.data.prefetch import prefetched
 from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
-from spherical_vae.models.vae import VOCABULARY_AXES, build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.parallel import hosts
 from spherical_vae.parallel.sharding import (
     data_mesh,
@@ -213,7 +213,7 @@ class Trainer:
         self._model = build_vae(config, len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
         abstract = abstract_state(self._model, self._optimizer, config)
-        self._shardings = state_shardings(abstract, self._mesh, VOCABULARY_AXES)
+        self._shardings = state_shardings(abstract, self._mesh, self._model.vocabulary_axes)
         step = make_train_step(self._model, self._optimizer, config)
         self._call = jax.jit(make_call(step), donate_argnums=0, out_shardings=self._shardings)
         self._evaluator = Evaluator(self._model, config, corpus, self._mesh)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
-from spherical_vae.config.rules import SPHERICAL_KINDS
 from spherical_vae.config.validation import flatten, type_name, validate
+from spherical_vae.models.latents import LATENTS
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import require_name
 
@@ -42,7 +42,10 @@ SWEEPABLE = (
 )
 # Keys that act only with some values of another.
 _ACTS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
-    "latent.concentration": ("latent.kind", SPHERICAL_KINDS),
+    "latent.concentration": (
+        "latent.kind",
+        tuple(name for name, kind in LATENTS.items() if kind.spherical),
+    ),
     "optimizer.final_fraction": ("optimizer.schedule", ("cosine",)),
     "optimizer.plateau_divisor": ("optimizer.schedule", ("plateau",)),
     "kl_weight.linear_epochs": ("kl_weight.schedule", ("linear",)),

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.latents.latent import latent_hyperparameters
-from spherical_vae.models.vae import VOCABULARY_AXES, build_vae, init_params
+from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.parallel.sharding import data_mesh, place, state_shardings
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.checkpoint import CheckpointStore
@@ -103,7 +103,7 @@ class SweepTrainer:
         self._model = build_vae(program_config(config, replicas), len(corpus.vocabulary))
         self._optimizer = build_optimizer(config.optimizer)
         one = abstract_state(self._model, self._optimizer, config)
-        places = state_shardings(one, self._mesh, VOCABULARY_AXES)
+        places = state_shardings(one, self._mesh, self._model.vocabulary_axes)
         placed = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             one,

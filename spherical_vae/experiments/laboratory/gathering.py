@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config.rules import SPHERICAL_KINDS
 from spherical_vae.config.validation import flatten
+from spherical_vae.models.latents import LATENTS
 from spherical_vae.runs.run_directory import load_config, load_replicas
 from spherical_vae.training.sweep_settings import SWEEPABLE, Replica, build_replicas
 
@@ -61,6 +61,6 @@ def _common(config: ConfigDict) -> str:
     kept = flatten(config)
     for key in SWEEPABLE:
         # Without effect elsewhere, and so no setting that `build_replicas` takes.
-        if key != "latent.concentration" or config.latent.kind in SPHERICAL_KINDS:
+        if key != "latent.concentration" or LATENTS[config.latent.kind].spherical:
             del kept[key]
     return json.dumps(kept, sort_keys=True)

@@ -1,35 +1,70 @@
-"""Decoders map latents to words: `(z [S, B, D], conditions [B, C], batch) -> log p(x|z) [S, B]`.
+"""The kinds of decoder: `(z [S, B, D], conditions [B, C], batch) -> log p(x|z) [S, B]`.
 
-They know nothing of where z comes from or what the conditions mean. A new decoder is a new file and
-a line in `build_decoder`.
+Importing this loads neither JAX nor Flax. A new kind is a file with `build(config,
+vocabulary_size)` and a line here, or a module of one's own with a `KIND` (see `Registry`); the
+contract of the module that is built is in `decoder.py`.
 """
 
-from flax import linen as nn
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from ml_collections import ConfigDict
 
-from spherical_vae.models.compute import Compute
-from spherical_vae.models.decoders.bag_of_words import BagOfWordsDecoder
-from spherical_vae.models.decoders.lstm import LSTMDecoder
+from spherical_vae.system.registry import Registry
+
+if TYPE_CHECKING:
+    from spherical_vae.models.decoders.decoder import Decoder
 
 
-def build_decoder(config: ConfigDict, vocabulary_size: int) -> nn.Module:
+@dataclass(frozen=True)
+class DecoderKind:
+    """What must be known of a kind of decoder before any module is loaded.
+
+    Attributes:
+      module: with the function `build(config, vocabulary_size) -> Decoder`.
+      sequences: whether words are scored in order, as sentences; otherwise as bags of words.
+      min_layers: least value of `config.decoder.layers`.
+      max_layers: largest value of it.
+      reads: optional keys of the configuration that it heeds; setting another one is an error.
+    """
+
+    module: str
+    sequences: bool
+    min_layers: int = 1
+    max_layers: int = 2**31 - 1
+    reads: frozenset[str] = frozenset()
+
+
+DECODERS = Registry(
+    {
+        "lstm": DecoderKind(
+            f"{__name__}.lstm",
+            sequences=True,
+            reads=frozenset(
+                {
+                    "compute.dtype",
+                    "condition_on_bag",
+                    "decoder.tied_embeddings",
+                    "dropout_mask",
+                    "state_dropout_rate",
+                    "word_dropout_rate",
+                }
+            ),
+        ),
+        "bag_of_words": DecoderKind(
+            f"{__name__}.bag_of_words",
+            sequences=False,
+            min_layers=0,
+            max_layers=1,
+            reads=frozenset({"decoder.skip"}),
+        ),
+    }
+)
+
+
+def build_decoder(config: ConfigDict, vocabulary_size: int) -> "Decoder":
     """Returns the decoder that `config.decoder` describes (already validated)."""
-    settings = config.decoder
-    match settings.kind:
-        case "lstm":
-            return LSTMDecoder(
-                settings.hidden_size,
-                settings.layers,
-                settings.inputless,
-                vocabulary_size,
-                Compute.of(config.compute),
-                settings.tied_embeddings,
-                config.dropout_mask == "sentence",
-                config.state_dropout_rate > 0,
-                config.word_dropout_rate > 0,
-            )
-        case "bag_of_words":
-            return BagOfWordsDecoder(
-                settings.hidden_size, settings.layers, vocabulary_size, settings.skip
-            )
-    raise ValueError(f"no decoder of kind {settings.kind!r}")
+    module = importlib.import_module(DECODERS[config.decoder.kind].module)
+    decoder: Decoder = module.build(config, vocabulary_size)
+    return decoder

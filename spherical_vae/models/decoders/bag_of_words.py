@@ -1,16 +1,27 @@
 """The document decoder of NVDM: every token drawn independently from softmax(f(z))."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import Batch
 from spherical_vae.models.compute import EXACT
+from spherical_vae.models.decoders.decoder import Decoder, with_conditions
 from spherical_vae.models.layers import Dropout, DropoutRates, bag_vector, dense
 
 
-class BagOfWordsDecoder(nn.Module):
+def build(config: ConfigDict, vocabulary_size: int) -> "BagOfWordsDecoder":
+    """Returns the decoder that `config.decoder` describes."""
+    settings = config.decoder
+    return BagOfWordsDecoder(settings.hidden_size, settings.layers, vocabulary_size, settings.skip)
+
+
+class BagOfWordsDecoder(Decoder):
     """z and the conditions -> (hidden, tanh) -> softmax over the vocabulary.
 
     Attributes:
@@ -26,6 +37,12 @@ class BagOfWordsDecoder(nn.Module):
     skip: bool = False
 
     scores_sequences = False
+    vocabulary_axes: ClassVar[Mapping[str, int]] = {
+        "words.kernel": 1,
+        "words.bias": 0,
+        "skip_kernel": 1,
+    }
+    log_unigram_bias = ("words", "bias")
 
     def word_log_probs(
         self,
@@ -69,11 +86,3 @@ class BagOfWordsDecoder(nn.Module):
         bag = bag_vector(batch.ids, batch.counts.astype(jnp.float32), self.vocabulary_size)
         tokens = batch.counts.sum(axis=1).astype(jnp.float32)
         return (logits * bag[None]).sum(axis=2) - tokens[None] * jax.nn.logsumexp(logits, axis=2)
-
-
-def with_conditions(
-    z: Float[Array, "S B D"], conditions: Float[Array, "B C"]
-) -> Float[Array, "S B F"]:
-    """Appends the conditions of each example to all of its draws."""
-    repeated = jnp.broadcast_to(conditions[None], (z.shape[0], *conditions.shape))
-    return jnp.concatenate([z, repeated], axis=2)

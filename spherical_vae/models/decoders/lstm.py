@@ -1,13 +1,17 @@
 """The sentence decoder: an LSTM started by z and fed z at every step, with the last word or not."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.models.compute import FLOAT32, Compute
-from spherical_vae.models.decoders.bag_of_words import with_conditions
+from spherical_vae.models.decoders.decoder import Decoder, with_conditions
 from spherical_vae.models.layers import (
     Dropout,
     DropoutRates,
@@ -21,7 +25,23 @@ from spherical_vae.models.softmax import target_log_probs
 from spherical_vae.random import threefry
 
 
-class LSTMDecoder(nn.Module):
+def build(config: ConfigDict, vocabulary_size: int) -> "LSTMDecoder":
+    """Returns the decoder that `config.decoder` describes."""
+    settings = config.decoder
+    return LSTMDecoder(
+        settings.hidden_size,
+        settings.layers,
+        settings.inputless,
+        vocabulary_size,
+        Compute.of(config.compute),
+        settings.tied_embeddings,
+        config.dropout_mask == "sentence",
+        config.state_dropout_rate > 0,
+        config.word_dropout_rate > 0,
+    )
+
+
+class LSTMDecoder(Decoder):
     """p(x|z) = product over t of p(x_t | x_<t, z), or of p(x_t | z) if inputless.
 
     Attributes:
@@ -48,6 +68,13 @@ class LSTMDecoder(nn.Module):
     drops_words: bool = False
 
     scores_sequences = True
+    vocabulary_axes: ClassVar[Mapping[str, int]] = {"words.kernel": 1, "words.bias": 0}
+    log_unigram_bias = ("words", "bias")
+
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether words are fed, or the softmax multiplies by their embeddings."""
+        return self.tied or not self.inputless
 
     def setup(self) -> None:
         """Declares the layers, the maps from z to their first states, and the softmax."""
@@ -89,7 +116,7 @@ class LSTMDecoder(nn.Module):
                 previous = self.word_dropout(previous, dropout.words)
             # [T, B, E]: the layer repeats their product for each sample.
             hidden = self.embedding_dropout(embeddings[previous.T], units)
-        for layer, state in zip(self.cells, self.start(z), strict=True):
+        for layer, state in zip(self.cells, self._start(z), strict=True):
             mask = None
             if self.drops_state and dropout is not None:
                 mask = dropout_mask(self.make_rng("dropout"), state[1].shape, dropout.state)
@@ -106,15 +133,19 @@ class LSTMDecoder(nn.Module):
         )
         return (scores * counts).reshape(steps, samples, rows).sum(axis=0)
 
-    def start(self, z: Float[Array, "S B D"]) -> list[State]:
-        """Returns the state of each layer before the first word, `S * B` rows."""
+    def start(self, z: Float[Array, "N D"], max_length: int) -> list[State]:
+        """Returns the state of each layer before the first word."""
+        del max_length
+        return self._start(z[None])
+
+    def _start(self, z: Float[Array, "S B D"]) -> list[State]:
         flat = z.reshape(z.shape[0] * z.shape[1], -1)
         halves = [jnp.split(start(flat), 2, axis=1) for start in self.starts]
         return [(cell, hidden) for cell, hidden in halves]
 
     def step(
         self,
-        states: list[State],
+        carry: list[State],
         z: Float[Array, "N D"],
         conditions: Float[Array, "N C"],
         previous: Int[Array, " N"],
@@ -123,7 +154,7 @@ class LSTMDecoder(nn.Module):
         """Advances by one word.
 
         Args:
-          states: of each layer.
+          carry: the state of each layer.
           z: as given to `start`.
           conditions: as in scoring.
           previous: the last word; the end mark before the first. Not looked at if inputless.
@@ -135,7 +166,7 @@ class LSTMDecoder(nn.Module):
         constant = jnp.concatenate([z, conditions], axis=1)
         hidden = None if self.inputless else embeddings[previous][None]
         following = []
-        for layer, state in zip(self.cells, states, strict=True):
+        for layer, state in zip(self.cells, carry, strict=True):
             state, hidden = layer(hidden, constant, state, 1)
             following.append(state)
         rows, kernel, bias = self.words(following[-1][1], embeddings)

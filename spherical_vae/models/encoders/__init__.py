@@ -1,31 +1,48 @@
-"""Encoders map a batch to one hidden vector an example: `(batch, embeddings) -> [B, H]`.
+"""The kinds of encoder: `(batch, embeddings, dropout) -> [B, H]`, one hidden vector per example.
 
-They know nothing of latents. A new encoder is a new file and a line in `build_encoder`.
+They do not know of latents. Importing this loads neither JAX nor Flax. A new kind is a file with
+`build(config, vocabulary_size)` and a line here, or a module of one's own with a `KIND` (see
+`Registry`). The module that is built has the attributes `reads_embeddings`, whether it needs the
+word embeddings, and `vocabulary_axes` as `Decoder` has.
 """
 
-from flax import linen as nn
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from spherical_vae.models.compute import Compute
-from spherical_vae.models.encoders.bag_of_words import BagOfWordsEncoder
-from spherical_vae.models.encoders.lstm import LSTMEncoder
+from spherical_vae.system.registry import Registry
 
 
-def build_encoder(config: ConfigDict, vocabulary_size: int) -> nn.Module:
-    """Returns the encoder that `config.encoder` describes (already validated)."""
-    settings = config.encoder
-    match settings.kind:
-        case "lstm":
-            return LSTMEncoder(
-                settings.hidden_size,
-                settings.layers,
-                settings.bidirectional,
-                settings.pooling,
-                Compute.of(config.compute),
-                config.dropout_mask == "sentence",
-            )
-        case "bag_of_words":
-            return BagOfWordsEncoder(
-                settings.hidden_size, settings.layers, settings.counts, vocabulary_size
-            )
-    raise ValueError(f"no encoder of kind {settings.kind!r}")
+@dataclass(frozen=True)
+class EncoderKind:
+    """What must be known of a kind of encoder before any module is loaded.
+
+    Attributes:
+      module: with the function `build(config, vocabulary_size)`.
+      sequences: whether the order of words is read, which bags of words do not have.
+      reads: optional keys of the configuration that it heeds; setting another one is an error.
+    """
+
+    module: str
+    sequences: bool
+    reads: frozenset[str] = frozenset()
+
+
+ENCODERS = Registry(
+    {
+        "lstm": EncoderKind(
+            f"{__name__}.lstm",
+            sequences=True,
+            reads=frozenset({"compute.dtype", "dropout_mask"}),
+        ),
+        "bag_of_words": EncoderKind(f"{__name__}.bag_of_words", sequences=False),
+    }
+)
+
+
+def build_encoder(config: ConfigDict, vocabulary_size: int) -> Any:
+    """Returns the Flax module that `config.encoder` describes (already validated)."""
+    module = importlib.import_module(ENCODERS[config.encoder.kind].module)
+    return module.build(config, vocabulary_size)

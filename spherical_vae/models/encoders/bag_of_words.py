@@ -1,11 +1,23 @@
 """The document encoder of NVDM: a multilayer perceptron over word counts."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import Batch
 from spherical_vae.models.layers import Dropout, DropoutRates, bag_vector, dense
+
+
+def build(config: ConfigDict, vocabulary_size: int) -> "BagOfWordsEncoder":
+    """Returns the encoder that `config.encoder` describes."""
+    settings = config.encoder
+    return BagOfWordsEncoder(
+        settings.hidden_size, settings.layers, settings.counts, vocabulary_size
+    )
 
 
 class BagOfWordsEncoder(nn.Module):
@@ -25,6 +37,9 @@ class BagOfWordsEncoder(nn.Module):
     layers: int
     counts: str
     vocabulary_size: int
+
+    reads_embeddings = False
+    vocabulary_axes: ClassVar[Mapping[str, int]] = {"layer_0.kernel": 0}
 
     @nn.compact
     def __call__(

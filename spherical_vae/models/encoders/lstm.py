@@ -1,13 +1,31 @@
 """The sentence encoder: an LSTM over the whole sentence, its pads never seen."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import Batch
 from spherical_vae.models.compute import FLOAT32, Compute
 from spherical_vae.models.layers import Dropout, DropoutRates, LSTMLayer
 from spherical_vae.models.recurrence import zero_state
+
+
+def build(config: ConfigDict, vocabulary_size: int) -> "LSTMEncoder":
+    """Returns the encoder that `config.encoder` describes."""
+    del vocabulary_size
+    settings = config.encoder
+    return LSTMEncoder(
+        settings.hidden_size,
+        settings.layers,
+        settings.bidirectional,
+        settings.pooling,
+        Compute.of(config.compute),
+        config.dropout_mask == "sentence",
+    )
 
 
 class LSTMEncoder(nn.Module):
@@ -33,6 +51,9 @@ class LSTMEncoder(nn.Module):
     pooling: str = "last"
     compute: Compute = FLOAT32
     masks_per_sentence: bool = False
+
+    reads_embeddings = True
+    vocabulary_axes: ClassVar[Mapping[str, int]] = {}
 
     @nn.compact
     def __call__(

@@ -11,13 +11,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from spherical_vae.system.registry import Registry
+
 
 @dataclass(frozen=True)
-class Kind:
+class LatentKind:
     """What must be known of a kind of latent before any module is loaded.
 
     Attributes:
-      module: in this folder, with `build(settings, prior) -> Latent`.
+      module: with the function `build(settings, prior) -> Latent`.
       label: in tables.
       spherical: whether z lies on spheres, which need two coordinates at least.
       concentration: what `config.latent.concentration` means: "" nothing, "fixed" the value of all
@@ -30,21 +32,38 @@ class Kind:
     concentration: str = ""
 
 
-KINDS = {
-    "none": Kind("none", "RNNLM"),
-    "gaussian": Kind("gaussian", "Gaussian"),
-    "vmf": Kind("vmf", "vMF", spherical=True, concentration="fixed"),
-    "learned_vmf": Kind("learned_vmf", "vMF, learned kappa", True, "start"),
-    "product_vmf": Kind("product_vmf", "product of vMF", True, "start"),
-    "power_spherical": Kind("power_spherical", "power spherical", True, "start"),
-}
+LATENTS = Registry(
+    {
+        "none": LatentKind(f"{__name__}.none", "RNNLM"),
+        "gaussian": LatentKind(f"{__name__}.gaussian", "Gaussian"),
+        "vmf": LatentKind(f"{__name__}.vmf", "vMF", spherical=True, concentration="fixed"),
+        "learned_vmf": LatentKind(f"{__name__}.learned_vmf", "vMF, learned kappa", True, "start"),
+        "product_vmf": LatentKind(f"{__name__}.product_vmf", "product of vMF", True, "start"),
+        "power_spherical": LatentKind(
+            f"{__name__}.power_spherical", "power spherical", True, "start"
+        ),
+    }
+)
 
-# By name: the module in `priors/`, with a class `Prior(components)`.
-PRIORS = ("standard", "mixture", "vamp")
+
+@dataclass(frozen=True)
+class PriorKind:
+    """A kind of prior.
+
+    Attributes:
+      module: with a class `Prior(components)`.
+    """
+
+    module: str
+
+
+PRIORS = Registry(
+    {name: PriorKind(f"{__name__}.priors.{name}") for name in ("standard", "mixture", "vamp")}
+)
 
 
 def build_latent(latent: ConfigDict, prior: ConfigDict) -> Any:
     """Returns the module that `config.latent` and `config.prior` describe (already validated)."""
-    kind = importlib.import_module(f"{__name__}.{KINDS[latent.kind].module}")
-    learned = importlib.import_module(f"{__name__}.priors.{prior.kind}")
-    return kind.build(latent, learned.Prior(prior.components))
+    kind = importlib.import_module(LATENTS[latent.kind].module)
+    prior_kind = importlib.import_module(PRIORS[prior.kind].module)
+    return kind.build(latent, prior_kind.Prior(prior.components))

@@ -1,0 +1,100 @@
+"""A latent and a decoder of one's own, a file each, through everything that a run goes through."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_models import sentences
+from small_run import metrics_without_times, training_command, write_text_corpus
+
+from spherical_vae import evaluate, generate, train
+from spherical_vae.config import base_config
+from spherical_vae.config.validation import validate
+from spherical_vae.data.corpus import END_ID
+from spherical_vae.models.decoders import build_decoder
+from spherical_vae.models.latents import LatentKind
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.registry import Registry
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+LATENT = {"latent.kind": "extensions.laplace_latent"}
+DECODER = {
+    "decoder.kind": "extensions.transformer_decoder",
+    "decoder.inputless": False,
+    "decoder.layers": 2,
+}
+
+
+@pytest.mark.parametrize("settings", [LATENT, DECODER], ids=["latent", "decoder"])
+def test_train_resume_evaluate_and_generate(settings, tmp_path, capsys):
+    corpus = write_text_corpus(tmp_path / "corpus")
+
+    def arguments(workdir, steps):
+        more = {"train.steps": steps, "train.log_every": 1, "train.evaluate_every": 2}
+        return training_command(corpus, workdir, settings, more)[3:]
+
+    train.main(arguments(tmp_path / "whole", 4))
+    train.main(arguments(tmp_path / "halves", 2))
+    train.main(arguments(tmp_path / "halves", 4))
+    log = metrics_without_times(tmp_path / "halves")
+    last = max(line["step"] for line in log)
+    assert last == 4
+    capsys.readouterr()
+    evaluate.main([f"--workdir={tmp_path / 'whole'}", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["kl_nats"] > 0
+    assert result["iw_nll_nats"] <= result["nll_nats"]
+    generate.main([f"--workdir={tmp_path / 'whole'}", "--count=3", "--label=1"])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_the_transformer_writes_what_it_scores():
+    config = base_config()
+    config.update_from_flattened_dict(DECODER | {"decoder.hidden_size": 8})
+    batch = sentences(rows=3)
+    decoder = build_decoder(config, 12)
+    z = jax.random.normal(jax.random.key(0), (1, 3, 4))
+    conditions, embeddings = jnp.zeros((3, 0)), jax.random.normal(jax.random.key(1), (12, 6))
+    variables = decoder.init(jax.random.key(2), z, conditions, batch, embeddings)
+    scored = decoder.apply(variables, z, conditions, batch, embeddings)[0]
+    steps = batch.ids.shape[1]
+    carry = decoder.apply(variables, z[0], steps, method="start")
+    previous, total = jnp.full(3, END_ID), np.zeros(3)
+    for place in range(steps):
+        carry, logits = decoder.apply(
+            variables, carry, z[0], conditions, previous, embeddings, method="step"
+        )
+        previous = batch.ids[:, place]
+        chosen = jax.nn.log_softmax(logits)[jnp.arange(3), previous]
+        total += np.asarray(chosen * batch.counts[:, place])
+    np.testing.assert_allclose(scored, total, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("decoder.kind", "extensions.nothing"),
+        ("decoder.kind", "extensions.laplace_latent"),
+        ("latent.kind", "json.decoder"),
+        ("latent.kind", "laplace_latent"),
+        ("state_dropout_rate", 0.1),
+        ("decoder.tied_embeddings", True),
+    ],
+)
+def test_what_describes_no_kind_and_what_a_kind_does_not_read_is_an_error(key, value):
+    config = base_config()
+    config.update_from_flattened_dict(DECODER | {key: value})
+    with pytest.raises(UserError, match=key):
+        validate(config)
+
+
+def test_the_table_lists_its_own_kinds():
+    table = Registry({"one": LatentKind("module", "One")})
+    assert list(table) == ["one"]
+    assert len(table) == 1
+    assert table["extensions.laplace_latent"].label == "Laplace"
+    with pytest.raises(KeyError):
+        table["two"]
