@@ -1,4 +1,4 @@
-"""What every command line of the package shares: its flags, `--config`, and mistakes in one line.
+"""Shared by all command lines: flags, `--config`, and mistakes as one-line errors.
 
 Which flags a command has, and what it does with them, is in the module of that command. Flags
 belong to their command and to the call that parses them, not to the process: commands can be
@@ -58,7 +58,7 @@ class GivenFlag:
 
     @property
     def value(self) -> Any:
-        """What the command line gives, or else the default.
+        """The value on the command line, or else the default.
 
         Raises:
           RuntimeError: no command line has been parsed.
@@ -151,7 +151,7 @@ class CommandFlags:
         )
 
     def define_first_argument(self, name: str, check: Callable[[str], None]) -> GivenFlag:
-        """Gives the command an argument that is no flag and comes first.
+        """Gives the command a first argument that is not a flag.
 
         Args:
           name: of the flag that it is kept as.
@@ -403,7 +403,7 @@ def guarded(action: Callable[[], Any]) -> None:
         action()
         sys.stdout.flush()
     except UserError as error:
-        # One line, whatever the message was built from.
+        # One line, also if the message has several.
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except Interrupted as stop:

@@ -15,7 +15,7 @@ def base_config() -> ConfigDict:
     """
     config = ConfigDict()
     config.name = "kjv"
-    # Governs initialisation, dropout and sampling; the order of batches hangs on `data.seed`.
+    # Governs initialisation, dropout and sampling; the order of batches depends on `data.seed`.
     config.seed = 0
     # Latent kinds trained beside this model at the same size, for the same steps, and tabulated.
     config.baselines = ("none", "gaussian")
@@ -29,7 +29,7 @@ def base_config() -> ConfigDict:
     config.data.max_length = 50  # words of a sentence, the end mark not counted
     config.data.long_lines = "cut"  # cut | drop: what happens to longer sentences
     config.data.label_classes = 0  # 0: no labels; n: each line starts with a label in 1..n
-    config.data.valid_fraction = 0.05  # carved from train where there is no valid split
+    config.data.valid_fraction = 0.05  # carved from train if there is no valid split
     config.data.test_fraction = 0.05  # the same for test; of corpora that come as a whole
     config.data.seed = 0  # of what is carved, and of the order of batches
     # Where prepared corpora are kept; empty: $XDG_CACHE_HOME or ~/.cache; none: nothing is kept.
@@ -63,7 +63,7 @@ def base_config() -> ConfigDict:
     config.latent.min_concentration = 1.0  # of learned ones, above 0
     config.latent.max_concentration = 1000.0  # of learned ones
     config.latent.range = "smooth"  # of learned ones: smooth | clipped (no gradient at the ends)
-    # learned_vmf: exact | kl_only (draws pass no gradient to it, the authors' rejection sampler).
+    # learned_vmf: exact | kl_only (samples pass no gradient to it, as in the authors' code).
     config.latent.concentration_gradient = "exact"
     config.latent.sampler = "transport"  # transport | wood
     config.latent.unit_variance = True  # the decoder sees sqrt(d) z, whose prior variance is 1
@@ -107,7 +107,7 @@ def base_config() -> ConfigDict:
     config.optimizer.schedule = "cosine"  # constant | cosine | plateau
     config.optimizer.warmup_steps = 0
     config.optimizer.final_fraction = 0.05  # cosine: of the first, what it is when training ends
-    config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever dev does not improve
+    config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever validation does not improve
     config.optimizer.clip_norm = 5.0  # of the gradient's global norm; 0: off
     config.optimizer.weight_decay = 0.0  # adamw
     # Decay of a moving average of the weights, which is measured and kept in their place; 0: off.
@@ -118,13 +118,13 @@ def base_config() -> ConfigDict:
     config.train.epochs = 1
     config.train.steps = 0  # 0: as many as `epochs` need; otherwise the exact number
     config.train.nats_per = "example"  # example | token: what the gradient is the mean over
-    config.train.samples = 1  # draws of z per example in the training objective
+    config.train.samples = 1  # samples of z per example in the training objective
     config.train.steps_per_call = 1  # consecutive steps of one padded length that share a call
     config.train.log_every = 20  # steps
     config.train.evaluate_every = 0  # steps; 0: at the end of each epoch
     config.train.checkpoint_every = 0  # steps; 0: at evaluations only
     config.train.early_stopping = 0  # evaluations in a row without improvement; 0: off
-    config.train.protocol = "honest"  # honest | paper (mean of three draws, Guu's KL)
+    config.train.protocol = "honest"  # honest | paper (mean of three samples, Guu's KL)
 
     # How a step is computed; no result depends on the last two but by rounding.
     config.compute = ConfigDict()
@@ -180,7 +180,7 @@ def nvdm_config() -> ConfigDict:
     config = base_config()
     config.baselines = ()
     # Batches of one length each, their gradients clipped, weigh short documents as much as long
-    # ones: with four buckets dev perplexity came out about 4% higher.
+    # ones: with four buckets validation perplexity came out about 4% higher.
     config.data.buckets = 1
     config.dropout_rate = 0.2
     config.encoder.kind = "bag_of_words"

@@ -1,6 +1,6 @@
-"""Which values each key may have, and which combinations of keys make no sense: two tables.
+"""Allowed values of each key, and combinations of keys that make no sense: two tables.
 
-What the keys mean stands in `config.py`; the tables are applied by `config_validation.py`.
+`defaults.py` explains the keys, `validation.py` applies the tables.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _LARGEST_FLOAT32 = 3.4e38
 
 
 class Rule(Protocol):
-    """What a single value must be."""
+    """Condition on a single value."""
 
     def check(self, key: str, value: Any) -> None:
         """Raises a `UserError` that names `key` unless `value` is allowed."""
@@ -63,7 +63,7 @@ class _Kinds:
 
 @dataclass(frozen=True)
 class _Number:
-    """A finite number between bounds, each of them included unless it is said to be open."""
+    """A finite number between bounds, each of them included unless it is open."""
 
     low: float | int | None = None
     high: float | int | None = None
@@ -114,7 +114,7 @@ _SIZE = _Number(low=1, high=2**31 - 1)
 _COUNT = _Number(low=0, high=2**31 - 1)
 _RATE = _Number(low=0, high=1, high_open=True)
 _FRACTION = _Number(low=0, high=1, low_open=True, high_open=True)
-# JAX keys take a 32-bit seed without x64, and NumPy's generators refuse negative ones.
+# JAX keys take a 32-bit seed without x64, and NumPy's generators raise for negative ones.
 _SEED = _Number(low=0, high=2**32 - 1)
 
 # Corpora of the person's own files, which `path` must name.
@@ -271,7 +271,7 @@ CONFLICTS = (
     Conflict(
         "train.samples",
         lambda c: c.train.protocol == "paper" and c.train.samples != 1,
-        "1 with train.protocol=paper, which draws three by itself",
+        "1 with train.protocol=paper, which takes three by itself",
     ),
     Conflict(
         "latent.dimension",
@@ -340,7 +340,7 @@ CONFLICTS = (
     Conflict(
         "rate.autoencoder_epochs",
         lambda c: c.rate.autoencoder_epochs > 0 and "none" in (c.latent.kind, *c.baselines),
-        "0 with latent.kind={c.latent.kind}, baselines={c.baselines!r}: none is no autoencoder",
+        "0 with latent.kind={c.latent.kind}, baselines={c.baselines!r}: none is not an autoencoder",
     ),
     Conflict(
         "rate.autoencoder_epochs",

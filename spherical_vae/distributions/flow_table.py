@@ -1,4 +1,4 @@
-"""How a cosine drawn from the vMF law moves with the concentration, as a 2-D Chebyshev table.
+"""Derivative of a vMF cosine in the concentration, as a 2-D Chebyshev table.
 
 NumPy only. A cosine w = tanh(a) carried along the quantiles of its law moves by
 

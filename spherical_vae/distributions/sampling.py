@@ -9,7 +9,7 @@ sample moves with its parameters does not depend on the method:
 
 the cosine along its quantiles (`flow_table.py`) and the sphere turned in the plane of
 mean_direction and dmean_direction. Both carry the law to the law of the changed parameters, so
-E[df(z)] is the derivative of E[f(z)], whatever was accepted or rejected on the way.
+E[df(z)] is the derivative of E[f(z)], independent of what was accepted or rejected on the way.
 """
 
 import math
@@ -185,7 +185,7 @@ def sample_with_tan_half(
 
     Args:
         method: "transport" or "wood".
-        sample_shape: leading axes of independent draws.
+        sample_shape: leading axes of independent samples.
         key: a typed key.
         mean_direction: unit vectors [*batch, D].
         concentration: kappa >= 0, [*batch], same dtype.

@@ -1,4 +1,4 @@
-"""How HMC, NUTS and autoguides can have a direction among their unknowns.
+"""Reparameterisation of directions, for HMC, NUTS and autoguides.
 
 There is no bijection from R^n to the sphere; a normal vector divided by its norm does instead.
 """
@@ -87,9 +87,9 @@ class DirectionWithLength(Distribution):
 class SphereReparam(Reparam):
     """Samples a site on the sphere as x / |x|, x a vector in R^d named `NAME_vector`.
 
-    The direction of x has the law of the site, so prior draws, posterior and evidence are what they
-    would be without. log |x| is normal with mean 0 and standard deviation 0.1, whatever the
-    direction: its scale in x, which is |x| times an angle, hardly varies. With the length of a
+    The direction of x has the law of the site, so prior samples, posterior and evidence are those
+    of the site. log |x| is normal with mean 0 and standard deviation 0.1 in every direction: its
+    scale in x, which is |x| times an angle, hardly varies. With the length of a
     normal vector a posterior that is narrow in angle would be a funnel, and chains diverge in it.
 
     Example:

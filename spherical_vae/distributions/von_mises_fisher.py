@@ -60,7 +60,7 @@ def sample(
         mean_direction: unit vectors, D >= 2.
         concentration: kappa in [0, inf], broadcast against the leading axes of `mean_direction`; at
             inf every sample is the mean direction.
-        sample_shape: axes of independent draws in front.
+        sample_shape: leading axes of independent samples.
         method: "transport" carries a normal variate along the quantiles of the cosine, without
             rejection; at D = 2 and D = 4 it is the same as "wood". "wood" is the rejection sampler
             of Wood (1994), run until everything is accepted.

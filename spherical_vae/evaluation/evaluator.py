@@ -41,20 +41,20 @@ PAPER_BATCH = 20
 PAIR_ROWS = 64
 
 PAPER_NOTE = (
-    "protocol 'paper', for comparison with printed tables only: the code is the mean of three "
-    "draws (sentences) or the log-likelihood is (documents), the KL is Guu et al.'s, and "
+    "protocol 'paper', for comparison with printed tables only: the latent is the mean of three "
+    "samples (sentences) or the log-likelihood is (documents), the KL is Guu et al.'s, and "
     f"sentences are charged per padded slot of length-sorted batches of {PAPER_BATCH}, in units of "
-    "the mean length of train without the end mark. For sentences this is no bound on log p(x)."
+    "the mean length of train without the end mark. For sentences this is not a bound on log p(x)."
 )
 
 AVERAGED_NOTE = (
-    "protocol 'averaged': the code is the mean of three draws and is charged with what that mean "
-    "carries; a bound on log p(x) under the prior that such means have."
+    "protocol 'averaged': the latent is the mean of three samples and is charged with what that "
+    "mean carries; a bound on log p(x) under the prior that such means have."
 )
 
 BAG_NOTE = (
-    "the decoder is told the bag of words of the text it is to write: these figures are of "
-    "p(x | bag of x) and no bound on log p(x)."
+    "the decoder reads the bag of words of the text that it scores: these figures are of "
+    "p(x | bag of x) and not a bound on log p(x)."
 )
 
 
@@ -224,17 +224,17 @@ class Evaluator:
         hyper: LatentHyperparameters | None = None,
         protocol: str = "honest",
     ) -> tuple[dict[str, object], ExampleNats]:
-        """Measures all there is to say about a split.
+        """Measures everything that is reported about a split.
 
         Args:
           params: of the model.
           split: name of the split.
-          key: for the draws.
+          key: for the samples.
           hyper: as for `nats`.
           protocol: "honest", "paper" or "averaged".
 
         Returns:
-          What `python -m spherical_vae.evaluate --json` prints, and the nats of each example.
+          The object that `evaluate --json` prints, and the nats of each example.
         """
         honest = protocol == "honest"
         key_nats, key_information = jax.random.split(key)

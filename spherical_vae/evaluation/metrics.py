@@ -1,4 +1,4 @@
-"""What is said about a split: bounds and perplexities from nats of each example, use of the latent.
+"""Summaries of a split: bounds and perplexities from nats of each example, use of the latent.
 
 Reduced last: everything arrives per example, and perplexity is exp(sum of nats / sum of tokens).
 """

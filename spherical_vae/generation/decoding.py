@@ -1,4 +1,4 @@
-"""From codes to text: sampling and greedy search for sentences, likely words for documents.
+"""From latents to text: sampling and greedy search for sentences, likely words for documents.
 
 Written once for all sentence decoders, through `VAE.start` and `VAE.step`.
 """
@@ -50,7 +50,7 @@ def word_scores(logits: Float[Array, "N V"], choice: WordChoice) -> Float[Array,
     likelier = jnp.cumsum(probabilities, axis=1) - probabilities
     # Sums are rounded to 1 before the unlikeliest words are in them.
     kept = (likelier < choice.top_p) | (choice.top_p >= 1)
-    # The first, whatever top_p is rounded to.
+    # The first, also if top_p is rounded to 0.
     kept = kept.at[:, 0].set(True)
     lowest = jnp.where(kept, ordered, jnp.inf).min(axis=1, keepdims=True)
     return jnp.where(scores >= lowest, scores, -jnp.inf)
@@ -67,18 +67,18 @@ def decode_sentences(
     max_length: int,
     shared_noise: bool = False,
 ) -> Int[Array, "N L"]:
-    """Writes one sentence for each code, word by word.
+    """Writes one sentence for each latent, word by word.
 
     Args:
       model: a VAE with a sentence decoder.
       params: its parameters.
-      z: codes.
-      conditions: what the decoder is told beside them.
+      z: latents.
+      conditions: of the decoder, beside them.
       key: for the words.
       choice: of each word.
       max_length: L, words at most.
-      shared_noise: whether all sentences are written with the same luck, so that they differ only
-        by what their codes say; for walks from code to code.
+      shared_noise: whether all sentences share the noise of their words, so that they differ only
+        by their latents; for interpolations.
 
     Returns:
       Word ids; end marks from the end of each sentence on.
@@ -89,8 +89,8 @@ def decode_sentences(
         decoder_carry, logits = call(
             model, params, VAE.step, decoder_carry, z, conditions, previous
         )
-        luck = (1, logits.shape[1]) if shared_noise else logits.shape
-        noise = jax.random.gumbel(jax.random.fold_in(key, step), luck)
+        shape = (1, logits.shape[1]) if shared_noise else logits.shape
+        noise = jax.random.gumbel(jax.random.fold_in(key, step), shape)
         scores = word_scores(logits, choice) + jnp.where(choice.temperature == 0, 0.0, noise)
         words = jnp.where(ended, END_ID, jnp.argmax(scores, axis=1))
         return (decoder_carry, words, ended | (words == END_ID)), words

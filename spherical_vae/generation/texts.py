@@ -107,8 +107,8 @@ def interpolation_texts(
     spherical = is_spherical(trained.model.latent.standard_prior())
     walk = great_circle if spherical else straight_line
     path = walk(z[0], z[1], count)
-    told = straight_line(conditions[0], conditions[1], count)
-    written = _write(trained, path, told, key, choice, shared_noise=True)
+    between = straight_line(conditions[0], conditions[1], count)
+    written = _write(trained, path, between, key, choice, shared_noise=True)
     first, last = _originals(trained.corpus, ends)
     return [f"[{first}]", *written, f"[{last}]"]
 

@@ -1,4 +1,4 @@
-"""How products are formed: in which precision, and what is kept for the backward pass."""
+"""Precision of matrix products, and memory of the backward pass."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ EXACT = jax.lax.Precision.HIGHEST
 
 @dataclass(frozen=True)
 class Compute:
-    """What `config.compute` says; static, part of the compiled program.
+    """Static settings of `config.compute`, part of the compiled program.
 
     Attributes:
       dtype: of the factors of large products: "float32" or "bfloat16". Parameters, sums and results

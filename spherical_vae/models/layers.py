@@ -44,7 +44,7 @@ def dense(
 
 
 class DropoutRates(NamedTuple):
-    """How much is left out in training, in [0, 1); traced, so that one program serves every rate.
+    """Dropout rates, in [0, 1); traced, so that one program serves every rate.
 
     Attributes:
       units: of embeddings, outputs and hidden layers.
@@ -65,7 +65,7 @@ def dropout_mask(
 
 
 class Dropout(nn.Module):
-    """Zeroes entries with the module's "dropout" key; the identity where there is no rate.
+    """Zeroes entries with the module's "dropout" key; the identity without a rate.
 
     Unlike with `nn.Dropout`, the rate may be traced.
 

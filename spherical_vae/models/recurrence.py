@@ -13,7 +13,7 @@ State = tuple[Float[Array, "N H"], Float[Array, "N H"]]
 
 
 class Kernels(NamedTuple):
-    """What maps to the gates; their order is input, forget, candidate, output.
+    """Kernels of the gates, in the order input, forget, candidate, output.
 
     Attributes:
       input: from what differs from step to step, or None where nothing does.

@@ -2,7 +2,7 @@
 
 NVRNN and NVDM are two configurations of it.
 
-Axes, here and everywhere: S draws of z, B examples of a batch, T slots of an example (words in
+Axes, here and everywhere: S samples of z, B examples of a batch, T slots of an example (words in
 order, or distinct words), V vocabulary, D latent, E embedding, H hidden, C conditions, N rows.
 """
 
@@ -46,7 +46,7 @@ class VAE(nn.Module):
       label_classes: number of labels.
       label_embedding_size: 0 where labels are not used.
       condition_on_bag: whether the decoder sees the mean embedding of its target (NVRNN-BoW). That
-        is no model of p(x): it conditions on x.
+        is not a model of p(x): it conditions on x.
     """
 
     encoder: nn.Module
@@ -104,11 +104,11 @@ class VAE(nn.Module):
         return self.latent(self.summarise(batch, dropout), hyper)
 
     def summarise(self, batch: Batch, dropout: DropoutRates | None = None) -> Float[Array, "B H"]:
-        """Returns what the encoder says of each example; `latent_pair` reads it."""
+        """Returns the encoder's output for each example, the input of `latent_pair`."""
         return self.encoder(batch, self._embeddings, dropout)
 
     def latent_pair(self, hidden: Float[Array, "N H"], hyper: LatentHyperparameters) -> LatentPair:
-        """Returns q(z|x) for rows of `summarise`, of whichever batches, and the prior."""
+        """Returns q(z|x) for rows of `summarise`, from one or several batches, and the prior."""
         return self.latent(hidden, hyper)
 
     def decode(
@@ -122,7 +122,7 @@ class VAE(nn.Module):
         return self.decoder(scaled, self.conditions(batch), batch, self._embeddings, dropout)
 
     def conditions(self, batch: Batch) -> Float[Array, "B C"]:
-        """Returns what the decoder is told beside z: label embedding, mean embedding of the bag."""
+        """Returns the decoder's inputs beside z: label embedding, mean embedding of the bag."""
         parts = [jnp.zeros((batch.ids.shape[0], 0))]
         if self.label_embedding_size:
             parts.append(self.label_embeddings[batch.labels])

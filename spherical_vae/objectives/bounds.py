@@ -66,11 +66,11 @@ def elbo_terms(
       hyper: of the latent.
       dropout: rates; None in evaluation.
       samples: of z for each example; the reconstruction is their average (honest).
-      protocol: "honest", or "paper": three draws, *averaged before decoding* by the sentence
-        decoder, and Guu et al.'s KL. That is no bound on log p(x): the averaged code carries more
-        information than is charged. The document decoder averages log-likelihoods, which is sound.
-        "averaged": the same reconstruction, charged with what the average carries (see
-        `averaged_latent.py`); a fixed vMF and the sentence decoder only.
+      protocol: "honest", or "paper": three samples, *averaged before decoding* by the sentence
+        decoder, and Guu et al.'s KL. That is not a bound on log p(x): the averaged latent carries
+        more information than is charged. The document decoder averages log-likelihoods, which
+        is sound. "averaged": the same reconstruction, charged with what the average carries (see
+        `averaged.py`); a fixed vMF and the sentence decoder only.
       by_factor: whether to return the KL of each factor too; needs a registered KL.
 
     Returns:
@@ -136,10 +136,10 @@ def importance_log_weights(
     samples: int,
     chunk: int,
 ) -> Float[Array, "K B"]:
-    """Returns log p(x|z_k) p(z_k) / q(z_k|x) of draws z_k from q(z|x).
+    """Returns log p(x|z_k) p(z_k) / q(z_k|x) of samples z_k of q(z|x).
 
-    The encoder runs once; draws are decoded `chunk` at a time and never held together. Each draw
-    has a key of its own, so its weight does not hang on the chunk but by rounding.
+    The encoder runs once; samples are decoded `chunk` at a time and never held together. Each
+    sample has its own key, so weights depend on the chunk size only by rounding.
 
     Args:
       model: the VAE.
@@ -148,18 +148,18 @@ def importance_log_weights(
       key: for z.
       hyper: of the latent.
       samples: K, at least 1.
-      chunk: draws decoded at once, at least 1; memory grows with it.
+      chunk: samples decoded at once, at least 1; memory grows with it.
     """
     chunk = min(chunk, samples)
     posterior, prior = call(model, params, VAE.encode, batch, hyper)
 
     def weigh(_: None, first: Array) -> tuple[None, Array]:
-        keys = jax.vmap(lambda draw: jax.random.fold_in(key, draw))(first + jnp.arange(chunk))
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(first + jnp.arange(chunk))
         z = jax.vmap(lambda one: sample(posterior, one, 1)[0])(keys)  # [chunk, B, *event]
         log_likelihood = call(model, params, VAE.decode, z, batch)
         return None, log_likelihood + log_prob(prior, z) - log_prob(posterior, z)
 
-    # The last chunk may have draws that nobody asked for.
+    # The last chunk may be longer than needed.
     _, weights = jax.lax.scan(weigh, None, chunk * jnp.arange(math.ceil(samples / chunk)))
     return weights.reshape(-1, batch.ids.shape[0])[:samples]
 
@@ -176,7 +176,7 @@ def importance_weighted_nats(
 ) -> Float[Array, " B"]:
     """Estimates - log p(x) from above by importance sampling with q(z|x) as the proposal.
 
-    - log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), of the draws of `importance_log_weights`.
+    - log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), of the samples of `importance_log_weights`.
 
     Args:
       model: the VAE.
@@ -185,7 +185,7 @@ def importance_weighted_nats(
       key: for z.
       hyper: of the latent.
       samples: K, at least 1.
-      chunk: draws decoded at once, at least 1; memory grows with it.
+      chunk: samples decoded at once, at least 1; memory grows with it.
 
     Returns:
       Nats of each example. Source: Burda, Grosse and Salakhutdinov (2016), equation 8.

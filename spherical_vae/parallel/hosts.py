@@ -34,7 +34,7 @@ def join(
 
     Args:
       coordinator: `HOST:PORT` that process 0 listens on and the others reach.
-      process_count: processes in all; 1 for a process on its own, whatever the launcher.
+      process_count: processes in all; 1 for a process on its own, under any launcher.
       process_index: of this one, from 0.
 
     Raises:
@@ -158,16 +158,16 @@ def from_first(compute: Callable[[], Any]) -> Any:
     """
     if not several():
         return compute()
-    told: dict[str, Any] = {}
+    message: dict[str, Any] = {}
     if is_first():
         try:
-            told = {"value": compute()}
+            message = {"value": compute()}
         except UserError as error:
-            told = {"error": str(error)}
-    told = json.loads(_broadcast(json.dumps(told).encode()))
-    if "error" in told:
-        raise UserError(told["error"])
-    return told["value"]
+            message = {"error": str(error)}
+    message = json.loads(_broadcast(json.dumps(message).encode()))
+    if "error" in message:
+        raise UserError(message["error"])
+    return message["value"]
 
 
 def largest(value: int) -> int:

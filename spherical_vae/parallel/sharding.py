@@ -40,8 +40,8 @@ def evaluation_mesh(batch_size: int) -> Mesh:
     """Returns the mesh of as many devices as divide a batch; of several processes, of all.
 
     Args:
-      batch_size: `config.evaluation.batch_size`, which is part of what is measured: draws hang on
-        the place in the batch.
+      batch_size: `config.evaluation.batch_size`, which is part of what is measured: samples
+        depend on the position in the batch.
 
     Raises:
       UserError: there are several processes, and the batch does not divide over their devices.

@@ -7,7 +7,7 @@ from jaxtyping import Array, Key, UInt
 
 
 class Purpose(enum.IntEnum):
-    """What a key is for."""
+    """Purpose of a key."""
 
     INIT = 0
     TRAIN = 1

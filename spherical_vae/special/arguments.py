@@ -1,4 +1,4 @@
-"""What the public functions accept: static dimensions, and arrays of real numbers of any kind."""
+"""Arguments of the public functions: static dimensions, and real arrays of any dtype."""
 
 import operator
 from typing import Any

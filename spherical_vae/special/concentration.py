@@ -28,7 +28,7 @@ _Arrays = tuple[Array, ...]
 
 
 class Mode(NamedTuple):
-    """Where the density of atanh w peaks: w0, and 1 - w0^2 computed without cancellation."""
+    """Mode of the density of atanh w: w0, and 1 - w0^2 computed without cancellation."""
 
     cosine: Array
     gap: Array
@@ -65,7 +65,7 @@ def log_sphere_area(dimension: int) -> float:
         Nats, a Python float.
 
     Raises:
-        UserError: `dimension` is no integer, or below 1.
+        UserError: `dimension` is not an integer, or below 1.
     """
     half = check_dimension(dimension, smallest=1) / 2
     return math.log(2.0) + half * math.log(math.pi) - math.lgamma(half)
@@ -216,7 +216,7 @@ def bessel_ratio(
         E[mean_direction . z] in [0, 1], same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, by closed forms.
     Source: Mardia and Jupp (2000), Directional Statistics, (9.3.7); evaluated as in docs/vmf.md.
@@ -237,7 +237,7 @@ def bessel_ratio_complement(
         E[1 - mean_direction . z] in [0, 1], same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, by closed forms.
     """
@@ -257,7 +257,7 @@ def bessel_ratio_derivative(
         Var[mean_direction . z] >= 0, same shape; it equals the Fisher information of kappa.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, by derivatives of the Chebyshev series.
     """
@@ -280,7 +280,7 @@ def inverse_bessel_ratio(
         kappa >= 0, same shape; inf at exactly 1, NaN outside [0, 1].
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders, implicit: 1 / A_d'(kappa).
     Source: start from Banerjee et al. (2005), JMLR 6, (4.4); Newton steps in w0 of docs/vmf.md.
@@ -304,7 +304,7 @@ def kl_to_uniform(
         Nats >= 0, same shape; 0 at kappa = 0.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders; the first is kappa A_d'(kappa) in a form without cancellation.
     Source: Xu and Durrett (2018), section 3, in the exact form; evaluated as in docs/vmf.md.
@@ -325,7 +325,7 @@ def entropy(
         Nats, same shape; log area of the sphere at kappa = 0, negative at large kappa.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders.
     """
@@ -348,7 +348,7 @@ def log_density_at_mode(
         Nats, same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders; the first is 1 - A_d(kappa).
     """
@@ -370,7 +370,7 @@ def log_normalizer(
         Nats, same shape.
 
     Raises:
-        UserError: `dimension` is no static integer >= 2, or the array is not of real numbers.
+        UserError: `dimension` is not a static integer >= 2, or the array is not of real numbers.
 
     Gradients: all orders; the first is -A_d(kappa).
     """

@@ -1,4 +1,4 @@
-"""How a ratio of gamma functions grows, without the difference of two large logarithms."""
+"""Growth of a ratio of gamma functions, without the difference of two large logarithms."""
 
 import math
 from functools import partial

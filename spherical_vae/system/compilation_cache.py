@@ -41,10 +41,12 @@ def keep_compiled_programs(given: str = "") -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(None, "Permission denied", str(folder))
     except (OSError, RuntimeError) as error:
-        told = f"compiled programs cannot be kept ({error})"
+        reason = f"compiled programs cannot be kept ({error})"
         if named:
-            raise UserError(f"{told}; choose another --compilation_cache=FOLDER, or none") from None
-        print(f"{told}: every start compiles; see --compilation_cache", file=sys.stderr)
+            raise UserError(
+                f"{reason}; choose another --compilation_cache=FOLDER, or none"
+            ) from None
+        print(f"{reason}: every start compiles; see --compilation_cache", file=sys.stderr)
         return
     kept = {name: value for name, value in _KEEP_ALL.items() if name.upper() not in os.environ}
     _configure({"jax_compilation_cache_dir": str(folder.absolute()), **kept})

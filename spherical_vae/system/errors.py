@@ -1,4 +1,4 @@
-"""The exceptions whose message is meant for the person at the command line."""
+"""Exceptions with a message for the person at the command line."""
 
 
 class UserError(ValueError):
@@ -10,7 +10,7 @@ class UserError(ValueError):
 
 
 class DivergedError(UserError):
-    """A training without a result: its loss, or its measure of dev, was not finite.
+    """A training without a result: its loss, or its measure of validation, was not finite.
 
     Attributes:
       reason: in a few words, without the folders that the message names.

@@ -11,14 +11,14 @@ from spherical_vae.system.errors import UserError
 class FolderLock:
     """A lock that is held until `close`; a context manager.
 
-    The system gives it back for a process that dies, however it ends: there are no stale locks.
+    The system releases it when the process ends in any way: locks are never stale.
     """
 
     def __init__(self, lock: FileLock) -> None:
         self._lock = lock
 
     def close(self) -> None:
-        """Gives the lock back, from whatever thread; the file stays, as others may wait for it."""
+        """Gives the lock back, from any thread; the file stays, as others may wait for it."""
         self._lock.release()
 
     def __enter__(self) -> "FolderLock":

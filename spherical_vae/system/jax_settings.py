@@ -1,4 +1,4 @@
-"""The settings of JAX that models are computed under, whatever the process has set.
+"""JAX settings under which models are computed, independent of those of the process.
 
 A run is a function of its configuration: 64-bit types would make another model of it (which no
 checkpoint fits), and another generator, or threefry in its older order, other samples. Strict type

@@ -1,4 +1,4 @@
-"""Folders that a person names: `~` is the home folder, and what cannot hold a run is told at once.
+"""Folders named by a person: expands `~`, and raises for those that cannot hold a run.
 
 Orbax takes `[`, `*` and `?` for a pattern, a backslash for a slash and a name that ends in a colon
 for the scheme of a URL: what it writes under such a path it does not find again, or finds more.
@@ -43,8 +43,8 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
     name = whole.as_posix()
     colon = any(part.endswith(":") for part in whole.relative_to(whole.anchor).parts)
     if colon or not _is_utf8(name) or set(name) & set(_UNREADABLE):
-        told = name if name.isprintable() else ascii(name)
-        raise UserError(f"{told}: checkpoints cannot be read back from there; {_ALLOWED}")
+        printable = name if name.isprintable() else ascii(name)
+        raise UserError(f"{printable}: checkpoints cannot be read back from there; {_ALLOWED}")
     return folder
 
 

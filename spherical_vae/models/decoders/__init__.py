@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecoderKind:
-    """What must be known of a kind of decoder before any module is loaded.
+    """Description of a kind of decoder, known before any module is loaded.
 
     Attributes:
       module: with the function `build(config, vocabulary_size) -> Decoder`.

@@ -93,6 +93,6 @@ class Decoder(nn.Module):
 def with_conditions(
     z: Float[Array, "S B D"], conditions: Float[Array, "B C"]
 ) -> Float[Array, "S B F"]:
-    """Appends the conditions of each example to all of its draws."""
+    """Appends the conditions of each example to all of its samples."""
     repeated = jnp.broadcast_to(conditions[None], (z.shape[0], *conditions.shape))
     return jnp.concatenate([z, repeated], axis=2)

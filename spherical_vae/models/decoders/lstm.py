@@ -99,7 +99,7 @@ class LSTMDecoder(Decoder):
         """Returns log p(x|z) in nats, the end mark included.
 
         Args:
-          z: draws, all decoded as one batch of S * B rows.
+          z: samples, all decoded as one batch of S * B rows.
           conditions: fed at every step beside z; C may be 0.
           batch: the sentences to score.
           embeddings: the shared word embeddings; not used if inputless and not tied.

@@ -17,7 +17,7 @@ from spherical_vae.system.registry import Registry
 
 @dataclass(frozen=True)
 class EncoderKind:
-    """What must be known of a kind of encoder before any module is loaded.
+    """Description of a kind of encoder, known before any module is loaded.
 
     Attributes:
       module: with the function `build(config, vocabulary_size)`.

@@ -16,7 +16,7 @@ from spherical_vae.system.registry import Registry
 
 @dataclass(frozen=True)
 class LatentKind:
-    """What must be known of a kind of latent before any module is loaded.
+    """Description of a kind of latent, known before any module is loaded.
 
     Attributes:
       module: with the function `build(settings, prior) -> Latent`.

@@ -1,4 +1,4 @@
-"""The contract of a latent, and what follows from its two distributions alone.
+"""The contract of a latent, and everything that follows from its two distributions.
 
 Nothing here asks for the name of a kind: whether z is a direction, how much each coordinate varies
 under the prior and what the KL is are properties of NumPyro distributions.
@@ -27,7 +27,7 @@ Returned = TypeVar("Returned", bound=Callable[..., Any])
 
 
 def promoting_ranks(function: Returned) -> Returned:
-    """Lets NumPyro broadcast samples against parameters, whatever the user set for promotion."""
+    """Decorator: NumPyro may broadcast samples against parameters, also under strict promotion."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -38,7 +38,7 @@ def promoting_ranks(function: Returned) -> Returned:
 
 
 class LatentPair(NamedTuple):
-    """What a latent says of a batch.
+    """Posterior and prior of a batch.
 
     Attributes:
       posterior: q(z|x), batch shape `[B]`, with reparameterised samples.
@@ -125,7 +125,7 @@ def latent_hyperparameters(settings: ConfigDict) -> dict[str, np.ndarray]:
 def sample(
     distribution: Distribution, key: Key[Array, ""], samples: int
 ) -> Float[Array, " S *batch_and_event"]:
-    """Draws z with an axis of samples in front, differentiable in the distribution's parameters."""
+    """Samples z, samples on the first axis, differentiable in the distribution's parameters."""
     return distribution.sample(key, (samples,))
 
 

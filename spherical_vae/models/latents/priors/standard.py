@@ -7,7 +7,7 @@ from numpyro.distributions import Distribution
 
 
 class Prior(nn.Module):
-    """What the latent itself names as its standard prior.
+    """The standard prior of the latent.
 
     Attributes:
       components: not used.
