@@ -13,7 +13,8 @@ def averaged_kl_nats(
     Let z_1 .. z_n be samples of vMF(mu, kappa), s = z_1 + .. + z_n and zbar = s / n. With
     respect to the uniform distribution of all n, their density is (C_d(kappa) area)^n
     exp(kappa mu.s): it depends on them through s alone. Uniform samples give s a law nu that no
-    rotation changes, so with s = r u, |u| = 1, the direction u is uniform under nu for every radius r, and
+    rotation changes, so with s = r u, |u| = 1, the direction u is uniform under nu for every
+    radius r, and
 
         q(s|mu) = (C_d(kappa) area)^n exp(kappa r mu.u) nu(s).
 
