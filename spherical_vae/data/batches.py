@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from spherical_vae.data.batch import Batch
 from spherical_vae.data.buckets import bucket_boundaries
-from spherical_vae.data.corpus import Batch, Split
+from spherical_vae.data.corpus import Split
 from spherical_vae.data.shuffling import EPOCH, shuffled
 
 __all__ = [

@@ -8,13 +8,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, Int32, Int64
-
-UNKNOWN_ID = 0
-END_ID = 1
 
 
 @dataclass(frozen=True)
@@ -119,19 +116,3 @@ class Corpus:
                 if array is not None:
                     total = zlib.crc32(np.ascontiguousarray(array).data, total)
         return total
-
-
-class Batch(NamedTuple):
-    """Padded examples of one compiled shape; a pytree of NumPy or JAX arrays.
-
-    Attributes:
-      ids: `[B, T]` int32; sequences: words, then the end mark, then padding; bags: distinct words.
-      counts: `[B, T]` int32; 1 on words and end marks of sequences, occurrences in bags, 0 on pads.
-      labels: `[B]` int32, 0 where the corpus has none.
-      index: `[B]` int32 position in the split, -1 on rows that only fill the batch.
-    """
-
-    ids: Any
-    counts: Any
-    labels: Any
-    index: Any  # hides tuple.index, which nobody calls

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Corpus, Split
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID
+from spherical_vae.data.corpus import Corpus, Split
 from spherical_vae.data.kjv import tokenize_verse
 from spherical_vae.data.raw_text import content_words, tokenize_review
 from spherical_vae.data.sequences import END_MARK, UNKNOWN_WORD

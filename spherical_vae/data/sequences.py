@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int, Int32, Int64
 
 from spherical_vae.data.array_file import ArrayWriter
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Corpus, Split, Vocabulary
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID
+from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 from spherical_vae.data.numbering import NumberedSentences, Numbering
 from spherical_vae.data.sentences import Sentences
 from spherical_vae.data.store import array_path

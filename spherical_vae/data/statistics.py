@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from spherical_vae.data.corpus import UNKNOWN_ID, Corpus, Split
+from spherical_vae.data.batch import UNKNOWN_ID
+from spherical_vae.data.corpus import Corpus, Split
 
 _BARS = 12
 _BAR_WIDTH = 40

@@ -9,7 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
-from spherical_vae.data import END_ID, Corpus
+from spherical_vae.data.batch import END_ID
+from spherical_vae.data.corpus import Corpus
 from spherical_vae.system.errors import UserError
 
 

@@ -31,7 +31,8 @@ def peak_bytes():
 READ = f"""{PEAK}
 import itertools, sys
 from pathlib import Path
-from spherical_vae.data import Split, epoch_batches
+from spherical_vae.data.batches import epoch_batches
+from spherical_vae.data.corpus import Split
 from spherical_vae.data.store import open_corpus
 if sys.argv[3] == "keep":
     Split.release_pages = lambda self: None

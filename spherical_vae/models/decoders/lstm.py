@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.models.compute import FLOAT32, Compute
 from spherical_vae.models.decoders.bag_of_words import with_conditions
 from spherical_vae.models.layers import (

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.models.compute import FLOAT32, Compute
 from spherical_vae.models.layers import Dropout, DropoutRates, LSTMLayer
 from spherical_vae.models.recurrence import zero_state
