@@ -1,7 +1,7 @@
-"""What there is to count in a corpus: examples, tokens, lengths, unknown words."""
+"""Statistics of a corpus: examples, tokens, lengths, unknown words, labels."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +13,6 @@ from spherical_vae.data.corpus import Corpus, Split
 
 _BARS = 12
 _BAR_WIDTH = 40
-# Entries of mapped arrays that are looked at, at once.
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -57,17 +55,15 @@ class SplitStatistics:
 
 
 def split_statistics(split: Split, label_classes: int) -> SplitStatistics:
-    """Counts a split, some entries at a time.
+    """Counts a split.
 
     Args:
       split: at least one example.
-      label_classes: 0 where there are no labels.
+      label_classes: 0 if there are no labels.
     """
-    words, unknown = words_of_examples(split), None
+    words, unknown, labels = words_of_examples(split), None, None
     if split.counts is None:
-        blocks = _blocks(split, split.ids)
-        unknown = sum(int(np.count_nonzero(ids == UNKNOWN_ID)) for ids in blocks)
-    labels = None
+        unknown = int(np.count_nonzero(split.ids == UNKNOWN_ID))
     if split.labels is not None:
         labels = np.bincount(split.labels, minlength=label_classes).tolist()
     total = int(words.sum())
@@ -87,16 +83,7 @@ def words_of_examples(split: Split) -> Int64[np.ndarray, " examples"]:
     """Returns how many words each example has, end marks not counted."""
     if split.counts is None:
         return split.lengths - 1
-    # Differences of running sums at the offsets, so that counts need not be held as int64.
-    sums, before, done = np.zeros(len(split.offsets), np.int64), 0, 0
-    for counts in _blocks(split, split.counts):
-        running = before + np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        here = np.searchsorted(split.offsets, [done, done + len(counts)], "left")
-        inside = slice(here[0], here[1] + 1)
-        places = np.clip(split.offsets[inside] - done, 0, len(counts))
-        sums[inside] = running[places]
-        before, done = int(running[-1]), done + len(counts)
-    return np.diff(sums)
+    return np.add.reduceat(split.counts, split.offsets[:-1], dtype=np.int64)
 
 
 def histogram(words: Int64[np.ndarray, " examples"]) -> list[Bar]:
@@ -119,12 +106,6 @@ def _round_up(width: float) -> int:
     return next(step * power for step in (1, 2, 5, 10) if step * power >= width)
 
 
-def _blocks(split: Split, array: np.ndarray) -> Iterator[np.ndarray]:
-    for begin in range(0, len(array), _BLOCK):
-        yield array[begin : begin + _BLOCK]
-        split.release_pages()
-
-
 def as_json(corpus: Corpus) -> dict[str, Any]:
     """Returns the statistics of a corpus as JSON values; `report` says what was dropped."""
     splits = {}
@@ -141,7 +122,7 @@ def as_json(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def as_text(corpus: Corpus) -> str:
+def as_text(corpus: Corpus, label_names: Sequence[str] | None = None) -> str:
     """Returns the same for a person: the report, and a histogram of the lengths of each split."""
     lines = list(corpus.report)
     for name, split in corpus.splits.items():
@@ -154,6 +135,8 @@ def as_text(corpus: Corpus) -> str:
             span = f"{bar.low:,}-{bar.high:,}"
             lines.append(f"{span:>15} {bar.examples:>9,} {share:>6.1%} {drawn}".rstrip())
         if statistics.labels is not None:
-            counts = ", ".join(f"{i}: {n:,}" for i, n in enumerate(statistics.labels, start=1))
+            names = label_names or range(1, len(statistics.labels) + 1)
+            pairs = zip(names, statistics.labels, strict=True)
+            counts = ", ".join(f"{name}: {n:,}" for name, n in pairs)
             lines.append(f"{name}: examples of each label: {counts}")
     return "\n".join(lines)
