@@ -38,11 +38,13 @@ def check_together(config_data: Any) -> None:
     """Does the same for values that are allowed each by itself."""
     spec = CORPORA[config_data.name]
     with_name = f"with data.name={spec.name}"
+    own = " or ".join(n for n, other in CORPORA.items() if other.source.path == "required")
     path, given = config_data.path.strip(), config_data.label_classes
     if spec.source.path == "required" and not path:
-        _raise("path", config_data, f"a folder or archive with your own files {with_name}")
+        _raise("path", config_data, f"a folder or zip archive with your own files {with_name}")
     if spec.source.path == "no" and path:
-        _raise("path", config_data, f"'' {with_name}, which comes as a package")
+        package = "which comes as a package; your own files are"
+        _raise("path", config_data, f"'' {with_name}, {package} data.name={own}")
     if spec.label_names is not None and given not in (0, len(spec.label_names)):
         known = f" or {len(spec.label_names)}" if spec.label_names else ""
         _raise("label_classes", config_data, f"0{known} {with_name}")

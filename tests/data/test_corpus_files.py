@@ -69,7 +69,7 @@ def test_paths_that_are_no_corpus(tmp_path, refusal):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("", "'' given, allowed: a folder or archive"),
+        ("", "'' given, allowed: a folder or zip archive"),
         ("nowhere", "nowhere does not exist"),
         ("a\0b", "a\\x00b is no usable path"),
         ("x" * 5000, "is no usable path"),

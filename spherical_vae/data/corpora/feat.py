@@ -174,7 +174,7 @@ SPEC = CorpusSpec(
     kind="bags",
     source=OwnFiles(
         (*(f"{key}.feat" for key in SPLITS), *VOCABULARY_FILES),
-        "a folder or archive with train.feat, test.feat and vocab.new",
+        "a folder or zip archive with train.feat, test.feat and vocab.new",
     ),
     read=read_feat,
     label_names=None,
