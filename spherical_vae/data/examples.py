@@ -5,11 +5,11 @@ with the number of examples and of different words, not with the text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64
@@ -120,7 +120,7 @@ class Examples:
         return total
 
 
-class ExamplesWriter:
+class ExamplesWriter(AbstractContextManager["ExamplesWriter"]):
     """A context that appends examples, in files of a folder or in memory.
 
     Args:
@@ -135,7 +135,6 @@ class ExamplesWriter:
         self._writers = [ArrayWriter(path, np.int32) for path in self._paths]
         self._lengths = [np.zeros(1, np.int64)]
         self._labels: list[np.ndarray] = []
-        self._stack = ExitStack()
 
     def append(self, block: Block) -> None:
         """Adds examples; all have labels or none has."""
@@ -157,13 +156,9 @@ class ExamplesWriter:
         chosen = np.ones(len(offsets) - 1, bool)
         return Examples(ids, counts[0] if counts else None, offsets, labels, chosen)
 
-    def __enter__(self) -> "ExamplesWriter":
+    def __exit__(self, *error: object) -> None:
         for writer in self._writers:
-            self._stack.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.close()
+            writer.__exit__(*error)
 
 
 @dataclass(frozen=True)

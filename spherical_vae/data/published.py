@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,24 +36,14 @@ class PublishedCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
 
     VERSION = tfds.core.Version("1.0.0")
     spec: ClassVar[CorpusSpec]
+    facts: ClassVar[Publication]
+    archive: ClassVar[Archive]
 
     def __init__(self, *, source: str = "", split_seed: int = 0, scratch: str = "", **kwargs: Any):
         self._source = source
         self._scratch = scratch
         self._split_seed = split_seed
         super().__init__(**kwargs)
-
-    @property
-    def facts(self) -> Publication:
-        """Of the corpus."""
-        assert self.spec.publication is not None
-        return self.spec.publication
-
-    @property
-    def archive(self) -> Archive:
-        """Of the corpus."""
-        assert isinstance(self.spec.source, Archive)
-        return self.spec.source
 
     @property
     def MANUAL_DOWNLOAD_INSTRUCTIONS(self) -> str | None:
@@ -83,10 +73,38 @@ class PublishedCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
         source = Path(self._source or dl_manager.manual_dir / self.archive.name)
         settings = SimpleNamespace(seed=self._split_seed)
         raw = self.spec.read(source, settings, Path(self._scratch or tempfile.gettempdir()))
-        _check(self.spec.name, self.facts, raw)
+        history, splits = list(raw.history), {}
+        for key, read in raw.splits.items():
+            splits[key] = kept = read.where(read.lengths > 0)
+            short = int(np.count_nonzero(kept.lengths < 2))
+            history.append(
+                f"{key}: {len(read):,} {raw.unit} read = {len(kept):,} kept + "
+                f"{len(read) - len(kept):,} empty, dropped; {short:,} of those kept have one word"
+            )
+        self._check(splits, raw.words)
         self.info.metadata["words"] = list(raw.words)
-        self.info.metadata["history"] = list(raw.history)
-        return {key: self._generate_examples(part) for key, part in raw.splits.items()}
+        self.info.metadata["history"] = history
+        return {key: self._generate_examples(part) for key, part in splits.items()}
+
+    def _check(self, splits: Mapping[str, Examples], words: Sequence[str]) -> None:
+        """Raises a `UserError` for counts that are not those of table 2, with both."""
+        name, facts = self.spec.name, self.facts
+        found = {key: len(part) for key, part in splits.items()}
+        if found != dict(facts.examples):
+            raise UserError(
+                f"{name}: the files hold {_listing(found)}, "
+                f"expected {_listing(facts.examples)} (table 2 of the paper)"
+            )
+        size = len(words)
+        if self.spec.kind == "sequences":
+            in_train = np.flatnonzero(splits["train"].occurrences(size)).tolist()
+            size = len({words[i] for i in in_train} | {UNKNOWN_WORD, END_MARK})
+        slack = facts.vocabulary_slack
+        if size != facts.vocabulary if slack is None else size > facts.vocabulary + slack:
+            raise UserError(
+                f"{name}: the files have {size:,} words, expected {facts.vocabulary:,} "
+                "(table 2 of the paper)"
+            )
 
     def _generate_examples(self, part: Examples) -> Iterator[tuple[int, dict[str, Any]]]:
         i = 0
@@ -104,11 +122,13 @@ class PublishedCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True): 
 
 def builder_class(spec: CorpusSpec) -> type[PublishedCorpus]:
     """Returns the TFDS builder of a published corpus, named after it."""
+    assert spec.publication is not None
+    assert isinstance(spec.source, Archive)
 
     class Builder(PublishedCorpus, skip_registration=True):  # type: ignore[call-arg]
         name = spec.name
 
-    Builder.spec = spec
+    Builder.spec, Builder.facts, Builder.archive = spec, spec.publication, spec.source
     return Builder
 
 
@@ -126,11 +146,10 @@ def read_published(
     Raises:
       UserError: other counts than the published ones, damaged records, or no place to write.
     """
-    facts, source = spec.publication, spec.source
-    assert facts is not None
-    assert isinstance(source, Archive)
+    builder = builder_class(spec)
+    facts = builder.facts
     tfds.disable_progress_bar()
-    registered = source.blob_id if place.is_file() else ""
+    registered = builder.archive.blob_id if place.is_file() else ""
     digest = registered or json.dumps(
         digest_of_files(sorted(place.iterdir()) if place.is_dir() else [place]), sort_keys=True
     )
@@ -146,8 +165,7 @@ def read_published(
         # Standard output is the result of a command; TFDS writes there, too.
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
-            builder = _prepared(builder_class(spec), folder, place, seed)
-            raw = _read_back(builder, scratch)
+            raw = _read_back(_prepared(builder, folder, place, seed), scratch)
         except OSError as error:
             raise UserError(
                 f"{spec.name} cannot be prepared in {printable(str(folder))}: {error}; "
@@ -230,27 +248,6 @@ def _block(rows: list[dict[str, Any]]) -> Block:
         np.fromiter((len(row["tokens"]) for row in rows), np.int64, len(rows)),
         np.array([row["label"] for row in rows], np.int32) if "label" in first else None,
     )
-
-
-def _check(name: str, facts: Publication, raw: RawCorpus) -> None:
-    """Raises a `UserError` for counts that are not those of table 2, with both."""
-    found = {key: len(part) for key, part in raw.splits.items()}
-    if found != dict(facts.examples):
-        raise UserError(
-            f"{name}: the files hold {_listing(found)}, "
-            f"expected {_listing(facts.examples)} (table 2 of the paper)"
-        )
-    size = len(raw.words)
-    train = raw.splits["train"]
-    if train.counts is None:
-        in_train = {raw.words[i] for i in np.flatnonzero(train.occurrences(size)).tolist()}
-        size = len(in_train | {UNKNOWN_WORD, END_MARK})
-    slack = facts.vocabulary_slack
-    if size != facts.vocabulary if slack is None else size > facts.vocabulary + slack:
-        raise UserError(
-            f"{name}: the files have {size:,} words, expected {facts.vocabulary:,} "
-            "(table 2 of the paper)"
-        )
 
 
 def _listing(counts: Mapping[str, int]) -> str:

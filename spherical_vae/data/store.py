@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def array_path(folder: Path, split: str, part: str) -> Path:
     return folder / f"{split}.{part}.npy"
 
 
-class ArrayWriter:
+class ArrayWriter(AbstractContextManager["ArrayWriter"]):
     """A context that appends to an array in a file, or in memory if there is no file."""
 
     def __init__(self, path: Path | None, dtype: Any):
@@ -72,15 +72,7 @@ class ArrayWriter:
         assert self._path is not None
         return map_array(self._path)
 
-    def __enter__(self) -> "ArrayWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._file is not None:
             self._file.close()
 
@@ -96,10 +88,7 @@ def map_array(path: Path) -> np.ndarray:
       OSError: it cannot be opened.
       ValueError: it is not such a file, or shorter than its header says.
     """
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    if mapped.ndim != 1:
-        raise ValueError(f"an array of shape {mapped.shape}")
-    return mapped.view(np.ndarray)
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
 def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -246,8 +235,8 @@ def _open_array(path: Path, size: int, dtype: Any) -> np.ndarray:
         raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
     except (ValueError, TypeError, SyntaxError) as error:
         raise DamagedStoreError(f"{path.name}: {' '.join(str(error).split())}") from None
-    if array.dtype != dtype:
-        raise DamagedStoreError(f"{path.name} holds {array.dtype}, not {np.dtype(dtype)}")
+    if array.dtype != dtype or array.ndim != 1:
+        raise DamagedStoreError(f"{path.name} holds {array.dtype} of shape {array.shape}")
     return array
 
 

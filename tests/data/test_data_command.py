@@ -149,14 +149,13 @@ def test_statistics_of_documents(data, write_files):
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=200))
 def test_histogram_counts_every_example_once(words):
     words = np.array(words, np.int64)
-    bars = histogram(words)
+    bars = [(bar["low"], bar["high"], bar["examples"]) for bar in histogram(words)]
     assert len(bars) <= 12
-    assert bars[0].low == 1
-    assert bars[-1].high == words.max()
-    assert all(one.high + 1 == other.low for one, other in itertools.pairwise(bars))
-    for bar in bars:
-        assert bar.examples == np.count_nonzero((words >= bar.low) & (words <= bar.high))
-    assert sum(bar.examples for bar in bars) == len(words)
+    assert (bars[0][0], bars[-1][1]) == (1, words.max())
+    assert all(one[1] + 1 == other[0] for one, other in itertools.pairwise(bars))
+    for low, high, examples in bars:
+        assert examples == np.count_nonzero((words >= low) & (words <= high))
+    assert sum(examples for *_, examples in bars) == len(words)
 
 
 def test_verify_finds_a_changed_byte(data, mistake, write_files, tmp_path):

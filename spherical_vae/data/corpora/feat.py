@@ -29,37 +29,26 @@ _FRACTION = re.compile(r"\.0*")
 
 
 def read_feat(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
-    """Reads a folder or zip archive with train.feat and test.feat, and maybe valid.feat."""
+    """Reads documents, with labels if there are classes."""
+    return read_feat_files(place, scratch, config_data.label_classes)
+
+
+def read_feat_files(place: Path | None, scratch: Path | None, label_classes: int = 0) -> RawCorpus:
+    """Reads a folder or zip archive with train.feat and test.feat, and maybe valid.feat.
+
+    If there are label classes, labels must be in 1..label_classes; else they are not looked at.
+    """
     assert place is not None
     files = CorpusFiles(place, "train.feat")
     if files.find(["test.feat"]) is None:
         raise UserError(f"{files.shown} has no test.feat: only valid.feat may be missing")
     words = read_words(files)
     splits = {
-        key: read_bags(files, f"{key}.feat", len(words), config_data.label_classes, scratch)
+        key: _read_bags(files, f"{key}.feat", len(words), label_classes, scratch)
         for key in SPLITS
         if files.find([f"{key}.feat"])
     }
     return RawCorpus(splits, words, "lines", name=f"feat:{files.name}")
-
-
-def read_published_bags(
-    place: Path | None, scratch: Path | None, label_classes: int = 0
-) -> RawCorpus:
-    """Reads train.feat and test.feat; documents without a word are dropped."""
-    assert place is not None
-    files = CorpusFiles(place, "train.feat")
-    words, splits, history = read_words(files), {}, []
-    for key in ("train", "test"):
-        if files.find([f"{key}.feat"]) is None:
-            raise UserError(f"{files.shown} has no {key}.feat")
-        read = read_bags(files, f"{key}.feat", len(words), label_classes, scratch)
-        splits[key] = kept = read.where(read.lengths > 0)
-        history.append(
-            f"{key}.feat: {len(read):,} lines read = {len(kept):,} kept "
-            f"+ {len(read) - len(kept):,} empty, dropped"
-        )
-    return RawCorpus(splits, words, history=history)
 
 
 def read_words(files: CorpusFiles) -> list[str]:
@@ -88,21 +77,10 @@ def read_words(files: CorpusFiles) -> list[str]:
     return list(words)
 
 
-def read_bags(
+def _read_bags(
     files: CorpusFiles, file: str, vocabulary: int, label_classes: int, scratch: Path | None
 ) -> Examples:
-    """Returns the documents of one file, empty ones included.
-
-    Args:
-      files: have the file.
-      file: its name.
-      vocabulary: number of words.
-      label_classes: 0: labels are not looked at; n: they must be in 1..n.
-      scratch: folder of files for entries, removed when the result is; None holds them in memory.
-
-    Raises:
-      UserError: the first bad line, by its number.
-    """
+    """Returns the documents of one file, empty ones included."""
     where, before = files.describe(file), 0
     with ExamplesWriter(scratch, f".{file}", bags=True) as writer:
         for lines in files.lines(file):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.corpora.feat import read_published_bags
+from spherical_vae.data.corpora.feat import read_feat_files
 from spherical_vae.data.corpora.ptb import REPOSITORY
 from spherical_vae.data.examples import RawCorpus
 from spherical_vae.data.sources import Archive
@@ -15,7 +15,7 @@ GROUPS = tuple(f"group {i}" for i in range(1, 21))
 
 def read_news20(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads Miao's train.feat, test.feat and vocab.new."""
-    return read_published_bags(place, scratch, label_classes=len(GROUPS))
+    return read_feat_files(place, scratch, label_classes=len(GROUPS))
 
 
 SPEC = CorpusSpec(

@@ -3,47 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from spherical_vae.data.corpora.text import FILES, read_sentences
-from spherical_vae.data.examples import Numbering, RawCorpus
-from spherical_vae.data.files import CorpusFiles
+from spherical_vae.data.corpora.text import read_text_files
+from spherical_vae.data.examples import RawCorpus
 from spherical_vae.data.sources import Archive
 from spherical_vae.data.spec import CorpusSpec, Publication
-from spherical_vae.system.errors import UserError
 
 # Of the authors of the paper.
 REPOSITORY = "github.com/jiacheng-xu/vmf_vae_nlp"
 
 
-def read_published_sentences(
-    place: Path | None, scratch: Path | None, label_classes: int = 0
-) -> RawCorpus:
-    """Reads train.txt, valid.txt and test.txt, with labels from 0 if there are classes.
-
-    Lines without a word are dropped.
-    """
-    assert place is not None
-    files, words = CorpusFiles(place, "train.txt"), Numbering()
-    splits, history = {}, []
-    for file in FILES:
-        if files.find([file]) is None:
-            raise UserError(f"{files.shown} has no {file}")
-        read = read_sentences(files, file, words, scratch, label_classes, 0)
-        splits[file.removesuffix(".txt")] = kept = read.where(read.lengths > 0)
-        short = int(np.count_nonzero(kept.lengths < 2))
-        reader = f" (the authors' reader drops them: {len(kept) - short:,})"
-        history.append(
-            f"{file}: {len(read):,} lines read = {len(kept):,} kept + "
-            f"{len(read) - len(kept):,} empty, dropped; {short:,} of those kept have one word"
-            f"{reader if short and not label_classes else ''}"
-        )
-    return RawCorpus(splits, list(words), history=history)
-
-
 def read_ptb(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads a sentence a line."""
-    return read_published_sentences(place, scratch)
+    return read_text_files(place, scratch)
 
 
 SPEC = CorpusSpec(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spherical_vae.data.corpora.feat import read_published_bags
+from spherical_vae.data.corpora.feat import read_feat_files
 from spherical_vae.data.encoding import rename_words
 from spherical_vae.data.examples import CARVING, Block, ExamplesWriter, RawCorpus, shuffled
 from spherical_vae.data.files import printable
@@ -31,7 +31,7 @@ def read_rcv1(place: Path | None, config_data: Any, scratch: Path | None) -> Raw
     assert place is not None
     if place.is_dir() and not (place / "train.feat").exists():
         return _read_tokens(place, config_data.seed, scratch)
-    return read_published_bags(place, scratch)
+    return read_feat_files(place, scratch)
 
 
 def _read_tokens(folder: Path, seed: int, scratch: Path | None) -> RawCorpus:

@@ -19,16 +19,23 @@ FILES = ("train.txt", "valid.txt", "test.txt")
 
 
 def read_text(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
+    """Reads sentences whose labels, if there are classes, count from 1."""
+    return read_text_files(place, scratch, config_data.label_classes, first_label=1)
+
+
+def read_text_files(
+    place: Path | None, scratch: Path | None, label_classes: int = 0, first_label: int = 0
+) -> RawCorpus:
     """Reads a folder, a zip archive or one file; `NAME.gz` is read as `NAME`.
 
-    Words are separated by white space; `<unk>` is the unknown word. With labels each sentence
-    begins with one, from 1 on.
+    Words are separated by white space; `<unk>` is the unknown word. If there are label classes,
+    each sentence begins with a label.
     """
     assert place is not None
     files, words = CorpusFiles(place, "train.txt", whole=True), Numbering()
 
     def read(file: str) -> Examples:
-        return read_sentences(files, file, words, scratch, config_data.label_classes, 1)
+        return _read_sentences(files, file, words, scratch, label_classes, first_label)
 
     if files.whole:
         splits = {"all": read(files.whole)}
@@ -39,27 +46,15 @@ def read_text(place: Path | None, config_data: Any, scratch: Path | None) -> Raw
     return RawCorpus(splits, list(words), "lines", name=f"text:{files.name}")
 
 
-def read_sentences(
+def _read_sentences(
     files: CorpusFiles,
     file: str,
     words: Numbering,
     scratch: Path | None,
-    label_classes: int = 0,
-    first_label: int = 1,
+    label_classes: int,
+    first_label: int,
 ) -> Examples:
-    """Returns the sentences of one file, empty ones included.
-
-    Args:
-      files: have the file.
-      file: its name.
-      words: grows by the words of the file.
-      scratch: folder of files for entries, removed when the result is; None holds them in memory.
-      label_classes: if positive, each line that is not empty begins with a label.
-      first_label: the smallest label.
-
-    Raises:
-      UserError: the first line that has another label, or the end mark, which is added by itself.
-    """
+    """Returns the sentences of one file, empty ones included; `words` grows by its words."""
     where, before = files.describe(file), 0
     with ExamplesWriter(scratch, f".{file}", bags=False) as writer:
         for lines in files.lines(file):

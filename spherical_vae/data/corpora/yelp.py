@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.corpora.ptb import REPOSITORY, read_published_sentences
+from spherical_vae.data.corpora.ptb import REPOSITORY
+from spherical_vae.data.corpora.text import read_text_files
 from spherical_vae.data.examples import RawCorpus
 from spherical_vae.data.sources import Archive
 from spherical_vae.data.spec import CorpusSpec, Publication
@@ -13,7 +14,7 @@ STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
 
 def read_yelp(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads a review a line, with its stars as labels."""
-    return read_published_sentences(place, scratch, label_classes=len(STARS))
+    return read_text_files(place, scratch, label_classes=len(STARS))
 
 
 SPEC = CorpusSpec(
