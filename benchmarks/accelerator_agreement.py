@@ -18,8 +18,9 @@ from pack_accelerator import lacking, requirements
 from packaging.utils import canonicalize_name
 from train_step import Work, load_config
 
+from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import epoch_batches
-from spherical_vae.data.corpus import Batch, Corpus, Split, Vocabulary
+from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.compute import Compute

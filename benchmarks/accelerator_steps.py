@@ -30,8 +30,9 @@ from compiled import peak_bytes, product_flops
 from job_queue import Settings
 from train_step import Work, load_config
 
+from spherical_vae.data.batch import END_ID
 from spherical_vae.data.batches import epoch_batches
-from spherical_vae.data.corpus import END_ID, Split
+from spherical_vae.data.corpus import Split
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.training.chunks import chunks, make_call, stack_hyperparameters
 from spherical_vae.training.optimizer import build_optimizer

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.models.vae import build_vae
 from spherical_vae.parallel.sharding import replicated, state_shardings
 from spherical_vae.training.chunks import make_call

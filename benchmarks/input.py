@@ -20,9 +20,9 @@ import numpy as np
 import timing
 import train_step
 
-from spherical_vae.data.batches import epoch_batches
-from spherical_vae.data.buckets import bucket_boundaries
-from spherical_vae.data.corpus import Batch, Corpus, Split, Vocabulary
+from spherical_vae.data.batch import Batch
+from spherical_vae.data.batches import bucket_boundaries, epoch_batches
+from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 from spherical_vae.data.loading import load_corpus
 from spherical_vae.data.prefetch import prefetched
 from spherical_vae.data.store import open_corpus, write_corpus

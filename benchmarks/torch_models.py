@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from spherical_vae.data.corpus import END_ID, Batch
+from spherical_vae.data.batch import END_ID, Batch
 
 PROPOSALS = 12  # a row; at d=50, kappa=80 all twelve are refused less than once in a million draws
 

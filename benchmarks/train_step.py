@@ -26,9 +26,9 @@ import timing
 from compiled import peak_bytes
 from ml_collections import ConfigDict
 
-from spherical_vae.data.batches import epoch_batches
-from spherical_vae.data.buckets import bucket_boundaries
-from spherical_vae.data.corpus import END_ID, Batch, Split
+from spherical_vae.data.batch import END_ID, Batch
+from spherical_vae.data.batches import bucket_boundaries, epoch_batches
+from spherical_vae.data.corpus import Split
 from spherical_vae.data.loading import load_corpus
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.system.malloc import keep_freed_memory

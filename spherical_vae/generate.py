@@ -126,7 +126,7 @@ def _label(classes: int, mode: str) -> int:
 
 
 def _tell_unknown(words: tuple[str, ...], kind: str) -> None:
-    from spherical_vae.data.sources import printable
+    from spherical_vae.data.files import printable
 
     done = "read as <unk>" if kind == "sequences" else "left out"
     listed = ", ".join(printable(word, 40) for word in words)

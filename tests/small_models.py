@@ -8,7 +8,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
-from spherical_vae.data.corpus import END_ID, Batch, Corpus, Split, Vocabulary
+from spherical_vae.data.batch import END_ID, Batch
+from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 
 WORDS = 12
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_models import small_config, small_corpus
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.runs.metrics_log import is_reproducible
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.training.chunks import chunks

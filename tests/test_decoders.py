@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_models import WORDS, repad, rows_of, sentences, small_config
 
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.models.decoders import build_decoder
 from spherical_vae.models.layers import DropoutRates
 

@@ -12,7 +12,7 @@ from small_run import metrics_without_times, training_command, write_text_corpus
 from spherical_vae import evaluate, generate, train
 from spherical_vae.config import base_config
 from spherical_vae.config.validation import validate
-from spherical_vae.data.corpus import END_ID
+from spherical_vae.data.batch import END_ID
 from spherical_vae.models.decoders import build_decoder
 from spherical_vae.models.latents import LatentKind
 from spherical_vae.system.errors import UserError

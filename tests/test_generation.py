@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 from small_models import WORDS, small_config, small_corpus
 
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID
 from spherical_vae.generation.decoding import (
     WordChoice,
     decode_sentences,

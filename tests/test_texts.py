@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_models import WORDS, small_config, small_corpus
 
-from spherical_vae.data.corpus import UNKNOWN_ID
+from spherical_vae.data.batch import UNKNOWN_ID
 from spherical_vae.data.given_texts import encode_texts
 from spherical_vae.generation.decoding import WordChoice
 from spherical_vae.generation.texts import (

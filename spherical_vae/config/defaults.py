@@ -21,7 +21,7 @@ def base_config() -> ConfigDict:
     config.baselines = ("none", "gaussian")
 
     config.data = ConfigDict()
-    config.data.name = "kjv"  # a name in data/loading.py: kjv, text, feat, ptb, yelp ...
+    config.data.name = "kjv"  # in data/corpora/: kjv, text, feat, ptb, yelp ...
     # A folder with the files of published corpora, under the names they are published by.
     config.data.manual_dir = ""
     config.data.path = ""  # text, feat: folder or zip of train/valid/test files; else an archive

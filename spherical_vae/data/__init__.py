@@ -1,26 +1,18 @@
-"""Corpora: text on disk to vocabularies, splits and padded batches. NumPy only, no JAX."""
+"""Corpora: text on disk to vocabularies, splits and padded batches. NumPy only, no JAX.
 
-from spherical_vae.data.batches import (
-    batches_per_epoch,
-    bucket_boundaries,
-    epoch_batches,
-    evaluation_batches,
-)
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch, Corpus, Split, Vocabulary
-from spherical_vae.data.loading import load_corpus
-from spherical_vae.data.prefetch import prefetched
+Importing the package loads no reader of any corpus: `load_corpus` is loaded when it is asked for.
+"""
 
-__all__ = [
-    "END_ID",
-    "UNKNOWN_ID",
-    "Batch",
-    "Corpus",
-    "Split",
-    "Vocabulary",
-    "batches_per_epoch",
-    "bucket_boundaries",
-    "epoch_batches",
-    "evaluation_batches",
-    "load_corpus",
-    "prefetched",
-]
+from typing import Any
+
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
+
+__all__ = ["END_ID", "UNKNOWN_ID", "Batch", "load_corpus"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_corpus":
+        from spherical_vae.data.loading import load_corpus
+
+        return load_corpus
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

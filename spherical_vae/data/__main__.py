@@ -1,4 +1,4 @@
-"""`python -m spherical_vae.data`: which corpora there are, preparing one, its figures, its state.
+"""`python -m spherical_vae.data`: list the corpora; prepare, describe or verify one.
 
     python -m spherical_vae.data list
     python -m spherical_vae.data prepare ptb --manual_dir=FOLDER
@@ -19,29 +19,29 @@ from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
 from spherical_vae.config.command_line import guarded
-from spherical_vae.config.rules import RULES
-from spherical_vae.data.archives import cache_root
-from spherical_vae.data.catalogue import CATALOGUE
+from spherical_vae.data.cache import prepared_folders
+from spherical_vae.data.corpora import CORPORA
 from spherical_vae.data.loading import load_corpus, prepare_corpus
-from spherical_vae.data.preparation import prepared_folders
+from spherical_vae.data.settings import RULES
+from spherical_vae.data.sources import cache_root
 from spherical_vae.data.statistics import as_json, as_text
 from spherical_vae.data.store import DamagedStoreError, verify
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import nearest_name_hint, require_name
 
-# Of `config.data`; how batches are padded is no business of a prepared corpus.
+# Keys of `config.data`; a prepared corpus does not depend on how batches are padded.
 _FLAGS = frozenset(base_config().data) - {"name", "buckets"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Whose mistakes are one line, as everywhere in the package."""
+    """A parser whose mistakes are one line, as everywhere in the package."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
 
 
 def main(argv: list[str]) -> None:
-    """Does what the command line asks for; results go to standard output.
+    """Runs a command; results go to standard output.
 
     Raises:
       UserError: any mistake, in one line.
@@ -54,11 +54,11 @@ def main(argv: list[str]) -> None:
 def list_corpora(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
     """Prints a line for each corpus: what it is, and what is missing."""
     root = cache_root(config_data)
-    for name, entry in CATALOGUE.items():
-        lacking = entry.missing(config_data)
+    for name, spec in CORPORA.items():
+        lacking = spec.missing(config_data)
         ready = root is not None and any(prepared_folders(root, name))
         state = "prepared" if ready else "ready" if lacking is None else f"needs {lacking}"
-        print(f"{name:<18}{entry.description:<40}{state}")
+        print(f"{name:<18}{spec.description:<40}{state}")
 
 
 def prepare(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
@@ -73,13 +73,17 @@ def prepare(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
 
 
 def show_statistics(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
-    """Prints the figures of a corpus, which is prepared first where that is not done."""
+    """Prints the figures of a corpus, which is prepared first if it is not."""
     corpus = load_corpus(config_data)
-    print(json.dumps(as_json(corpus), indent=1) if arguments.json else as_text(corpus))
+    print(
+        json.dumps(as_json(corpus), indent=1)
+        if arguments.json
+        else as_text(corpus, CORPORA[config_data.name].label_names)
+    )
 
 
 def verify_prepared(config_data: ConfigDict, arguments: argparse.Namespace) -> None:
-    """Reads every byte of all that is prepared of a corpus, under whatever settings."""
+    """Reads every byte of everything prepared of a corpus, with any settings."""
     root = cache_root(config_data)
     folders = [] if root is None else list(prepared_folders(root, config_data.name))
     if not folders:
@@ -114,7 +118,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("command", help=", ".join(COMMANDS))
-    parser.add_argument("name", nargs="?", help=", ".join(CATALOGUE))
+    parser.add_argument("name", nargs="?", help=", ".join(CORPORA))
     parser.add_argument("--json", action="store_true", help="statistics as JSON")
     for key in sorted(_FLAGS):
         parser.add_argument(
@@ -133,21 +137,21 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         if parsed.name is not None:
             raise UserError(f"list: {parsed.name!r} given, allowed: nothing; it lists all corpora")
     elif parsed.name is None:
-        raise UserError(f"{parsed.command}: a corpus is missing, one of {', '.join(CATALOGUE)}")
+        raise UserError(f"{parsed.command}: a corpus is missing, one of {', '.join(CORPORA)}")
     else:
-        require_name("corpus", parsed.name, CATALOGUE)
+        require_name("corpus", parsed.name, CORPORA)
     return parsed
 
 
 def _settings(arguments: argparse.Namespace) -> ConfigDict:
-    """Returns `config.data`: the base, what the corpus is used with, and what is given."""
+    """Returns `config.data`: the base, the usual settings of the corpus, and the given flags."""
     config_data = base_config().data
     if arguments.name is not None:
         config_data.name = arguments.name
-        config_data.update(CATALOGUE[arguments.name].settings)
+        config_data.update(CORPORA[arguments.name].settings)
     for key in _FLAGS & vars(arguments).keys():
         value = getattr(arguments, key)
-        RULES[f"data.{key}"].check(f"--{key}", value)
+        RULES[key].check(f"--{key}", value)
         config_data[key] = value
     return config_data
 

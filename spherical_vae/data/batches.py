@@ -3,24 +3,62 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Int
 
-from spherical_vae.data.buckets import bucket_boundaries
-from spherical_vae.data.corpus import Batch, Split
-from spherical_vae.data.shuffling import EPOCH, shuffled
+from spherical_vae.data.batch import Batch
+from spherical_vae.data.corpus import Split
+from spherical_vae.data.examples import EPOCH, shuffled
 
-__all__ = [
-    "batches_per_epoch",
-    "bucket_boundaries",
-    "epoch_batches",
-    "evaluation_batches",
-    "gather_batch",
-]
+# Of padded lengths; with more the exact search is slow and its result no better.
+_MAX_CANDIDATES = 512
 
 
-# One example may bring 2 MiB around it into resident memory, a large page of the system's cache; so
-# pages of files larger than that are given back whenever so many examples were read.
-_STAY_BYTES = 2**26
-_EXAMPLES_AT_ONCE = 16
+def bucket_boundaries(
+    lengths: Int[np.ndarray, " examples"], buckets: int, longest: int = 0
+) -> tuple[int, ...]:
+    """Chooses the padded lengths that minimise the padded slots of a split.
+
+    Exact dynamic programme over the histogram of lengths; for very long examples over lengths
+    rounded up to a common step.
+
+    Args:
+      lengths: `[examples]` slots of each example, at least 1.
+      buckets: padded lengths wanted, at least 1; fewer come back where fewer differ.
+      longest: of all splits; the last padded length is at least that.
+
+    Returns:
+      Increasing padded lengths; an example goes to the first that is not below its length.
+    """
+    if buckets < 1 or not len(lengths):
+        raise ValueError("bucket_boundaries needs a bucket and an example at least")
+    longest = max(int(lengths.max()), longest)
+    step = -(-longest // _MAX_CANDIDATES)
+    histogram = np.bincount(lengths if step == 1 else -(-lengths // step))
+    rounded = np.flatnonzero(histogram) * step
+    examples = histogram[histogram > 0]
+    if rounded[-1] < longest:
+        # The longest example of another split: the last boundary covers it at no cost here.
+        rounded = np.append(rounded, -(-longest // step) * step)
+        examples = np.append(examples, 0)
+    below = np.concatenate([[0], np.cumsum(examples)])
+    # cost[j]: least slots of the examples up to candidate j with the buckets used so far, the
+    # last of them ending at j; start[j]: the first candidate of that last bucket.
+    cost = (below[1:] * rounded).astype(np.float64)
+    starts = [np.zeros(len(rounded), np.int64)]
+    for _ in range(min(buckets, len(rounded)) - 1):
+        before = np.concatenate([[0.0], cost[:-1]])
+        # total[i, j]: the last bucket holds candidates i..j.
+        total = before[:, None] + (below[None, 1:] - below[:-1, None]) * rounded[None, :]
+        total[np.tril_indices(len(rounded), -1)] = np.inf
+        starts.append(np.argmin(total, axis=0))
+        cost = np.min(total, axis=0)
+    boundaries, last = [], len(rounded) - 1
+    for start in reversed(starts):
+        boundaries.append(int(rounded[last]))
+        last = int(start[last]) - 1
+        if last < 0:
+            break
+    return tuple(reversed(boundaries))
 
 
 def batches_per_epoch(examples: int, batch_size: int) -> int:
@@ -39,12 +77,13 @@ def epoch_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Yields every example of a split exactly once, in an order that hangs on seed and epoch only.
+    """Yields every example of a split exactly once, in an order set by seed and epoch alone.
 
-    Examples are shuffled and grouped by padded length. What does not fill a batch of its length is
-    promoted to the next longer one, so all batches but one are full. Then batches are shuffled.
+    Examples are shuffled and grouped by padded length. Those that do not fill a batch of their
+    length are promoted to the next longer one, so all batches but one are full. Then batches are
+    shuffled.
 
-    Of several processes each gets its share of the rows of every batch, in the padded length of the
+    Each of several processes gets its share of the rows of every batch, in the padded length of the
     whole batch: put one below the other, the shares are the batch that one process alone would get.
 
     Args:
@@ -69,8 +108,8 @@ def epoch_batches(
     if start < 0:
         raise ValueError(f"start is {start}: batches to skip are 0 or more")
     plan = _plan(split, batch_size, boundaries, seed, epoch)
-    turns = shuffled(len(plan), seed, EPOCH, epoch, 1)
-    yield from _gather_all(split, plan, turns[start:], boundaries, share)
+    order = shuffled(len(plan), seed, EPOCH, epoch, 1)
+    yield from _gather_all(split, plan, order[start:], boundaries, share)
 
 
 def evaluation_batches(
@@ -150,11 +189,11 @@ def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def _gather_all(
-    split: Split, plan: np.ndarray, turns: np.ndarray, boundaries: Sequence[int], share: slice
+    split: Split, plan: np.ndarray, order: np.ndarray, boundaries: Sequence[int], share: slice
 ) -> Iterator[Batch]:
-    """Yields one process's share of the batches of a plan, in turn."""
-    for turn in turns:
-        rows = plan[turn]
+    """Yields one process's share of the batches of a plan, in the given order."""
+    for batch in order:
+        rows = plan[batch]
         # Of the whole batch: a compiled step over all processes has one shape.
         lengths = split.lengths[rows]
         yield gather_batch(split, rows[share], [_width(lengths[rows >= 0], boundaries)])
@@ -180,16 +219,9 @@ def gather_batch(split: Split, index: np.ndarray, boundaries: Sequence[int]) -> 
     filled = column < lengths[:, None]
     ids = np.zeros((len(index), width), np.int32)
     counts = np.zeros((len(index), width), np.int32)
-    stays = sum(map(len, split.mappings)) <= _STAY_BYTES
-    rows_at_once = len(index) if stays else _EXAMPLES_AT_ONCE
-    for first in range(0, len(index), rows_at_once):
-        rows = slice(first, first + rows_at_once)
-        inside = filled[rows]
-        positions = (begin[rows, None] + column)[inside]
-        ids[rows][inside] = split.ids[positions]
-        counts[rows][inside] = 1 if split.counts is None else split.counts[positions]
-        if not stays:
-            split.release_pages()
+    positions = (begin[:, None] + column)[filled]
+    ids[filled] = split.ids[positions]
+    counts[filled] = 1 if split.counts is None else split.counts[positions]
     labels = np.zeros(len(index), np.int32)
     if split.labels is not None:
         labels[real] = split.labels[index[real]]

@@ -1,20 +1,15 @@
-"""What a corpus is once it has been read: flat token arrays with offsets, and a vocabulary.
+"""A corpus in memory or mapped from files: flat arrays of tokens with offsets, and a vocabulary."""
 
-Reading and preprocessing live in the sibling modules; padding and order live in `batches.py`.
-"""
-
-import mmap
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, Int32, Int64
 
-UNKNOWN_ID = 0
-END_ID = 1
+Kind = Literal["sequences", "bags"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +39,12 @@ class Split:
       counts: `[N]` int32 occurrences of each id for bags of words; None for sequences.
       offsets: `[examples + 1]` int64; example i is `ids[offsets[i]:offsets[i + 1]]`.
       labels: `[examples]` int32 from 0, or None.
-      mappings: that the arrays live in, where they are mapped from files.
     """
 
     ids: Int32[np.ndarray, " entries"]
     counts: Int32[np.ndarray, " entries"] | None
     offsets: Int64[np.ndarray, " edges"]
     labels: Int32[np.ndarray, " examples"] | None
-    mappings: tuple[mmap.mmap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -66,15 +59,6 @@ class Split:
         """Scored tokens: words and end marks of sequences, the sum of counts of bags."""
         return int(self.offsets[-1] if self.counts is None else self.counts.sum())
 
-    def release_pages(self) -> None:
-        """Takes what was read of mapped files out of this process's resident memory.
-
-        Nothing is lost: the system still has it at hand, and maps it again when it is read.
-        """
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for mapping in self.mappings:
-                mapping.madvise(mmap.MADV_DONTNEED)
-
 
 @dataclass(frozen=True)
 class Corpus:
@@ -82,15 +66,15 @@ class Corpus:
 
     Attributes:
       name: as it must appear in every output.
-      kind: whether order is known.
+      kind: whether the order of words is known.
       vocabulary: from train only.
       splits: by name.
-      label_classes: number of labels, 0 where there are none.
+      label_classes: number of labels, 0 if there are none.
       report: lines for a person: what was read, dropped, cut and carved, and the statistics.
     """
 
     name: str
-    kind: Literal["sequences", "bags"]
+    kind: Kind
     vocabulary: Vocabulary
     splits: Mapping[str, Split]
     label_classes: int
@@ -105,13 +89,13 @@ class Corpus:
     def fingerprint(self) -> int:
         """Returns a checksum of the vocabulary and of every split.
 
-        A run resumed or evaluated on other text would go on without a word and mean nothing.
+        A run that is resumed or evaluated on other text would mean nothing; runs compare it.
         """
         return self.checksum
 
     @cached_property
     def checksum(self) -> int:
-        """What `fingerprint` returns, computed once; a prepared corpus knows it unread."""
+        """The value of `fingerprint`, computed once; that of a prepared corpus is stored."""
         total = zlib.crc32("\n".join(self.vocabulary.words).encode())
         for name in sorted(self.splits):
             split = self.splits[name]
@@ -119,19 +103,3 @@ class Corpus:
                 if array is not None:
                     total = zlib.crc32(np.ascontiguousarray(array).data, total)
         return total
-
-
-class Batch(NamedTuple):
-    """Padded examples of one compiled shape; a pytree of NumPy or JAX arrays.
-
-    Attributes:
-      ids: `[B, T]` int32; sequences: words, then the end mark, then padding; bags: distinct words.
-      counts: `[B, T]` int32; 1 on words and end marks of sequences, occurrences in bags, 0 on pads.
-      labels: `[B]` int32, 0 where the corpus has none.
-      index: `[B]` int32 position in the split, -1 on rows that only fill the batch.
-    """
-
-    ids: Any
-    counts: Any
-    labels: Any
-    index: Any  # hides tuple.index, which nobody calls

@@ -6,21 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Corpus, Split
-from spherical_vae.data.kjv import tokenize_verse
-from spherical_vae.data.raw_text import content_words, tokenize_review
-from spherical_vae.data.sequences import END_MARK, UNKNOWN_WORD
-from spherical_vae.data.sources import printable
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID
+from spherical_vae.data.corpora import CORPORA
+from spherical_vae.data.corpus import Corpus, Split
+from spherical_vae.data.encoding import END_MARK, UNKNOWN_WORD
+from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
 
-# Corpora that are made of raw text; the words of all others are separated by white space.
-_TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
-    "kjv": tokenize_verse,
-    "yelp10k": tokenize_review,
-    "movie_reviews": tokenize_review,
-    "movie_review_bags": content_words,
-    "reuters": content_words,
-}
 _UNKNOWN = re.compile(rf"(?<!\S){re.escape(UNKNOWN_WORD)}(?!\S)")
 
 
@@ -43,8 +35,7 @@ def encode_texts(
     """Encodes texts by the rules of a corpus: its words, its vocabulary, its limit of length.
 
     Args:
-      texts: at least one. Those for a corpus of raw text are raw text; for the others their words
-        are separated by white space.
+      texts: at least one, split into words as the texts of the corpus were.
       corpus: that the model was trained on.
       config_data: `config.data` of that model.
       label: of all texts, from 0; not used if the corpus has no labels.
@@ -54,14 +45,14 @@ def encode_texts(
         it, or a document without a word of the vocabulary.
     """
     numbers = {word: i for i, word in enumerate(corpus.vocabulary.words)}
-    tokenize = _TOKENIZERS.get(config_data.name, str.split)
+    tokenize = CORPORA[config_data.name].tokenize
     unknown: dict[str, None] = {}
     all_ids, all_counts = [], []
     for text in texts:
         words = _words(text, tokenize)
         unknown |= dict.fromkeys(word for word in words if word not in numbers)
         if corpus.kind == "sequences":
-            _refuse_sentence(text, words, config_data.max_length)
+            _check_sentence(text, words, config_data.max_length)
             ids = np.array([*(numbers.get(word, UNKNOWN_ID) for word in words), END_ID])
             counts = np.ones_like(ids)
         else:
@@ -92,7 +83,7 @@ def _words(text: str, tokenize: Callable[[str], list[str]]) -> list[str]:
     return [*first, *(word for part in others for word in (UNKNOWN_WORD, *part))]
 
 
-def _refuse_sentence(text: str, words: Sequence[str], max_length: int) -> None:
+def _check_sentence(text: str, words: Sequence[str], max_length: int) -> None:
     shown = repr(printable(text, 40))
     if not words:
         raise UserError(f"--text: {shown} given, allowed: a text with a word at least")

@@ -1,251 +1,312 @@
-"""Where a corpus's files come from: a folder or a zip archive, both read without unpacking."""
+"""Where corpora come from: files of one's own, published archives, installed packages."""
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
 
-# What unpacks to more belongs in a folder, and so does what shrinks more than text ever does.
-MAX_UNPACKED_BYTES = 2**31
-MAX_RATIO = 200
-HARMLESS_BYTES = 2**26
-# Large enough to be quick, small enough to hold what is made of it.
-_BLOCK_BYTES = 2**20
+# Below the cache folder.
+DOWNLOADS = "downloads"
+_TIMEOUT_SECONDS = 20
 
 
-def printable(text: str, limit: int = 200) -> str:
-    """Returns `text` on one line: unprintable characters escaped, the rest of a long one cut."""
-    head = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:limit])
-    return head + ("…" if len(text) > limit else "")
+class MissingFilesError(UserError):
+    """Files or packages of a corpus are not here; the message says how to get them."""
 
 
-class Source:
-    """The files of one corpus, by their bare names; `NAME.gz` is read as `NAME`.
+@runtime_checkable
+class Source(Protocol):
+    """The place that a corpus is read from.
 
     Attributes:
-      shown: the path, as messages give it.
-      name: last part of the path without its suffix, `ptb` for `data/ptb.zip`.
+      path: whether `config.data.path` is `required`, `allowed` or `no` setting of it. If required,
+        it also says which corpus of that name is meant.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.shown = printable(str(path))
-        stem = path.with_suffix("") if path.suffix == ".gz" else path
-        self.name = printable(stem.stem if path.is_file() else path.resolve().name)
+    path: ClassVar[str]
 
-    def find(self, names: Sequence[str]) -> str | None:
-        """Returns the first of `names` that is there, packed or not, or None.
+    def files(self, config_data: Any) -> list[Path]:
+        """Returns the files that are read, or would be if they were there; none of them is opened.
+
+        A prepared corpus is opened as long as none of these files changes.
+        """
+        ...
+
+    def find(self, config_data: Any) -> Path | None:
+        """Returns the file or folder to read, fetched if it has to be; None for a package.
 
         Raises:
-          UserError: it is there both ways, or is no regular file.
+          MissingFilesError: it is not here; the message says what to bring and where to put it.
         """
-        for name in names:
-            found = [file for file in (name, f"{name}.gz") if self._has(file)]
-            if len(found) == 2:
-                raise UserError(f"{self.shown} has {name} and {name}.gz: it must have one of them")
-            if found:
-                return name
+        ...
+
+    def missing(self, config_data: Any) -> str | None:
+        """Returns in one line what to bring, or None if everything is here; fetches nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """Files of one's own in the folder or archive `config.data.path`.
+
+    Attributes:
+      names: those that are read if they are there.
+      hint: which of them must be there, for messages.
+    """
+
+    path: ClassVar[str] = "required"
+    names: tuple[str, ...]
+    hint: str
+
+    def files(self, config_data: Any) -> list[Path]:
+        """As `Source.files`."""
+        place = usable_path("path", config_data.path)
+        if not place.is_dir():
+            return [place]
+        return [place / file for name in self.names for file in (name, f"{name}.gz")]
+
+    def find(self, config_data: Any) -> Path:
+        """As `Source.find`."""
+        return _given_path(config_data)
+
+    def missing(self, config_data: Any) -> str | None:
+        """As `Source.missing`."""
+        return None if config_data.path.strip() else f"--path=PLACE: {self.hint}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published file, at `config.data.path`, in `config.data.manual_dir`, or fetched.
+
+    Attributes:
+      name: of the file as it is published.
+      hint: what to bring, for messages.
+      blob_id: the registered git blob id, which is verified; empty if none is registered.
+      url: where it is fetched from; empty if it must be brought by hand.
+    """
+
+    path: ClassVar[str] = "allowed"
+    name: str
+    hint: str
+    blob_id: str = ""
+    url: str = ""
+
+    def files(self, config_data: Any) -> list[Path]:
+        """As `Source.files`; nothing if the archive is not here."""
+        try:
+            place = self._look_up(config_data)
+        except MissingFilesError:
+            return []
+        if place is None:
+            return []
+        return sorted(p for p in place.iterdir() if p.is_file()) if place.is_dir() else [place]
+
+    def find(self, config_data: Any) -> Path:
+        """As `Source.find`.
+
+        Raises:
+          UserError: as there; or the file has another blob id than the registered one.
+        """
+        place, root = self._look_up(config_data), cache_root(config_data)
+        if place is None and self.url and root is not None:
+            try:
+                place = fetch(self.url, self.blob_id, root / DOWNLOADS)
+            except OSError as error:
+                print(f"not fetched from {self.url}: {printable(str(error))}", file=sys.stderr)
+        if place is None:
+            where = printable(config_data.manual_dir or "FOLDER")
+            raise MissingFilesError(
+                f"{self.name} is not here: {self.hint}, put it into a folder and set "
+                f"--config.data.manual_dir={where}"
+            )
+        if self.blob_id and place.is_file():
+            try:
+                content = place.read_bytes()
+            except OSError as error:
+                shown = printable(str(place))
+                raise UserError(f"{shown} cannot be read: {error.strerror}") from None
+            _verify(content, self.blob_id, str(place))
+        return place
+
+    def missing(self, config_data: Any) -> str | None:
+        """As `Source.missing`."""
+        if self._look_up(config_data) is not None:
+            return None
+        fetched = "prepare fetches it; without a network " if self.url else ""
+        return f"{self.name}: {fetched}{self.hint} and put it into --manual_dir=FOLDER"
+
+    def _look_up(self, config_data: Any) -> Path | None:
+        """Returns the file or folder that is given, or was fetched before, or None.
+
+        Raises:
+          MissingFilesError: there is no such place.
+        """
+        if config_data.path.strip():
+            return _given_path(config_data)
+        folders = []
+        if config_data.manual_dir.strip():
+            folders.append(usable_path("manual_dir", config_data.manual_dir))
+            if not folders[0].is_dir():
+                raise MissingFilesError(
+                    f"config.data.manual_dir: {printable(config_data.manual_dir)} is no folder"
+                )
+        root = cache_root(config_data)
+        if self.url and root is not None:
+            folders.append(root / DOWNLOADS)
+        return next((f / self.name for f in folders if (f / self.name).is_file()), None)
+
+
+@dataclass(frozen=True)
+class Package:
+    """Files of installed packages.
+
+    Attributes:
+      modules: names to import them by.
+      extra: of ours that installs them.
+    """
+
+    path: ClassVar[str] = "no"
+    modules: tuple[str, ...]
+    extra: str
+
+    def files(self, config_data: Any) -> list[Path]:
+        """As `Source.files`."""
+        found = filter(None, map(importlib.util.find_spec, self.modules))
+        folders = [folder for spec in found for folder in spec.submodule_search_locations or []]
+        return sorted(
+            path
+            for folder in folders
+            for path in Path(folder).rglob("*")
+            if path.is_file() and path.suffix != ".pyc"
+        )
+
+    def find(self, config_data: Any) -> None:
+        """As `Source.find`."""
+        if lacking := self.missing(config_data):
+            raise MissingFilesError(f"the corpus {config_data.name} needs {lacking}")
+
+    def missing(self, config_data: Any) -> str | None:
+        """As `Source.missing`."""
+        for module in self.modules:
+            if importlib.util.find_spec(module) is None:
+                return f'the package {module}: pip install -e ".[{self.extra}]"'
         return None
 
-    def blocks(self, name: str) -> Iterator[bytes]:
-        """Yields the content of a file that `find` has found, a block at a time."""
-        if self._has(name):
-            yield from self._packed_blocks(name)
-        else:
-            packed = f"{name}.gz"
-            yield from _gunzipped(self._packed_blocks(packed), self.describe(packed))
 
-    def read(self, name: str) -> bytes:
-        """Returns the whole content of a file that `find` has found."""
-        return b"".join(self.blocks(name))
-
-    def describe(self, name: str) -> str:
-        """Returns how messages call a file of this source."""
-        return f"{self.shown}/{printable(name)}"
-
-    def _has(self, file: str) -> bool:
-        raise NotImplementedError
-
-    def _packed_blocks(self, file: str) -> Iterator[bytes]:
-        """Yields what lies in a file."""
-        raise NotImplementedError
-
-
-def _gunzipped(blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
-    """Yields what is packed; gzip files may be strung together."""
-    packed = unpacked = 0
-    unpacker, inside = zlib.decompressobj(wbits=31), False
-    try:
-        for block in blocks:
-            packed += len(block)
-            # Zeros may follow a member.
-            while block := block if inside else block.lstrip(b"\0"):
-                content = unpacker.decompress(block, _BLOCK_BYTES)
-                unpacked += len(content)
-                if unpacked > max(HARMLESS_BYTES, MAX_RATIO * packed):
-                    raise UserError(
-                        f"{where} unpacks from {packed:,} to over {unpacked:,} bytes, more than "
-                        f"text does: unpack it yourself"
-                    )
-                if content:
-                    yield content
-                inside = not unpacker.eof
-                block = unpacker.unconsumed_tail
-                if unpacker.eof:
-                    block = unpacker.unused_data
-                    unpacker = zlib.decompressobj(wbits=31)
-    except zlib.error as error:
-        raise UserError(f"{where} cannot be unpacked: {printable(str(error))}") from None
-    if inside:
-        raise UserError(f"{where} cannot be unpacked: it ends too early")
-
-
-def _file_blocks(path: Path, where: str) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                yield block
-    except OSError as error:
-        raise UserError(f"{where} cannot be read: {error.strerror}") from None
-
-
-class _Folder(Source):
-    def _has(self, file: str) -> bool:
-        # Anything but a regular file (a pipe, say) could block the reader for ever.
-        if (self.path / file).exists() and not (self.path / file).is_file():
-            raise UserError(f"{self.describe(file)} is not a regular file")
-        return (self.path / file).is_file()
-
-    def _packed_blocks(self, file: str) -> Iterator[bytes]:
-        return _file_blocks(self.path / file, self.describe(file))
-
-
-class WholeText(Source):
-    """One text file, which is all there is of a corpus: it has no splits."""
-
-    def blocks(self, name: str = "") -> Iterator[bytes]:
-        """Yields the content of the file."""
-        blocks = _file_blocks(self.path, self.shown)
-        return _gunzipped(blocks, self.shown) if self.path.suffix == ".gz" else blocks
-
-    def describe(self, name: str = "") -> str:
-        """Returns how messages call the file."""
-        return self.shown
-
-
-class _Archive(Source):
-    def __init__(self, path: Path, anchor: str):
-        super().__init__(path)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [m for m in archive.infolist() if not _is_clutter(m)]
-        # A corrupt archive makes zipfile raise almost anything, struct.error for one.
-        except Exception as error:
-            message = printable(str(error))
-            raise UserError(f"{self.shown} is no readable zip archive: {message}") from None
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        anchors = (anchor, f"{anchor}.gz")
-        folders = {_inner(m).parent for m in members if _inner(m).name in anchors}
-        if len(folders) > 1:
-            raise UserError(
-                f"{self.shown} holds {anchor} in {len(folders)} folders "
-                f"({printable(', '.join(sorted(map(str, folders))))}): it must hold one corpus"
-            )
-        for member in members:
-            place = _inner(member)
-            if place.parent in folders:
-                if place.name in self._members:
-                    raise UserError(f"{self.describe(place.name)} is in the archive twice")
-                self._members[place.name] = member
-
-    def _has(self, file: str) -> bool:
-        return file in self._members
-
-    def _packed_blocks(self, file: str) -> Iterator[bytes]:
-        member = self._members[file]
-        # What the archive declares need not be true, but no more than itself can be unpacked.
-        packed = min(member.compress_size, self.path.stat().st_size)
-        limit = min(MAX_UNPACKED_BYTES, max(HARMLESS_BYTES, MAX_RATIO * packed))
-        if member.file_size > limit:
-            raise UserError(
-                f"{self.describe(file)} would unpack from {packed:,} to "
-                f"{member.file_size:,} bytes, over the limit of {limit:,}: use a folder"
-            )
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(member) as stream:
-                while block := stream.read(_BLOCK_BYTES):
-                    yield block
-        # As above; a password is a RuntimeError, an unknown compression a NotImplementedError.
-        except Exception as error:
-            message = printable(str(error))
-            raise UserError(f"{self.describe(file)} cannot be unpacked: {message}") from None
-
-
-def _inner(member: zipfile.ZipInfo) -> PurePosixPath:
-    """Returns the place of a member; some programs of Windows write its folders with `\\`."""
-    return PurePosixPath(member.filename.replace("\\", "/"))
-
-
-def _is_clutter(member: zipfile.ZipInfo) -> bool:
-    place = _inner(member)
-    folder = member.filename.endswith(("/", "\\"))
-    return folder or "__MACOSX" in place.parts or place.name.startswith("._")
-
-
-def is_zip(path: Path) -> bool:
-    """Returns whether a file is a zip archive, or shall be one and is damaged."""
-    with path.open("rb") as file:
-        begins = file.read(4) == b"PK\x03\x04"
-    return begins or path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)
-
-
-def open_source(path: str, anchor: str, whole: bool = False) -> Source:
-    """Opens the folder or zip archive at `path`.
+def cache_root(config_data: Any) -> Path | None:
+    """Returns the folder for what is fetched and prepared, or None if nothing can be kept.
 
     Args:
-      path: a folder, or a zip archive whose files may lie in one folder inside it.
-      anchor: the file that must be there and that marks the folder inside an archive, `train.txt`.
-      whole: whether `path` may also be one text file, packed by gzip or not.
+      config_data: `config.data`; its `cache_dir` is a folder, `none`, or empty for the user's
+        cache: `spherical_vae` in $XDG_CACHE_HOME, or else in ~/.cache.
+    """
+    if config_data.cache_dir == "none":
+        return None
+    if config_data.cache_dir:
+        return usable_path("cache_dir", config_data.cache_dir)
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(home) if home else Path("~/.cache").expanduser()) / "spherical_vae"
+    except RuntimeError:
+        return None  # the user has no home folder
 
-    Returns:
-      The source, a `WholeText` for one text file; archives are read in place, never unpacked to
-      disk.
+
+def usable_path(key: str, given: str) -> Path:
+    """Returns the path that `config.data` gives, `~` being a home folder.
 
     Raises:
-      UserError: nothing is there, it is neither folder nor zip archive, or `anchor` is missing.
+      UserError: there can be no such path.
     """
-    if not path:
-        raise UserError(
-            f"--config.data.path is empty: it must name a folder or zip archive with {anchor}"
-        )
-    shown = printable(path)
     try:
-        place = Path(path).expanduser()
-        if place.is_dir():
-            source: Source = _Folder(place)
-        elif place.is_file():
-            if whole and not is_zip(place):
-                return WholeText(place)
-            if not zipfile.is_zipfile(place):
-                raise UserError(f"{shown} is neither a folder nor a zip archive")
-            source = _Archive(place, anchor)
-        elif place.exists():
-            raise UserError(f"{shown} is neither a folder nor a zip archive")
-        else:
-            places = f"a folder or zip archive that has {anchor}{', or one text file' * whole}"
-            raise UserError(
-                f"{shown} does not exist: set config.data.path to {places}; the "
-                "docstring of the config file says where the corpus is to be had"
-            )
-        if source.find([anchor]) is None:
-            raise UserError(f"{shown} has no {anchor}; config.data.path must name a place that has")
+        path = Path(given).expanduser()
+        path.stat()
+    except FileNotFoundError:
+        return path
+    # An embedded null byte; no such user; too long a name.
+    except (ValueError, RuntimeError, OSError) as error:
+        if isinstance(error, PermissionError | NotADirectoryError):
+            return path
+        raise UserError(f"config.data.{key}: {printable(given)} is no usable path") from None
+    return path
+
+
+def blob_id(content: bytes) -> str:
+    """Returns the id that git gives to a file: SHA-1 of `blob <size>`, a zero byte, the content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def digest_of_files(files: Sequence[Path]) -> dict[str, str | None]:
+    """Returns the SHA-256 of each file, by its path from the folder that holds all of them.
+
+    A file that cannot be read has None, or the reason; if none is there nothing is returned.
+    """
+    if not files:
+        return {}
+    folder = os.path.commonpath([path.absolute().parent for path in files])
+    digests = {path.absolute().relative_to(folder).as_posix(): _digest(path) for path in files}
+    return digests if any(digests.values()) else {}
+
+
+def _digest(path: Path) -> str | None:
+    # Anything but a regular file (a pipe, say) could block for ever.
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{shown} cannot be opened: {error.strerror}") from None
-    # An embedded null byte; a home folder that is not known.
-    except (ValueError, RuntimeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{shown} is no usable path: {printable(str(error))}") from None
-    return source
+        return error.strerror  # the loader will meet it, and say so
+
+
+def fetch(url: str, expected: str, folder: Path) -> Path:
+    """Downloads a file into `folder` and verifies its git blob id, or finds it there.
+
+    Raises:
+      OSError: no network, no such file, a transfer that broke off, or a folder that cannot be
+        written.
+      UserError: another file came; it is not kept.
+    """
+    # Not needed by who reads what is here.
+    import http.client
+    import urllib.request
+
+    target = folder / url.rsplit("/", 1)[1]
+    if target.is_file():
+        return target
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+            content = answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(f"{url}: the transfer broke off ({type(error).__name__})") from None
+    _verify(content, expected, url)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(target)
+    return target
+
+
+def _given_path(config_data: Any) -> Path:
+    place = usable_path("path", config_data.path)
+    if not place.exists():
+        raise MissingFilesError(
+            f"config.data.path: {printable(config_data.path)} does not exist; the docstring of "
+            "the config file says where the corpus is to be had"
+        )
+    return place
+
+
+def _verify(content: bytes, expected: str, where: str) -> None:
+    found = blob_id(content)
+    if found != expected:
+        raise UserError(
+            f"{printable(where)} is not the published file: its git blob id is {found}, "
+            f"expected {expected}"
+        )

@@ -1,115 +1,73 @@
-"""What there is to count in a corpus: examples, tokens, lengths, unknown words."""
+"""Statistics of a corpus: examples, tokens, lengths, unknown words, labels."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from spherical_vae.data.corpus import UNKNOWN_ID, Corpus, Split
+from spherical_vae.data.batch import UNKNOWN_ID
+from spherical_vae.data.corpus import Corpus, Split
 
 _BARS = 12
 _BAR_WIDTH = 40
-# Entries of mapped arrays that are looked at, at once.
-_BLOCK = 2**20
 
 
-@dataclass(frozen=True)
-class Bar:
-    """How many examples have `low` to `high` words, both included."""
+def as_json(corpus: Corpus) -> dict[str, Any]:
+    """Returns the statistics of a corpus as JSON values; `report` says what was dropped.
 
-    low: int
-    high: int
-    examples: int
-
-
-@dataclass(frozen=True)
-class SplitStatistics:
-    """The figures of one split.
-
-    Attributes:
-      examples: sentences or documents.
-      tokens: scored ones, the end marks of sentences included.
-      words: tokens without end marks.
-      mean_length: words an example.
-      longest: words of the longest example.
-      unknown: words that are the unknown one; None for bags, out of which such words are taken.
-      labels: examples of each label, from 0; None without labels.
-      histogram: of words an example.
+    Of each split: `examples`; `tokens`, the scored ones with end marks; `words`, without them;
+    `mean_length` and `longest` in words; `unknown` words and their rate, None for bags, which have
+    none; `labels`, examples of each from 0 on; and the `histogram` of words an example.
     """
-
-    examples: int
-    tokens: int
-    words: int
-    mean_length: float
-    longest: int
-    unknown: int | None
-    labels: list[int] | None
-    histogram: list[Bar]
-
-    @property
-    def unknown_rate(self) -> float | None:
-        """Unknown words over words."""
-        return None if self.unknown is None else self.unknown / self.words
+    return {
+        "corpus": corpus.name,
+        "kind": corpus.kind,
+        "vocabulary": len(corpus.vocabulary),
+        "label_classes": corpus.label_classes,
+        "splits": {key: _count(s, corpus.label_classes) for key, s in corpus.splits.items()},
+        "report": list(corpus.report),
+    }
 
 
-def split_statistics(split: Split, label_classes: int) -> SplitStatistics:
-    """Counts a split, some entries at a time.
-
-    Args:
-      split: at least one example.
-      label_classes: 0 where there are no labels.
-    """
-    words, unknown = words_of_examples(split), None
+def _count(split: Split, label_classes: int) -> dict[str, Any]:
+    words, unknown, labels = split.lengths - 1, None, None
     if split.counts is None:
-        blocks = _blocks(split, split.ids)
-        unknown = sum(int(np.count_nonzero(ids == UNKNOWN_ID)) for ids in blocks)
-    labels = None
+        unknown = int(np.count_nonzero(split.ids == UNKNOWN_ID))
+    else:
+        words = np.add.reduceat(split.counts, split.offsets[:-1], dtype=np.int64)
     if split.labels is not None:
         labels = np.bincount(split.labels, minlength=label_classes).tolist()
     total = int(words.sum())
-    return SplitStatistics(
-        examples=len(split),
-        tokens=split.tokens,
-        words=total,
-        mean_length=total / len(split),
-        longest=int(words.max()),
-        unknown=unknown,
-        labels=labels,
-        histogram=histogram(words),
-    )
+    return {
+        "examples": len(split),
+        "tokens": split.tokens,
+        "words": total,
+        "mean_length": total / len(split),
+        "longest": int(words.max()),
+        "unknown": unknown,
+        "unknown_rate": None if unknown is None else unknown / total,
+        "labels": labels,
+        "histogram": histogram(words),
+    }
 
 
-def words_of_examples(split: Split) -> Int64[np.ndarray, " examples"]:
-    """Returns how many words each example has, end marks not counted."""
-    if split.counts is None:
-        return split.lengths - 1
-    # Differences of running sums at the offsets, so that counts need not be held as int64.
-    sums, before, done = np.zeros(len(split.offsets), np.int64), 0, 0
-    for counts in _blocks(split, split.counts):
-        running = before + np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        here = np.searchsorted(split.offsets, [done, done + len(counts)], "left")
-        inside = slice(here[0], here[1] + 1)
-        places = np.clip(split.offsets[inside] - done, 0, len(counts))
-        sums[inside] = running[places]
-        before, done = int(running[-1]), done + len(counts)
-    return np.diff(sums)
-
-
-def histogram(words: Int64[np.ndarray, " examples"]) -> list[Bar]:
-    """Returns bars of a round width that tell 99% of the examples apart; the last takes the rest.
+def histogram(words: Int64[np.ndarray, " examples"]) -> list[dict[str, int]]:
+    """Returns bars of a round width that tell 99% of the examples apart; the last has the rest.
 
     Args:
       words: of each example, at least 1.
+
+    Returns:
+      The number of `examples` that have `low` to `high` words, both included.
     """
     longest = int(words.max())
     width = _round_up(float(np.quantile(words, 0.99)) / _BARS)
     bars = min(_BARS, -(-longest // width))
-    counts = np.bincount(np.minimum((words - 1) // width, bars - 1), minlength=bars)
+    counts = np.bincount(np.minimum((words - 1) // width, bars - 1), minlength=bars).tolist()
     highs = [*((i + 1) * width for i in range(bars - 1)), longest]
-    return [Bar(i * width + 1, highs[i], int(counts[i])) for i in range(bars)]
+    return [{"low": i * width + 1, "high": highs[i], "examples": counts[i]} for i in range(bars)]
 
 
 def _round_up(width: float) -> int:
@@ -118,41 +76,19 @@ def _round_up(width: float) -> int:
     return next(step * power for step in (1, 2, 5, 10) if step * power >= width)
 
 
-def _blocks(split: Split, array: np.ndarray) -> Iterator[np.ndarray]:
-    for begin in range(0, len(array), _BLOCK):
-        yield array[begin : begin + _BLOCK]
-        split.release_pages()
-
-
-def as_json(corpus: Corpus) -> dict[str, Any]:
-    """Returns the statistics of a corpus as JSON values; `report` says what was dropped."""
-    splits = {}
-    for name, split in corpus.splits.items():
-        statistics = split_statistics(split, corpus.label_classes)
-        splits[name] = asdict(statistics) | {"unknown_rate": statistics.unknown_rate}
-    return {
-        "corpus": corpus.name,
-        "kind": corpus.kind,
-        "vocabulary": len(corpus.vocabulary),
-        "label_classes": corpus.label_classes,
-        "splits": splits,
-        "report": list(corpus.report),
-    }
-
-
-def as_text(corpus: Corpus) -> str:
-    """Returns the same for a person: the report, and a histogram of the lengths of each split."""
+def as_text(corpus: Corpus, label_names: Sequence[str] | None = None) -> str:
+    """Returns the report, and a histogram of the lengths of each split, for a person."""
     lines = list(corpus.report)
-    for name, split in corpus.splits.items():
-        statistics = split_statistics(split, corpus.label_classes)
-        lines += ["", f"{name}: words an example, {statistics.longest:,} at most"]
-        most = max(bar.examples for bar in statistics.histogram)
-        for bar in statistics.histogram:
-            drawn = "#" * math.ceil(_BAR_WIDTH * bar.examples / most)
-            share = bar.examples / statistics.examples
-            span = f"{bar.low:,}-{bar.high:,}"
-            lines.append(f"{span:>15} {bar.examples:>9,} {share:>6.1%} {drawn}".rstrip())
-        if statistics.labels is not None:
-            counts = ", ".join(f"{i}: {n:,}" for i, n in enumerate(statistics.labels, start=1))
+    for name, split in as_json(corpus)["splits"].items():
+        lines += ["", f"{name}: words an example, {split['longest']:,} at most"]
+        most = max(bar["examples"] for bar in split["histogram"])
+        for bar in split["histogram"]:
+            drawn = "#" * math.ceil(_BAR_WIDTH * bar["examples"] / most)
+            share, span = bar["examples"] / split["examples"], f"{bar['low']:,}-{bar['high']:,}"
+            lines.append(f"{span:>15} {bar['examples']:>9,} {share:>6.1%} {drawn}".rstrip())
+        if split["labels"] is not None:
+            names = label_names or range(1, len(split["labels"]) + 1)
+            pairs = zip(names, split["labels"], strict=True)
+            counts = ", ".join(f"{label}: {n:,}" for label, n in pairs)
             lines.append(f"{name}: examples of each label: {counts}")
     return "\n".join(lines)

@@ -1,17 +1,19 @@
 """A prepared corpus in a folder: arrays to be mapped, the vocabulary, and a manifest written last.
 
-Where such folders lie, and when one is made, is the business of `preparation.py`.
+`cache.py` decides where such folders lie, and when one is made. Arrays are one-dimensional `.npy`
+files, never pickles.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from spherical_vae.data.array_file import ArrayWriter, map_array
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
 from spherical_vae.system.atomic_file import sync_directory, write_atomically
 
@@ -25,7 +27,7 @@ _TYPES = {"ids": np.int32, "counts": np.int32, "offsets": np.int64, "labels": np
 
 
 class DamagedStoreError(Exception):
-    """A folder is no whole prepared corpus; the message says what is wrong, in one line."""
+    """A folder is not a whole prepared corpus; the message says what is wrong, in one line."""
 
 
 def array_path(folder: Path, split: str, part: str) -> Path:
@@ -33,8 +35,64 @@ def array_path(folder: Path, split: str, part: str) -> Path:
     return folder / f"{split}.{part}.npy"
 
 
+class ArrayWriter(AbstractContextManager["ArrayWriter"]):
+    """A context that appends to an array in a file, or in memory if there is no file."""
+
+    def __init__(self, path: Path | None, dtype: Any):
+        self._dtype = np.dtype(dtype)
+        self._parts: list[np.ndarray] = []
+        self._size = 0
+        self._path = path
+        self._file: IO[bytes] | None = None
+        if path is not None:
+            self._file = path.open("wb")
+            self._write_header()
+
+    def append(self, values: np.ndarray) -> None:
+        """Adds values at the end."""
+        values = np.ascontiguousarray(values, self._dtype)
+        self._size += len(values)
+        if self._file is None:
+            self._parts.append(values)
+        else:
+            self._file.write(values.data)
+
+    def finish(self) -> np.ndarray:
+        """Returns the whole array: mapped from the file, which is on the disk, or in memory."""
+        if self._file is None:
+            return np.concatenate([np.empty(0, self._dtype), *self._parts])
+        begin = self._file.tell() - self._size * self._dtype.itemsize
+        self._file.seek(0)
+        self._write_header()
+        # NumPy pads the header so that an array may grow.
+        assert self._file.tell() == begin
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        assert self._path is not None
+        return map_array(self._path)
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _write_header(self) -> None:
+        description = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._size,)}
+        np.lib.format.write_array_header_1_0(self._file, description)  # type: ignore[arg-type]
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Opens an array without reading it; the result is read-only and not a `memmap`, which is slow.
+
+    Raises:
+      OSError: it cannot be opened.
+      ValueError: it is not such a file, or shorter than its header says.
+    """
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+
+
 def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Writes a corpus into a folder; what is there after a crash is never taken for a corpus.
+    """Writes a corpus into a folder; what a crash leaves there is never taken for a corpus.
 
     Args:
       corpus: arrays that are mapped from their place in the folder already stay as they are.
@@ -78,7 +136,7 @@ def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns the content of a folder's manifest, after holding it against its own digest.
+    """Returns the content of a folder's manifest, after checking its own digest.
 
     Raises:
       DamagedStoreError: it is missing, or not as it was written.
@@ -117,19 +175,17 @@ def open_corpus(folder: Path) -> Corpus:
     splits = {}
     for key, facts in manifest["splits"].items():
         arrays: dict[str, Any] = dict.fromkeys(_TYPES)
-        mappings = []
         for part, dtype in _TYPES.items():
             path = array_path(folder, key, part)
             if path.name in files:
-                arrays[part], mapping = _open_array(path, files[path.name]["size"], dtype)
-                mappings += [] if mapping is None else [mapping]
-        splits[key] = split = Split(**arrays, mappings=tuple(mappings))
-        # Known, and for bags of words not to be had without reading every count.
+                arrays[part] = _open_array(path, files[path.name]["size"], dtype)
+        splits[key] = split = Split(**arrays)
+        # Stored, as the sum of a bag's counts would read every one of them.
         vars(split)["tokens"] = facts["tokens"]
     if _digest(folder / _VOCABULARY) != files[_VOCABULARY]["sha256"]:
         raise DamagedStoreError(f"{_VOCABULARY} is not as it was written")
     words = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
-    counts, _ = _open_array(folder / _TRAIN_COUNTS, files[_TRAIN_COUNTS]["size"], np.int64)
+    counts = _open_array(folder / _TRAIN_COUNTS, files[_TRAIN_COUNTS]["size"], np.int64)
     corpus = Corpus(
         manifest["name"],
         manifest["kind"],
@@ -138,13 +194,13 @@ def open_corpus(folder: Path) -> Corpus:
         manifest["label_classes"],
         tuple(manifest["report"]),
     )
-    # As above: a resumed run compares it before its first step.
+    # Stored as well: a resumed run compares it before its first step.
     vars(corpus)["checksum"] = manifest["fingerprint"]
     return corpus
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Reads every byte of a prepared corpus and holds it against the manifest.
+    """Reads every byte of a prepared corpus and compares it with the manifest.
 
     Returns:
       The manifest.
@@ -169,19 +225,19 @@ def _write_array(path: Path, array: np.ndarray) -> None:
         writer.finish()
 
 
-def _open_array(path: Path, size: int, dtype: Any) -> tuple[np.ndarray, Any]:
+def _open_array(path: Path, size: int, dtype: Any) -> np.ndarray:
     try:
         found = path.stat().st_size
         if found != size:
             raise DamagedStoreError(f"{path.name} has {found:,} bytes, not {size:,}")
-        array, mapping = map_array(path)
+        array = map_array(path)
     except OSError as error:
         raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
     except (ValueError, TypeError, SyntaxError) as error:
         raise DamagedStoreError(f"{path.name}: {' '.join(str(error).split())}") from None
-    if array.dtype != dtype:
-        raise DamagedStoreError(f"{path.name} holds {array.dtype}, not {np.dtype(dtype)}")
-    return array, mapping
+    if array.dtype != dtype or array.ndim != 1:
+        raise DamagedStoreError(f"{path.name} holds {array.dtype} of shape {array.shape}")
+    return array
 
 
 def _digest(path: Path) -> str:

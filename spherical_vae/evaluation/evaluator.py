@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 from numpyro.distributions import Distribution
 
+from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
-from spherical_vae.data.corpus import Batch, Corpus, Split
+from spherical_vae.data.corpus import Corpus, Split
 from spherical_vae.evaluation import metrics
 from spherical_vae.evaluation.metrics import ExampleNats
 from spherical_vae.models.latents.latent import (

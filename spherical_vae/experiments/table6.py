@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import sparse
 
-from spherical_vae.data.corpus import END_ID, Split
+from spherical_vae.data.batch import END_ID
+from spherical_vae.data.corpus import Split
 from spherical_vae.experiments import language_models as models
 from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.laboratory.run import Run

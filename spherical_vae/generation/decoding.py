@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch, Vocabulary
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
+from spherical_vae.data.corpus import Vocabulary
 from spherical_vae.models.vae import VAE, call
 
 

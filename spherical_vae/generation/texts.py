@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.data.batches import gather_batch
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch, Corpus, Split
+from spherical_vae.data.corpus import Corpus, Split
 from spherical_vae.generation.decoding import (
     WordChoice,
     decode_sentences,

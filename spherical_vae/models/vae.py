@@ -17,7 +17,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from spherical_vae.data.corpus import END_ID, Batch
+from spherical_vae.data.batch import END_ID, Batch
 from spherical_vae.models.decoders import build_decoder
 from spherical_vae.models.decoders.decoder import Decoder
 from spherical_vae.models.encoders import build_encoder

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from numpyro.distributions import Independent
 
 from spherical_vae import special
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
 from spherical_vae.models.latents.latent import (
     LatentHyperparameters,

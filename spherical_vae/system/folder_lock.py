@@ -1,5 +1,10 @@
-"""The lock of a folder that one process at a time may work in; on Linux, macOS and Windows."""
+"""Locks of folders that one process at a time may work in or make; Linux, macOS and Windows."""
 
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -52,8 +57,7 @@ def lock_folder(folder: Path, name: str, wait: bool = False) -> FolderLock:
         raise UserError(f"{folder}: is a file; --workdir must be a directory") from None
     except OSError as error:
         raise UserError(cannot_write(folder, error)) from error
-    # Never a file that merely exists instead of a lock: it would outlive a process that is killed.
-    lock = FileLock(folder / name, thread_local=False, fallback_to_soft=False)
+    lock = _lock(folder / name)
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
@@ -64,6 +68,52 @@ def lock_folder(folder: Path, name: str, wait: bool = False) -> FolderLock:
             f"{folder}: this file system has no locks ({reason}); use another --workdir"
         ) from error
     return FolderLock(lock)
+
+
+def _lock(path: Path) -> FileLock:
+    # Never a file that merely exists instead of a lock: it would outlive a process that is killed.
+    return FileLock(path, thread_local=False, fallback_to_soft=False)
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path, waiting: str) -> Iterator[None]:
+    """Holds a lock while something is made, after any other process that makes it.
+
+    If the file system has no locks, work may be done twice, and a rename must decide.
+
+    Args:
+      path: of the lock's file; the folder above its folder must exist.
+      waiting: printed to standard error if another process holds it.
+
+    Raises:
+      OSError: the folder of the lock cannot be made.
+    """
+    path.parent.mkdir(exist_ok=True)
+    lock = _lock(path)
+    with contextlib.ExitStack() as stack:
+        # No locks there: depending on the system it is the one or the other.
+        with contextlib.suppress(OSError, NotImplementedError):
+            try:
+                stack.enter_context(lock.acquire(timeout=0))
+            except Timeout:
+                print(waiting, file=sys.stderr)
+                stack.enter_context(lock.acquire())
+        yield
+
+
+@contextlib.contextmanager
+def temporary_beside(folder: Path) -> Iterator[Path]:
+    """Makes an empty folder beside `folder`, to be renamed when it is complete, and removes it.
+
+    What processes that were killed left there is removed first; so a lock must be held.
+    """
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def cannot_write(path: Path, error: OSError) -> str:

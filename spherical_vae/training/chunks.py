@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.training.schedules import call_lengths
 from spherical_vae.training.step import Hyperparameters, TrainState, TrainStep
 

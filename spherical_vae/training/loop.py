@@ -16,8 +16,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import epoch_batches
-from spherical_vae.data.corpus import Batch, Corpus
+from spherical_vae.data.corpus import Corpus
 from spherical_vae.data.prefetch import prefetched
 from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
 from spherical_vae.models.vae import build_vae, init_params

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt
 from ml_collections import ConfigDict
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.models.compute import EXACT
 from spherical_vae.models.latents.latent import LatentHyperparameters, latent_hyperparameters
 from spherical_vae.models.layers import DropoutRates

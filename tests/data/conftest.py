@@ -1,7 +1,8 @@
-"""What the tests of corpora share: a configuration, files on disk, what every corpus promises."""
+"""Fixtures of the tests of corpora: a configuration, files on disk, the contract of a corpus."""
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
-from spherical_vae.data import END_ID, Corpus
+from spherical_vae.data.batch import END_ID
+from spherical_vae.data.corpora import CORPORA
+from spherical_vae.data.corpus import Corpus
 from spherical_vae.system.errors import UserError
 
 
@@ -43,6 +46,27 @@ def write_files(tmp_path_factory):
         return folder / "corpus.zip"
 
     return write
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def urlopen(*arguments, **keywords):
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+
+
+@pytest.fixture
+def publish(monkeypatch):
+    """Returns a function that gives a published corpus small counts, and its archive another id."""
+
+    def change(name, examples, vocabulary, blob_id="", url=""):
+        spec = CORPORA[name]
+        publication = replace(spec.publication, examples=examples, vocabulary=vocabulary)
+        source = replace(spec.source, blob_id=blob_id, url=url)
+        monkeypatch.setitem(CORPORA, name, replace(spec, publication=publication, source=source))
+
+    return change
 
 
 def check_counts(report) -> None:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spherical_vae.data import (
-    Split,
+from spherical_vae.data.batches import (
     batches_per_epoch,
     bucket_boundaries,
     epoch_batches,
     evaluation_batches,
 )
+from spherical_vae.data.corpus import Split
 
 
 def make_split(lengths, kind="sequences", labels=True):

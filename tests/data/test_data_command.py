@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 
 from spherical_vae.config import base_config
 from spherical_vae.config.command_line import load_config_file
-from spherical_vae.data import archives, load_corpus
+from spherical_vae.data import load_corpus
 from spherical_vae.data.__main__ import main
-from spherical_vae.data.catalogue import CATALOGUE
-from spherical_vae.data.corpus import Split
-from spherical_vae.data.loading import CORPORA
-from spherical_vae.data.statistics import histogram, words_of_examples
+from spherical_vae.data.corpora import CORPORA
+from spherical_vae.data.statistics import histogram
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 SENTENCES = {
@@ -36,13 +34,8 @@ DOCUMENTS = {
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch, tmp_path):
+def _private_cache(no_network, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def no_network(*arguments, **keywords):
-        raise OSError("no network")
-
-    monkeypatch.setattr(archives.urllib.request, "urlopen", no_network)
 
 
 @pytest.fixture
@@ -62,10 +55,6 @@ def mistake(refusal):
     return lambda *arguments: refusal(main, ["data", *map(str, arguments)])
 
 
-def test_every_corpus_is_in_the_catalogue():
-    assert list(CATALOGUE) == list(CORPORA)
-
-
 def selections():
     for path in CONFIGS:
         spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -81,7 +70,7 @@ def test_settings_are_those_of_the_configs(selected):
     config = load_config_file(selected).data
     expected = base_config().data
     expected.name = config.name
-    expected.update(CATALOGUE[config.name].settings)
+    expected.update(CORPORA[config.name].settings)
     free = {"path", "buckets"}
     assert {k: v for k, v in config.items() if k not in free} == {
         k: v for k, v in expected.items() if k not in free
@@ -105,7 +94,7 @@ def test_list_says_what_is_missing(data, tmp_path):
 def test_what_is_prepared_is_opened_by_training(data, write_files, tmp_path):
     folder = write_files(SENTENCES)
     printed = data("prepare", "text", f"--path={folder}").splitlines()
-    assert "train.txt: 5 lines read = 4 kept + 1 empty, dropped" in printed
+    assert "train: 5 lines read = 4 kept + 1 empty, dropped" in printed
     assert printed[-1].startswith(f"text is prepared in {tmp_path / 'cache' / 'spherical_vae'}: ")
     prepared = list((tmp_path / "cache" / "spherical_vae").glob("text-*"))
     assert len(prepared) == 1
@@ -138,7 +127,7 @@ def test_statistics_of_sentences(data, write_files):
         ],
     }
     assert found["splits"]["valid"]["unknown_rate"] == 0.5
-    assert "test.txt: 4 lines read = 2 kept + 2 empty, dropped" in found["report"]
+    assert "test: 4 lines read = 2 kept + 2 empty, dropped" in found["report"]
     text = data("stats", "text", f"--path={folder}")
     assert "train: words an example, 5 at most" in text
     assert "unk rate 9.09% (1 of 11 words)" in text
@@ -151,7 +140,7 @@ def test_statistics_of_documents(data, write_files):
     assert (train["examples"], train["tokens"], train["words"]) == (3, 10, 10)
     assert (train["unknown"], train["unknown_rate"], train["labels"]) == (None, None, [2, 1])
     assert [bar["examples"] for bar in train["histogram"]] == [0, 1, 0, 2]
-    assert "train.feat: 4 lines read = 3 kept + 1 empty, dropped" in found["report"]
+    assert "train: 4 lines read = 3 kept + 1 empty, dropped" in found["report"]
     text = data("stats", "feat", f"--path={folder}", "--label_classes=2")
     assert "train: examples of each label: 1: 2, 2: 1" in text
 
@@ -160,26 +149,13 @@ def test_statistics_of_documents(data, write_files):
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=200))
 def test_histogram_counts_every_example_once(words):
     words = np.array(words, np.int64)
-    bars = histogram(words)
+    bars = [(bar["low"], bar["high"], bar["examples"]) for bar in histogram(words)]
     assert len(bars) <= 12
-    assert bars[0].low == 1
-    assert bars[-1].high == words.max()
-    assert all(one.high + 1 == other.low for one, other in itertools.pairwise(bars))
-    for bar in bars:
-        assert bar.examples == np.count_nonzero((words >= bar.low) & (words <= bar.high))
-    assert sum(bar.examples for bar in bars) == len(words)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=40), block=st.integers(1, 20))
-def test_words_of_documents_whatever_the_blocks(sizes, block):
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    counts = np.random.default_rng(0).integers(1, 5, offsets[-1]).astype(np.int32)
-    split = Split(np.zeros(len(counts), np.int32), counts, offsets, None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("spherical_vae.data.statistics._BLOCK", block)
-        found = words_of_examples(split)
-    np.testing.assert_array_equal(found, np.add.reduceat(counts, offsets[:-1]))
+    assert (bars[0][0], bars[-1][1]) == (1, words.max())
+    assert all(one[1] + 1 == other[0] for one, other in itertools.pairwise(bars))
+    for low, high, examples in bars:
+        assert examples == np.count_nonzero((words >= low) & (words <= high))
+    assert sum(examples for *_, examples in bars) == len(words)
 
 
 def test_verify_finds_a_changed_byte(data, mistake, write_files, tmp_path):

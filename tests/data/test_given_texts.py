@@ -7,9 +7,9 @@ from small_models import small_corpus
 
 from spherical_vae.config import base_config
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
+from spherical_vae.data.encoding import encode
+from spherical_vae.data.examples import Numbering, RawCorpus, in_memory
 from spherical_vae.data.given_texts import encode_texts
-from spherical_vae.data.sentences import Sentences
-from spherical_vae.data.sequences import build_sequences
 from spherical_vae.system.errors import UserError
 
 
@@ -20,11 +20,10 @@ def settings(name: str, max_length: int = 50) -> ConfigDict:
 
 
 def corpus_of(name: str, sentences: list[str]) -> Corpus:
-    splits = {
-        key: Sentences([line.split() for line in sentences], None)
-        for key in ("train", "valid", "test")
-    }
-    return build_sequences(name, splits, 100, 0, [])
+    words = Numbering()
+    examples = in_memory(words.sentences([line.split() for line in sentences], None))
+    raw = RawCorpus(dict.fromkeys(("train", "valid", "test"), examples), list(words))
+    return encode(name, "sequences", raw, settings("text"))
 
 
 def read(split: Split, corpus: Corpus) -> str:

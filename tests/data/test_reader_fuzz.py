@@ -64,7 +64,7 @@ def test_any_bytes(name, archive, write_files, data_config, check_corpus):
                 "label_classes": st.sampled_from([0, 2]),
                 "max_length": st.integers(1, 5),
                 "long_lines": st.sampled_from(["cut", "drop"]),
-                "vocabulary_size": st.integers(1, 8),
+                "vocabulary_size": st.integers(3, 8),
             }
         ),
     )

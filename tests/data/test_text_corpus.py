@@ -74,15 +74,12 @@ def test_long_lines_are_cut_or_dropped_and_counted(load):
     # What was cut away is not in the vocabulary either.
     assert "d" not in cut.vocabulary.words
     assert (
-        "train.txt: 5 lines read = 3 kept + 2 empty, dropped; 2 of those kept were cut, "
+        "train: 5 lines read = 3 kept + 2 empty, dropped; 2 of those kept were cut, "
         "losing 3 words" in cut.report
     )
     dropped = load(train, max_length=3, long_lines="drop")
     assert sentences(dropped, "train") == ["a b </s>"]
-    assert (
-        "train.txt: 5 lines read = 1 kept + 2 empty, dropped + 2 too long, dropped"
-        in dropped.report
-    )
+    assert "train: 5 lines read = 1 kept + 2 empty, dropped + 2 too long, dropped" in dropped.report
 
 
 def test_labels_are_stored_from_zero(load, check_corpus):
@@ -91,7 +88,7 @@ def test_labels_are_stored_from_zero(load, check_corpus):
     assert corpus.splits["train"].labels.tolist() == [0, 2]
     assert corpus.splits["valid"].labels.tolist() == [1]
     assert sentences(corpus, "train") == ["a b </s>", "c </s>"]
-    assert "train.txt: 4 lines read = 2 kept + 2 empty, dropped" in corpus.report
+    assert "train: 4 lines read = 2 kept + 2 empty, dropped" in corpus.report
 
 
 def test_labels_go_with_their_sentences_when_carved(load):
@@ -151,8 +148,8 @@ def test_blocks_of_any_size_give_the_same_corpus(load, monkeypatch, tmp_path, ar
     settings = {"label_classes": 3, "max_length": 6, "vocabulary_size": 20, "valid": valid}
     test = "1 w1 w2 w9999999\n3\n2 w1\n"
     whole = load(train, test=test, archive=archive, **settings)
-    monkeypatch.setattr("spherical_vae.data.sources._BLOCK_BYTES", 37)
-    monkeypatch.setattr("spherical_vae.data.numbering._BLOCK_WORDS", 11)
+    monkeypatch.setattr("spherical_vae.data.files._BLOCK_BYTES", 37)
+    monkeypatch.setattr("spherical_vae.data.examples._BLOCK_ENTRIES", 11)
     cache = {"cache_dir": str(tmp_path / "cache")}
     for changes in ({}, cache, cache):
         pieces = load(train, test=test, archive=archive, **settings, **changes)
@@ -168,9 +165,9 @@ def test_blocks_of_any_size_give_the_same_corpus(load, monkeypatch, tmp_path, ar
         ({"test": None}, "has no test.txt"),
         ({"train": None}, "has no train.txt"),
         ({"train": ""}, "train.txt is empty"),
-        ({"train": "\n \n"}, "no sentence is left in train"),
-        ({"test": "\n"}, "no sentence is left in test"),
-        ({"train": "a b\n", "max_length": 1, "long_lines": "drop"}, "no sentence is left in train"),
+        ({"train": "\n \n"}, "no example is left in train"),
+        ({"test": "\n"}, "no example is left in test"),
+        ({"train": "a b\n", "max_length": 1, "long_lines": "drop"}, "no example is left in train"),
         ({"train": "<unk> <unk>\n"}, "vocabulary would be empty"),
         ({"train": b"a\n\xff\n"}, "train.txt, line 2: byte 0xff is not UTF-8"),
         ({"valid": b"a\0"}, "valid.txt, line 1: NUL"),
@@ -181,14 +178,17 @@ def test_blocks_of_any_size_give_the_same_corpus(load, monkeypatch, tmp_path, ar
         ({"train": "9" * 5000 + " a\n", "label_classes": 2}, "not with a label in 1..2"),
         ({"train": "² a\n", "label_classes": 2}, "not with a label in 1..2"),
         ({"train": "a\n", "valid": None}, "too few to carve valid"),
-        ({"valid": None, "valid_fraction": 0.0}, "valid_fraction is 0.0: it must be in (0, 1)"),
+        (
+            {"valid": None, "valid_fraction": 0.0},
+            "valid_fraction: 0.0 given, allowed: a finite",
+        ),
         ({"valid": None, "valid_fraction": 1.0}, "valid_fraction"),
         ({"valid": None, "valid_fraction": float("nan")}, "valid_fraction"),
-        ({"vocabulary_size": 2}, "vocabulary_size is 2: it must be 3 or more"),
-        ({"max_length": 0}, "max_length is 0"),
-        ({"long_lines": "wrap"}, "long_lines is 'wrap'"),
-        ({"seed": -1}, "seed is -1"),
-        ({"label_classes": -1}, "label_classes is -1"),
+        ({"vocabulary_size": 2}, "vocabulary_size: 2 given, allowed: a finite number >= 3"),
+        ({"max_length": 0}, "max_length: 0 given"),
+        ({"long_lines": "wrap"}, "long_lines: 'wrap' given, allowed: cut, drop"),
+        ({"seed": -1}, "seed: -1 given"),
+        ({"label_classes": -1}, "label_classes: -1 given"),
     ],
 )
 def test_refusals(load, refusal, changes, message):
@@ -196,5 +196,5 @@ def test_refusals(load, refusal, changes, message):
 
 
 def test_unknown_corpus_names_the_nearest(data_config, refusal):
-    assert "did you mean text?" in refusal(load_corpus, data_config("test"))
+    assert "did you mean 'text'?" in refusal(load_corpus, data_config("test"))
     assert "kjv, text, feat" in refusal(load_corpus, data_config("zzzzz"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spherical_vae.data.preparation import prepared_folders
+from spherical_vae.data.cache import prepared_folders
 from spherical_vae.data.store import verify
 
 TEXTS = {
@@ -16,27 +16,25 @@ TEXTS = {
     "test.txt": "b w2\n",
 }
 
-# Loads `ptb` with the facts of the small corpus; the fourth argument is a longest sentence. With a
-# fifth one it stops, and says so, in the middle of writing the records of train.
+# Loads `ptb` with the facts of the small corpus; the third argument is a longest sentence. With a
+# fourth one it stops, and says so, when the records are to be renamed to their place.
 LOAD = """
 import sys, time
 from dataclasses import replace
+from pathlib import Path
 from spherical_vae.config import base_config
-from spherical_vae.data import builders, load_corpus, paper_facts
-facts = replace(
-    paper_facts.PTB, blob_id="", url="", vocabulary=54,
-    examples={"train": 400, "valid": 1, "test": 1},
-)
-paper_facts.PTB = builders.Ptb.facts = facts
+from spherical_vae.data import load_corpus
+from spherical_vae.data.corpora import CORPORA
+spec = CORPORA["ptb"]
+counts = {"train": 400, "valid": 1, "test": 1}
+publication = replace(spec.publication, examples=counts, vocabulary=54)
+source = replace(spec.source, blob_id="", url="")
+CORPORA["ptb"] = replace(spec, publication=publication, source=source)
 if len(sys.argv) > 4:
-    examples = builders._examples
-    def stop(part, words):
-        for i, example in enumerate(examples(part, words)):
-            if i == 200:
-                print("here", file=sys.__stdout__, flush=True)
-                time.sleep(60)
-            yield example
-    builders._examples = stop
+    def stop(self, target):
+        print("here", file=sys.__stdout__, flush=True)
+        time.sleep(60)
+    Path.rename = stop
 data = base_config().data
 data.update(name="ptb", path=sys.argv[1], cache_dir=sys.argv[2], max_length=int(sys.argv[3]))
 print(load_corpus(data).fingerprint(), flush=True)

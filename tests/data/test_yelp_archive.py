@@ -5,13 +5,16 @@ import random
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spherical_vae.config.command_line import load_config_file
-from spherical_vae.data import archives, load_corpus, paper_facts
+from spherical_vae.data import load_corpus
+from spherical_vae.data.corpora import CORPORA
+from spherical_vae.data.sources import blob_id
+
+EXAMPLES = CORPORA["yelp"].publication.examples
 
 
 def write_archive(path):
@@ -28,31 +31,25 @@ def write_archive(path):
     ]
     every = [" ".join(words[i : i + 50]) for i in range(0, len(words), 50)]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for split, size in paper_facts.YELP.examples.items():
+        for split, size in EXAMPLES.items():
             texts = every + generator.choices(pool, k=size - len(every))
             archive.writestr(
                 f"yelp/{split}.txt", "".join(f"{i % 5} {text}\n" for i, text in enumerate(texts))
             )
-    return archives.blob_id(path.read_bytes())
+    return blob_id(path.read_bytes())
 
 
 @pytest.mark.slow
-def test_archive_of_the_real_layout_and_counts(tmp_path, monkeypatch, check_corpus):
-    from spherical_vae.data import builders
-
+def test_archive_of_the_real_layout_and_counts(tmp_path, publish, check_corpus):
     (tmp_path / "manual").mkdir()
     digest = write_archive(tmp_path / "manual" / "yelp.zip")
     config = load_config_file("configs/yelp.py").data
-    if "cache_dir" in config:
-        config.cache_dir = str(tmp_path / "cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    facts = replace(paper_facts.YELP, blob_id=digest, url="")
-    monkeypatch.setattr(paper_facts, "YELP", facts)
-    monkeypatch.setattr(builders.Yelp, "facts", facts)
+    config.cache_dir = str(tmp_path / "cache")
+    publish("yelp", EXAMPLES, 15_000, digest)
     config.manual_dir = str(tmp_path / "manual")
     corpus = load_corpus(config)
     check_corpus(corpus)
-    assert {key: len(split) for key, split in corpus.splits.items()} == facts.examples
+    assert {key: len(split) for key, split in corpus.splits.items()} == EXAMPLES
     assert len(corpus.vocabulary) == 15_000
     assert set(corpus.splits["train"].labels.tolist()) == set(range(5))
     assert corpus.splits["train"].lengths.max() == 51

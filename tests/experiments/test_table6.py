@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from spherical_vae.data.corpus import END_ID, Split
+from spherical_vae.data.batch import END_ID
+from spherical_vae.data.corpus import Split
 from spherical_vae.experiments import fig4, fig5, fig6, table3, table5, table6
 from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.runs import Laboratory

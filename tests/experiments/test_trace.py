@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_models import quick_to_compile, small_config, small_corpus
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.experiments import fig2
 from spherical_vae.experiments.measures.trace import TracingTrainer, read_trace
 from spherical_vae.models.latents.latent import kl_nats, latent_hyperparameters, mean_codes

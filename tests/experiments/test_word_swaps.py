@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import quick_to_compile, small_config, small_corpus
 
-from spherical_vae.data.corpus import END_ID, Split
+from spherical_vae.data.batch import END_ID
+from spherical_vae.data.corpus import Split
 from spherical_vae.experiments.fig5 import PROBABILITIES, swap_cosines
 from spherical_vae.experiments.measures.word_swaps import swap_pairs
 from spherical_vae.models.vae import build_vae, init_params

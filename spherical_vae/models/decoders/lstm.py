@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from spherical_vae.data.corpus import END_ID, UNKNOWN_ID, Batch
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.models.compute import FLOAT32, Compute
 from spherical_vae.models.decoders.decoder import Decoder, with_conditions
 from spherical_vae.models.layers import (

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.models.layers import Dropout, DropoutRates, bag_vector, dense
 
 

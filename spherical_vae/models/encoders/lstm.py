@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from spherical_vae.data.corpus import Batch
+from spherical_vae.data.batch import Batch
 from spherical_vae.models.compute import FLOAT32, Compute
 from spherical_vae.models.layers import Dropout, DropoutRates, LSTMLayer
 from spherical_vae.models.recurrence import zero_state

@@ -2,25 +2,22 @@
 
 A prepared corpus is a folder `NAME-SETTINGS-SOURCES` below the cache folder: the corpus, a digest
 of the settings and of the format's version, and a digest of the files that it was made from. It
-appears by a rename, complete, and is never written again. Where the files are not given it is found
+appears by a rename, complete, and is never written again. If the files are not given, it is found
 by the first two alone.
 """
 
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.archives import MissingFilesError, cache_root
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.data.file_digests import file_digest, stamp
-from spherical_vae.data.locks import folder_lock, temporary_beside
-from spherical_vae.data.sources import printable
+from spherical_vae.data.files import printable
+from spherical_vae.data.sources import MissingFilesError, Source, cache_root, digest_of_files
 from spherical_vae.data.store import (
     FORMAT,
     DamagedStoreError,
@@ -29,29 +26,25 @@ from spherical_vae.data.store import (
     write_corpus,
 )
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.folder_lock import one_at_a_time, temporary_beside
 
-# Where things lie and how batches are padded does not change what is prepared.
+# Keys that do not change what is prepared: where things lie, and how batches are padded.
 _NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
+WAITING = "waiting: another process is preparing a corpus"
 
 
 class UnwritableCacheError(UserError):
     """The folder of prepared corpora cannot be written, or there is none."""
 
 
-def prepared(
-    config_data: Any,
-    sources: Callable[[], Sequence[Path]],
-    load: Callable[[Path], Corpus],
-    own: bool,
-) -> Corpus:
-    """Opens the prepared corpus, and prepares it first where there is none that is good.
+def prepared(config_data: Any, source: Source, load: Callable[[Path], Corpus]) -> Corpus:
+    """Opens the prepared corpus, and prepares it first if there is none that is good.
 
     Args:
       config_data: `config.data`.
-      sources: lists the files that the loader reads, or would read if they were there. Where none
-        of them is there, what was prepared of such files before is opened.
+      source: says which files the corpus is read from. If none of them is there, what was prepared
+        of such files before is opened.
       load: reads the corpus; it may write arrays of the result to their places in the given folder.
-      own: whether it is `config.data.path` that says which corpus of this name is meant.
 
     Returns:
       The corpus, its arrays mapped.
@@ -61,42 +54,43 @@ def prepared(
       UserError: what `load` raises; or several corpora could be meant, and no file says which.
     """
     root = _root(config_data)
-    files = sources()
-    before = {path: stamp(path) for path in files}
+    own = source.path == "required"
     try:
         settings = _settings(config_data, own)
         stem = root / f"{config_data.name}-{_digest_of(settings)}"
-        contents = _contents(files, root)
+        contents = digest_of_files(source.files(config_data))
         with contextlib.suppress(_NotFound):
             return _find(stem, contents, config_data, own)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(root, error) from error
-        with folder_lock(stem):
+        # A few locks for all folders there will ever be: a lock file cannot be removed safely.
+        with one_at_a_time(root / "locks" / stem.name[-2:], WAITING):
             _remove_damaged(stem)
             with contextlib.suppress(_NotFound):
                 return _find(stem, contents, config_data, own)
-            _tell_of_change(stem, contents)
+            _report_change(stem, contents)
             with temporary_beside(stem) as temporary:
                 try:
                     corpus = load(temporary)
                 except MissingFilesError as error:
                     raise MissingFilesError(f"{error}{_other_ways(stem, settings)}") from error
-                for path, was in before.items():
-                    if stamp(path) != was:
-                        raise UserError(f"{path} changed while it was read: start again")
                 # Once more: an archive that was fetched has not been there before.
-                files = sources()
-                contents = _contents(files, root)
+                files = source.files(config_data)
+                read = digest_of_files(files)
+                for name in sorted(contents):
+                    if read.get(name) != contents[name]:
+                        raise UserError(f"{name} changed while it was read: start again")
                 facts = {
                     "settings": settings,
-                    "sources": contents,
-                    "places": _last_parts(files),
+                    "sources": read,
+                    # How a path ends by which these files are given: their names or a folder's.
+                    "places": sorted({e for p in files for e in (p.name, p.resolve().parent.name)}),
                     "python": platform.python_version(),
                 }
                 write_corpus(corpus, temporary, facts)
-                folder = _folder(stem, contents)
+                folder = _folder(stem, read)
                 try:
                     temporary.rename(folder)
                 except OSError:
@@ -136,35 +130,11 @@ def _root(config_data: Any) -> Path:
 
 
 def _settings(config_data: Any, own: bool) -> dict[str, Any]:
-    """Returns all that a prepared corpus follows from, but its files."""
+    """Returns everything that a prepared corpus depends on, except its files."""
     settings = {key: value for key, value in config_data.items() if key not in _NO_MATTER}
     if own:
         settings["path"] = str(Path(config_data.path).expanduser().absolute())
     return {"format": FORMAT, **settings}
-
-
-def _contents(files: Sequence[Path], root: Path) -> dict[str, str | None]:
-    """Returns the digest of each file; nothing where none of them is there."""
-    if not files:
-        return {}
-    folder = os.path.commonpath([path.absolute().parent for path in files])
-    digests = {
-        path.absolute().relative_to(folder).as_posix(): _digest_if_readable(path, root / "digests")
-        for path in files
-    }
-    return digests if any(digests.values()) else {}
-
-
-def _digest_if_readable(path: Path, memory: Path) -> str | None:
-    try:
-        return file_digest(path, memory)
-    except OSError as error:
-        return error.strerror  # the loader will meet it, and say so
-
-
-def _last_parts(files: Sequence[Path]) -> list[str]:
-    """Returns how a path ends by which these files are given: by their own names or a folder's."""
-    return sorted({part for path in files for part in (path.name, path.resolve().parent.name)})
 
 
 def _digest_of(value: Any) -> str:
@@ -227,7 +197,7 @@ def _find(stem: Path, contents: dict[str, str | None], config_data: Any, own: bo
 
 
 def _remove_damaged(stem: Path) -> None:
-    """Takes folders that are not as they were written away; who has mapped files keeps them."""
+    """Removes folders that are not as they were written; mapped files stay readable."""
     for folder in sorted(stem.parent.glob(f"{stem.name}-*")):
         try:
             open_corpus(folder)
@@ -237,8 +207,8 @@ def _remove_damaged(stem: Path) -> None:
                 folder.rename(grave / "damaged")
 
 
-def _tell_of_change(stem: Path, contents: dict[str, str | None]) -> None:
-    """Says which of the given files are other ones than were prepared with these settings."""
+def _report_change(stem: Path, contents: dict[str, str | None]) -> None:
+    """Prints which of the given files differ from those prepared with these settings."""
     for folder, manifest in _found(stem) if contents else ():
         before = manifest["facts"]["sources"]
         changed = {

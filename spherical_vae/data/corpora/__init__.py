@@ -1,0 +1,35 @@
+"""The corpora there are: one file each, and one line here; everything else derives from `CORPORA`.
+
+`docs/extending.md` shows how to add one. Importing this loads no reader of archives and no network.
+"""
+
+from spherical_vae.data.corpora import (
+    feat,
+    kjv,
+    movie_reviews,
+    news20,
+    ptb,
+    rcv1,
+    reuters,
+    text,
+    yelp,
+    yelp10k,
+)
+from spherical_vae.data.spec import CorpusSpec
+
+CORPORA: dict[str, CorpusSpec] = {
+    spec.name: spec
+    for spec in (
+        kjv.SPEC,
+        text.SPEC,
+        feat.SPEC,
+        ptb.SPEC,
+        yelp.SPEC,
+        news20.SPEC,
+        rcv1.SPEC,
+        yelp10k.SPEC,
+        movie_reviews.SPEC,
+        movie_reviews.BAGS,
+        reuters.SPEC,
+    )
+}

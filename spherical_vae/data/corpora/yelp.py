@@ -1,0 +1,45 @@
+"""Yelp 2013 reviews cut at 50 words, each line its stars less one and its words."""
+
+from pathlib import Path
+from typing import Any
+
+from spherical_vae.data.corpora.ptb import REPOSITORY
+from spherical_vae.data.corpora.text import read_text_files
+from spherical_vae.data.examples import RawCorpus
+from spherical_vae.data.sources import Archive
+from spherical_vae.data.spec import CorpusSpec, Publication
+
+STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
+
+
+def read_yelp(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
+    """Reads a review a line, with its stars as labels."""
+    return read_text_files(place, scratch, label_classes=len(STARS))
+
+
+SPEC = CorpusSpec(
+    name="yelp",
+    description="Yelp 2013 reviews with stars",
+    kind="sequences",
+    source=Archive(
+        "yelp.zip",
+        hint=f"fetch data/yelp.zip of {REPOSITORY}",
+        blob_id="8a097f3057587ef7af9e4a87e304867139ebdfac",
+        url=f"https://{REPOSITORY}/raw/master/data/yelp.zip",
+    ),
+    read=read_yelp,
+    label_names=STARS,
+    settings={"vocabulary_size": 15_000, "label_classes": 5},
+    publication=Publication(
+        title="Yelp 2013 reviews cut at 50 words, each line its stars less one and its words.",
+        examples={"train": 62_522, "valid": 7_773, "test": 8_671},
+        vocabulary=15_000,
+        vocabulary_slack=10,
+        mean_length="49.5",
+        license="Yelp Dataset Terms of Use: academic use only",
+        citation="""@inproceedings{xu2016cached,
+  title={Cached Long Short-Term Memory Neural Networks for Document-Level Sentiment Classification},
+  author={Xu, Jiacheng and Chen, Danlu and Qiu, Xipeng and Huang, Xuanjing},
+  booktitle={Proceedings of EMNLP}, year={2016}}""",
+    ),
+)

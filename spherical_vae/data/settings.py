@@ -1,0 +1,57 @@
+"""Allowed values of `config.data`, for the configuration, the commands and the loader alike."""
+
+from typing import Any
+
+from spherical_vae.data.corpora import CORPORA
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.rules import ANY, COUNT, FRACTION, SEED, SIZE, Number, OneOf, Rule
+
+RULES: dict[str, Rule] = {
+    "name": OneOf(CORPORA),
+    "path": ANY,
+    "manual_dir": ANY,
+    "cache_dir": ANY,
+    # The unknown word, the end mark and one word.
+    "vocabulary_size": Number(low=3, high=2**31 - 1),
+    "max_length": SIZE,
+    "long_lines": OneOf(("cut", "drop")),
+    "label_classes": COUNT,
+    "valid_fraction": FRACTION,
+    "test_fraction": FRACTION,
+    "seed": SEED,
+    "buckets": SIZE,
+}
+
+
+def check_settings(config_data: Any) -> None:
+    """Raises a `UserError` unless the values are allowed, each by itself and with this corpus.
+
+    Args:
+      config_data: `config.data`.
+    """
+    for key, rule in RULES.items():
+        rule.check(f"config.data.{key}", config_data[key])
+    check_together(config_data)
+
+
+def check_together(config_data: Any) -> None:
+    """Does the same for values that are allowed each by itself."""
+    spec = CORPORA[config_data.name]
+    with_name = f"with data.name={spec.name}"
+    own = " or ".join(n for n, other in CORPORA.items() if other.source.path == "required")
+    path, given = config_data.path.strip(), config_data.label_classes
+    if spec.source.path == "required" and not path:
+        _raise("path", config_data, f"a folder or zip archive with your own files {with_name}")
+    if spec.source.path == "no" and path:
+        package = "which comes as a package; your own files are"
+        _raise("path", config_data, f"'' {with_name}, {package} data.name={own}")
+    if spec.label_names is not None and given not in (0, len(spec.label_names)):
+        known = f" or {len(spec.label_names)}" if spec.label_names else ""
+        _raise("label_classes", config_data, f"0{known} {with_name}")
+    if spec.undivided and config_data.valid_fraction + config_data.test_fraction >= 1:
+        valid = f"data.valid_fraction={config_data.valid_fraction!r}"
+        _raise("test_fraction", config_data, f"less than 1 together with {valid}")
+
+
+def _raise(key: str, config_data: Any, allowed: str) -> None:
+    raise UserError(f"config.data.{key}: {config_data[key]!r} given, allowed: {allowed}")
