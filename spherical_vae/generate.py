@@ -43,7 +43,8 @@ def main() -> None:
     import jax
 
     from spherical_vae.data.given_texts import encode_texts
-    from spherical_vae.generation.decoding import WordChoice, texts
+    from spherical_vae.generation import texts
+    from spherical_vae.generation.decoding import WordChoice
     from spherical_vae.random.keys import Purpose, root_key
     from spherical_vae.runs.trained_model import load_trained
 
