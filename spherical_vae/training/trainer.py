@@ -177,7 +177,7 @@ class Trainer:
         )
         self._take = jax.jit(calls.take, out_shardings=places.evaluated)
         self._add_axis = jax.jit(calls.add_axis, out_shardings=(saved, saved.evaluated))
-        self._drop_axis = jit(calls.drop_axis, out_shardings=(self._shardings, best))
+        self._drop_axis = jax.jit(calls.drop_axis, out_shardings=(self._shardings, best))
 
         self._store = CheckpointStore(run.checkpoints_path)
         self._first_step, self._state, self._best, states = self._restore()
