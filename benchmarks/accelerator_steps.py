@@ -34,9 +34,8 @@ from spherical_vae.data.batch import END_ID
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Split
 from spherical_vae.models.vae import build_vae, init_params
-from spherical_vae.training.chunks import chunks, make_call, stack_hyperparameters
+from spherical_vae.training.calls import group_into_calls, join, multi_step, side_by_side, stack
 from spherical_vae.training.optimizer import build_optimizer
-from spherical_vae.training.replicas import side_by_side, stack
 from spherical_vae.training.step import Hyperparameters, init_state, make_train_step
 
 # Slots of a padded sentence: near the mean of the Penn Treebank, 22 with the end mark.
@@ -111,11 +110,12 @@ class Steps:
         config = changed(work.config, {"compute.dtype": dtype})
         model, optimizer = build_vae(config, work.vocabulary), build_optimizer(config.optimizer)
         self._state: Any = init_state(_fresh_params(work), optimizer, config)
-        call: Callable = make_call(make_train_step(model, optimizer, config))
+        call: Callable = multi_step(make_train_step(model, optimizer, config))
 
         def several(steps: int) -> tuple:
             def one(seed: int) -> Hyperparameters:
-                return stack_hyperparameters([hypers(config, seed)] * steps)
+                joined: Hyperparameters = join([hypers(config, seed)] * steps)
+                return joined
 
             if not replicas:
                 return (one(0),)
@@ -126,8 +126,8 @@ class Steps:
             widened = partial(jax.tree.map, lambda x: jnp.repeat(x[None], replicas, axis=0))
             self._state = jax.jit(widened)(self._state)
         self._calls = [
-            (jax.device_put(chunk.batches), *several(chunk.steps))
-            for chunk in chunks(work.batches, 0, steps_per_call, lambda _: False)
+            (jax.device_put(one.batches), *several(one.steps))
+            for one in group_into_calls(work.batches, 0, steps_per_call, lambda _: False)
         ]
         traced = jax.jit(call, donate_argnums=0).trace(self._state, *self._calls[0])
         self.lowered = traced.lower()

@@ -19,17 +19,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from spherical_vae.runs.host_state import HostState
 
 from spherical_vae.config import base_config
 from spherical_vae.config.validation import flatten, validate
 from spherical_vae.data import load_corpus
 from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.runs import host_state
 from spherical_vae.runs.checkpoint import CheckpointStore
 from spherical_vae.runs.run_directory import load_replicas, open_run
-from spherical_vae.runs.trained_model import TrainedModel, load_sweep, load_trained
-from spherical_vae.training.host_state import HostState
-from spherical_vae.training.optimizer import Plateau, build_optimizer
+from spherical_vae.runs.trained_model import EVALUATED, TrainedModel, load_all, load_trained
+from spherical_vae.training.calls import stack
+from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.step import init_state
+from spherical_vae.training.trainer import STATE
 
 PART_BYTES = 15 * 2**20
 
@@ -59,7 +62,7 @@ def best_model(workdir: Path) -> tuple[TrainedModel, str, list[dict[str, Any]]]:
     if load_replicas(workdir) is None:
         return load_trained(workdir), "", validation(workdir / "metrics.jsonl")
     found = []
-    for one in load_sweep(workdir):
+    for one in load_all(workdir):
         curve = validation(workdir / "replicas" / one.replica.name / "metrics.jsonl")
         if one.model is not None and curve:
             found.append((min(point["perplexity"] for point in curve), one, curve))
@@ -119,12 +122,20 @@ def unpack(name: Path, workdir: Path) -> None:
     )
     state = init_state(filled, optimizer, config)._replace(step=jnp.int32(facts["step"]))
     best = min(point["perplexity"] for point in facts["validation"])
-    plateau = Plateau(best=math.log(best), best_step=facts["step"])
-    host = HostState(plateau, facts["tokens_seen"], True, corpus.fingerprint())
+    host = HostState(
+        corpus.fingerprint(),
+        step=facts["step"],
+        tokens_seen=facts["tokens_seen"],
+        finished=True,
+        best=math.log(best),
+        best_step=facts["step"],
+    )
     with open_run(workdir, config) as run:
         lines = [json.dumps(point) + "\n" for point in facts["validation"]]
         (run.path / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
-        CheckpointStore(run.checkpoints_path).save(facts["step"], state, host.to_json())
+        items = jax.tree.map(jnp.asarray, {STATE: stack([state]), EVALUATED: stack([filled])})
+        store = CheckpointStore(run.checkpoints_path)
+        store.save(facts["step"], items, host_state.to_json([host]))
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from spherical_vae.data.batch import Batch
 from spherical_vae.models.vae import build_vae
 from spherical_vae.parallel.sharding import replicated, state_shardings
-from spherical_vae.training.chunks import make_call
+from spherical_vae.training.calls import multi_step
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.step import (
     Hyperparameters,
@@ -65,7 +65,7 @@ def compile_step(
         abstract_batch(config.train.batch_size, slots, NamedSharding(mesh, PartitionSpec("data"))),
         abstract_hyperparameters(config, replicated(mesh)),
     )
-    call = make_call(make_train_step(model, optimizer, config))
+    call = multi_step(make_train_step(model, optimizer, config))
     traced = jax.jit(call, donate_argnums=0, out_shardings=shardings).trace(*arguments)
     lowered = traced.lower()
     start = time.perf_counter()

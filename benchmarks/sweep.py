@@ -17,8 +17,8 @@ from train_step import Work, load_config, sample_batches, seeded_sentences
 
 from spherical_vae.config import base_config
 from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.training.calls import in_turn, side_by_side, stack
 from spherical_vae.training.optimizer import build_optimizer
-from spherical_vae.training.replicas import in_turn, side_by_side, stack
 from spherical_vae.training.step import (
     Hyperparameters,
     TrainState,

@@ -34,61 +34,42 @@ def main() -> None:
             f"--importance_samples={SAMPLES.value}: given with --protocol={PROTOCOL.value}, which "
             "has no importance-weighted bound; allowed: --protocol=honest"
         )
+    # Imported late: mistakes above are reported, in one line, before JAX has loaded.
     from spherical_vae.runs.run_directory import load_replicas
+    from spherical_vae.runs.trained_model import load_all, load_trained
+    from spherical_vae.training.sweep import build_evaluator, measure_model, measure_sweep
 
-    if REPLICA.value is None and load_replicas(WORKDIR.value) is not None:
-        _evaluate_sweep()
-    else:
-        _evaluate_run()
-
-
-def _evaluate_run() -> None:
-    from spherical_vae.evaluation.evaluator import Evaluator
-    from spherical_vae.random.keys import Purpose, root_key
-    from spherical_vae.runs.trained_model import load_trained
-    from spherical_vae.training.sweep_results import finite
-
-    trained = load_trained(WORKDIR.value, REPLICA.value, flags.given_places())
-    with trained.config.unlocked():
-        if SAMPLES.value is not None:
-            trained.config.evaluation.importance_samples = SAMPLES.value
+    workdir, split, samples = WORKDIR.value, SPLIT.value, SAMPLES.value
+    if REPLICA.value is None and load_replicas(workdir) is not None:
+        results = measure_sweep(
+            load_all(workdir, flags.given_places()),
+            split,
+            seed=SEED.value,
+            protocol=PROTOCOL.value,
+            importance_samples=samples,
+        )
+        if hosts.is_first():
+            as_json = json.dumps(results.to_json(), allow_nan=False) if JSON.value else None
+            print(as_json or results.table())
+        return
+    trained = load_trained(workdir, REPLICA.value, flags.given_places())
     if hosts.is_first():
         for line in trained.corpus.report:
             print(line, file=sys.stderr)
-        print(f"evaluating step {trained.step} of {WORKDIR.value}", file=sys.stderr)
-    evaluator = Evaluator(trained.model, trained.config, trained.corpus, trained.mesh)
-    result, _ = evaluator.report(
-        trained.params,
-        SPLIT.value,
-        root_key(SEED.value, Purpose.EVALUATE),
-        protocol=PROTOCOL.value,
-    )
+        print(f"evaluating step {trained.step} of {workdir}", file=sys.stderr)
+    evaluator = build_evaluator(trained, samples)
+    result = measure_model(evaluator, trained, split, SEED.value, PROTOCOL.value)
     if not hosts.is_first():
         return
     rate = evaluator.token_samples_per_second
-    result |= {"step": trained.step, "seed": SEED.value, "token_samples_per_second": rate}
+    result["token_samples_per_second"] = rate
     if rate is not None:
         print(f"importance-weighted bound: {rate:,.0f} tokens x samples a second", file=sys.stderr)
     if JSON.value:
-        print(json.dumps(finite(result), allow_nan=False))
-    else:
-        for name, value in result.items():
-            print(f"{name:34s} {value:.4f}" if isinstance(value, float) else f"{name:34s} {value}")
-
-
-def _evaluate_sweep() -> None:
-    from spherical_vae.runs.trained_model import load_sweep
-    from spherical_vae.training.sweep_evaluation import measure
-
-    results = measure(
-        load_sweep(WORKDIR.value, flags.given_places()),
-        SPLIT.value,
-        seed=SEED.value,
-        protocol=PROTOCOL.value,
-        importance_samples=SAMPLES.value,
-    )
-    if hosts.is_first():
-        print(json.dumps(results.to_json(), allow_nan=False) if JSON.value else results.table())
+        print(json.dumps(result, allow_nan=False))
+        return
+    for name, value in result.items():
+        print(f"{name:34s} {value:.4f}" if isinstance(value, float) else f"{name:34s} {value}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 import sys
 
 from spherical_vae.config.command_line import CommandFlags
+from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
 
 flags = CommandFlags(__name__, __doc__)
@@ -40,6 +41,7 @@ def main() -> None:
     """Prints texts, one a line; reconstructions as pairs of lines."""
     mode = _mode()
     _check_word_choice()
+    # Imported late: mistakes above are reported, in one line, before JAX has loaded.
     import jax
 
     from spherical_vae.data.given_texts import encode_texts
@@ -77,7 +79,7 @@ def main() -> None:
     else:
         lines = texts.interpolation_texts(trained, key_words, examples, COUNT.value, choice)
     if unknown:
-        _tell_unknown(unknown, corpus.kind)
+        _note_unknown(unknown, corpus.kind)
     print("\n".join(lines))
 
 
@@ -125,9 +127,7 @@ def _label(classes: int, mode: str) -> int:
     return LABEL.value - 1
 
 
-def _tell_unknown(words: tuple[str, ...], kind: str) -> None:
-    from spherical_vae.data.files import printable
-
+def _note_unknown(words: tuple[str, ...], kind: str) -> None:
     done = "read as <unk>" if kind == "sequences" else "left out"
     listed = ", ".join(printable(word, 40) for word in words)
     print(f"note: not in the vocabulary, {done}: {listed}", file=sys.stderr)

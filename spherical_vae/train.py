@@ -10,13 +10,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from spherical_vae.config.command_line import CommandFlags
+from spherical_vae.config.sweeps import build_replicas, parse_sweep, settings_by_name
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.run_directory import RunDirectory, open_run
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.paths import run_folder
-from spherical_vae.training.sweep_settings import build_replicas, parse_sweep, settings_by_name
 
 flags = CommandFlags(__name__, __doc__)
 CONFIG = flags.define_config()
@@ -31,7 +31,7 @@ SWEEP = flags.DEFINE_multi_string(
     "the same keys, it adds settings",
 )
 INIT_FROM = flags.DEFINE_string(
-    "init_from", None, "a run: a new one starts from the parameters of its best step on dev"
+    "init_from", None, "a run: a new one starts from the parameters of its best step on validation"
 )
 
 
@@ -62,21 +62,21 @@ def main() -> None:
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
         from spherical_vae.training.comparison import compare
-        from spherical_vae.training.loop import Trainer
         from spherical_vae.training.sweep import train_and_measure
+        from spherical_vae.training.trainer import train_model
 
         if replicas is not None:
-            told = train_and_measure(config, replicas, corpus, directory).table()
+            summary = train_and_measure(config, replicas, corpus, directory).table()
         elif config.baselines:
-            told = compare(config, corpus, directory)
+            summary = compare(config, corpus, directory)
         else:
-            trained = Trainer(config, corpus, directory).train()
-            told = (
-                f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on dev: step "
-                f"{trained.step}. Next: python -m spherical_vae.evaluate --workdir={workdir}"
+            trained = train_model(config, corpus, directory)
+            summary = (
+                f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on validation: "
+                f"step {trained.step}. Next: python -m spherical_vae.evaluate --workdir={workdir}"
             )
         if hosts.is_first():
-            print(told)
+            print(summary)
 
 
 def _origin(init_from: str, workdir: str, config: ConfigDict, corpus: Corpus) -> dict[str, Any]:

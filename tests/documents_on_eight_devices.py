@@ -11,7 +11,6 @@ from small_models import WORDS, small_config, small_corpus
 from spherical_vae.data.batches import gather_batch
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.parallel.sharding import data_mesh, place, shard_batch, state_shardings
-from spherical_vae.training.chunks import Chunk
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.step import hyperparameters, init_state, make_train_step
 
@@ -27,7 +26,7 @@ def main() -> None:
     corpus = small_corpus("bags")
     model, optimizer = build_vae(config, WORDS), build_optimizer(config.optimizer)
     step = make_train_step(model, optimizer, config)
-    chunk = Chunk(1, gather_batch(corpus.splits["train"], np.arange(BATCH), [8]))
+    batch = gather_batch(corpus.splits["train"], np.arange(BATCH), [8])
     hyper = hyperparameters(config, 0.01)
     found = {}
     for parts in (1, 2, 4):
@@ -38,7 +37,7 @@ def main() -> None:
         call = jax.jit(step, donate_argnums=0, out_shardings=shardings)
         state = place(state, shardings)
         for _ in range(STEPS):
-            state = call(state, shard_batch(chunk, mesh).batches, hyper)
+            state = call(state, shard_batch(batch, mesh), hyper)
         check_parts(state, parts)
         found[parts] = jax.tree.map(np.asarray, state.params)
     for parts in (2, 4):

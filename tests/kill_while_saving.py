@@ -21,8 +21,6 @@ import orbax.checkpoint  # noqa: F401 (once, for all the forks)
 
 from spherical_vae.runs.checkpoint import CheckpointStore
 
-BEST_EVERY = 3
-
 
 def state_of(step):
     """Returns a state whose every array says which step it is of."""
@@ -35,14 +33,14 @@ def state_of(step):
 
 
 def host_of(step):
-    """Returns the host state of a step; the best step is the last multiple of three."""
-    return {"step": step, "best_step": step - step % BEST_EVERY or None}
+    """Returns the host state of a step."""
+    return {"step": step}
 
 
 def check(store, step):
     """Raises unless the checkpoint of `step` holds what was saved then."""
     assert store.restore_host(step) == host_of(step)
-    restored = store.restore(step, state_of(0))
+    restored = store.restore(step, "state", state_of(0))
     for found, wanted in zip(
         jax.tree.leaves(restored), jax.tree.leaves(state_of(step)), strict=True
     ):
@@ -53,18 +51,17 @@ def check(store, step):
 def resume_and_save_for_ever(directory, pipe):
     """Checks what the last round left, then saves until it is killed, telling of every save."""
     store = CheckpointStore(directory)
-    found = store.restore_latest(state_of(0))
+    found = store.restore_latest({"state": state_of(0)})
     step = 0
     if found is not None:
         step = found[0]
-        check(store, step)
-        if host_of(step)["best_step"] is not None:
-            check(store, host_of(step)["best_step"])
+        for there in store.steps():
+            check(store, there)
     assert all(path.name.isdecimal() for path in Path(directory).iterdir())
     while True:
         os.write(pipe, f"{step}\n".encode())
         step += 1
-        store.save(step, state_of(step), host_of(step))
+        store.save(step, {"state": state_of(step)}, host_of(step))
 
 
 def play_round(directory, wait):

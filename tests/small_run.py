@@ -222,12 +222,13 @@ def checkpoint_contents(workdir: Path) -> dict[int, dict[str, object]]:
     for step in store.steps():
         metadata = workdir / "checkpoints" / str(step) / "host" / "metadata"
         described = json.loads(metadata.read_text(encoding="utf-8"))["arrays"]
-        arrays = store.restore(step, {name: _abstract(text) for name, text in described.items()})
-        assert arrays
-        contents[step] = {
-            "host": store.restore_host(step),
-            **{name: np.asarray(array).tobytes() for name, array in arrays.items()},
-        }
+        contents[step] = {"host": store.restore_host(step)}
+        for item, shapes in described.items():
+            arrays = store.restore(step, item, {name: _abstract(x) for name, x in shapes.items()})
+            assert arrays
+            contents[step] |= {
+                f"{item}.{name}": np.asarray(array).tobytes() for name, array in arrays.items()
+            }
     store.close()
     return contents
 

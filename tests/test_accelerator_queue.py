@@ -15,7 +15,7 @@ import pytest
 from small_run import ROOT, SMALL_MODEL, training_command, write_text_corpus
 
 from spherical_vae import train
-from spherical_vae.runs.trained_model import load_sweep
+from spherical_vae.runs.trained_model import load_all
 
 FOLDER = ROOT / "benchmarks"
 THIS = "test_accelerator_queue"
@@ -310,7 +310,7 @@ def test_a_training_that_fails(queue, trainings, tmp_path, monkeypatch):
 
 def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
     from spherical_vae.config.command_line import CommandFlags
-    from spherical_vae.training.sweep_settings import build_replicas, parse_sweep
+    from spherical_vae.config.sweeps import build_replicas, parse_sweep
 
     monkeypatch.syspath_prepend(FOLDER)
     monkeypatch.chdir(ROOT)
@@ -372,7 +372,7 @@ def test_carried_parameters_are_those_of_the_best_replica(monkeypatch, tmp_path)
     assert len(files) > 2
     carry.unpack(tmp_path / "packed" / "small", copy)
     model, again = carry.best_model(workdir), carry.best_model(copy)
-    losers = [one for one in load_sweep(workdir) if one.replica.name != model[1]]
+    losers = [one for one in load_all(workdir) if one.replica.name != model[1]]
     assert again[2] == model[2]
     jax.tree.map(np.testing.assert_array_equal, again[0].params, model[0].params)
     lowest = min(point["perplexity"] for point in model[2])

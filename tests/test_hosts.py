@@ -92,7 +92,7 @@ def params_of(workdir):
     return {
         name: np.frombuffer(content, np.float32)
         for name, content in checkpoint_contents(workdir)[STEPS].items()
-        if name.startswith("params.") and content
+        if name.startswith("state.params.") and content
     }
 
 

@@ -17,7 +17,7 @@ from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.models.vae import VAE, build_vae, call, init_params
 from spherical_vae.objectives.bounds import elbo_terms, importance_weighted_nats
 from spherical_vae.random.keys import Purpose, root_key
-from spherical_vae.training.chunks import make_call
+from spherical_vae.training.calls import multi_step
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.step import abstract_state, hyperparameters, make_train_step
 
@@ -60,7 +60,7 @@ def built(**overrides):
 def test_train_steps_are_lowered(overrides):
     config, model, batch = built(**overrides)
     optimizer = build_optimizer(config.optimizer)
-    step = make_call(make_train_step(model, optimizer, config))
+    step = multi_step(make_train_step(model, optimizer, config))
     assert_lowered(
         step, abstract_state(model, optimizer, config), batch, hyperparameters(config, 0.1)
     )

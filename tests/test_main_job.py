@@ -3,11 +3,13 @@
 Also what `python -m spherical_vae.train` refuses, before it compiles anything.
 """
 
+import contextlib
+import io
 import re
+from typing import NamedTuple
 
 import pytest
 from small_run import (
-    QUICK_TO_COMPILE,
     ROOT,
     SIZES,
     command,
@@ -19,6 +21,9 @@ from small_run import (
     training_command,
     write_text_corpus,
 )
+
+from spherical_vae import train
+from spherical_vae.system.errors import UserError
 
 TINY = {
     "baselines": "none,gaussian",
@@ -38,16 +43,29 @@ def without_labels(corpus):
     return corpus
 
 
+class Printed(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+def train_it(corpus, workdir, settings):
+    """Trains in this process; returns what is printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        train.main(training_command(corpus, workdir, settings)[3:])
+    return Printed(out.getvalue(), err.getvalue())
+
+
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory):
+def twice(tmp_path_factory, quick_to_compile):
     """The main job and its second start: their outputs, and the working directory."""
     folder = tmp_path_factory.mktemp("main_job")
     corpus = without_labels(write_text_corpus(folder / "corpus"))
-    variables = environment(cache=folder / "compiled", flags=QUICK_TO_COMPILE)
-    arguments = training_command(corpus, folder / "run", TINY)
-    first = run(arguments, variables)
+    first = train_it(corpus, folder / "run", TINY)
     before = metrics_without_times(folder / "run")
-    second = run(arguments, variables)
+    second = train_it(corpus, folder / "run", TINY)
     assert metrics_without_times(folder / "run") == before
     return first, second, folder / "run"
 
@@ -107,7 +125,7 @@ def test_started_again_it_prints_the_same_without_training(twice):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"latent.concentraton": 3}, "did you mean --config.latent.concentration?"),
         ({"latent.kind": "vfm"}, "vmf"),
@@ -121,7 +139,7 @@ def test_started_again_it_prints_the_same_without_training(twice):
         ({"data.label_classes": 1}, "train.txt, line 1: begins with '2'"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(tmp_path, changed, told):
+def test_bad_input_is_an_error_in_one_line(tmp_path, changed, message):
     corpus = write_text_corpus(tmp_path / "corpus")
     for name, content in (("no_utf8", b"1 the cat\n1 the \xff\n"), ("empty", b"")):
         write_text_corpus(tmp_path / name)
@@ -131,21 +149,29 @@ def test_bad_input_is_refused_in_one_line(tmp_path, changed, told):
         key: value.format(tmp_path) if isinstance(value, str) else value
         for key, value in changed.items()
     }
-    arguments = training_command(corpus, tmp_path / "run", settings)
-    line = one_error_line(run(arguments, environment(), expect=2))
-    assert told in line
+    with pytest.raises(UserError) as error:
+        train_it(corpus, tmp_path / "run", settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_workdir_below_a_file_is_refused_in_one_line(tmp_path):
+def test_a_workdir_below_a_file_is_an_error(tmp_path):
     corpus = write_text_corpus(tmp_path / "corpus")
     (tmp_path / "file").write_text("", encoding="utf-8")
-    arguments = training_command(corpus, tmp_path / "file" / "run")
-    line = one_error_line(run(arguments, environment(), expect=2))
-    assert f"{tmp_path / 'file' / 'run'}: cannot be written" in line
+    with pytest.raises(UserError) as error:
+        train_it(corpus, tmp_path / "file" / "run", {})
+    assert f"{tmp_path / 'file' / 'run'}: cannot be written" in str(error.value)
 
 
-def test_mistakes_do_not_wait_for_jax(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "argument", "message"),
+    [
+        ({"data.path": "{}/nothing"}, [], "does not exist"),
+        ({}, ["--sweep=latent.dimension=2,4"], "'latent.dimension' given, allowed: seed, "),
+    ],
+)
+def test_mistakes_do_not_wait_for_jax(tmp_path, settings, argument, message):
     # Compilation, or even the import, would be noticed: JAX cannot start here.
     (tmp_path / "jax.py").write_text("raise SystemExit('JAX was imported')", encoding="utf-8")
     variables = environment() | {"PYTHONPATH": str(tmp_path)}
@@ -153,6 +179,7 @@ def test_mistakes_do_not_wait_for_jax(tmp_path):
         "train",
         f"--config={ROOT / 'configs' / 'text.py'}",
         f"--workdir={tmp_path / 'run'}",
-        *overrides({"data.path": tmp_path / "nothing"}),
+        *overrides({key: value.format(tmp_path) for key, value in settings.items()}),
+        *argument,
     )
-    assert "does not exist" in one_error_line(run(arguments, variables, expect=2))
+    assert message in one_error_line(run(arguments, variables, expect=2))

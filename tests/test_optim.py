@@ -1,5 +1,6 @@
 """Schedules and decisions on the host, against values computed by hand."""
 
+import json
 import math
 
 import jax.numpy as jnp
@@ -7,25 +8,23 @@ import numpy as np
 import optax
 import pytest
 from small_models import small_config, small_corpus
+from spherical_vae.runs.host_state import HostState
 
+from spherical_vae.config.sweeps import build_replicas, settings_by_name
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.errors import UserError
-from spherical_vae.training.bookkeeping import Bookkeeper
-from spherical_vae.training.host_state import HostState
-from spherical_vae.training.loop import Trainer
+from spherical_vae.training.host import ReplicaHost
 from spherical_vae.training.optimizer import (
-    Plateau,
+    Timetable,
+    after_validation,
     averaging_weight,
     build_optimizer,
+    check_schedules,
     kl_weight,
     learning_rate,
-    refuse_endless_warmup,
-    refuse_short_cycles,
 )
-from spherical_vae.training.schedules import Timetable
-from spherical_vae.training.sweep_settings import build_replicas, settings_by_name
-from spherical_vae.training.sweep_trainer import SweepTrainer
+from spherical_vae.training.trainer import train_model, train_replicas
 
 
 def optimizer_settings(**overrides):
@@ -34,40 +33,52 @@ def optimizer_settings(**overrides):
     ).optimizer
 
 
-def test_plateau_divides_whenever_dev_does_not_improve():
+def check(steps, **overrides):
+    """Checks the schedules of a training of so many steps."""
+    config = small_config(train__steps=steps, **overrides)
+    check_schedules(config, Timetable.of(config, 40))
+
+
+def test_plateau_divides_whenever_validation_does_not_improve():
     settings = optimizer_settings(schedule="plateau", learning_rate=10.0, plateau_divisor=1.2)
-    plateau = Plateau()
+    state = HostState(corpus=0)
     for step, value in enumerate([5.0, 4.0, 4.0, 4.5, 3.0]):
-        plateau = plateau.observe(value, step, settings)
-    assert plateau.best == 3.0
-    assert plateau.best_step == 4
-    assert plateau.stale == 0
-    assert learning_rate(settings, 7, 100, plateau) == pytest.approx(10 / 1.2**2)
+        state = after_validation(state, value, step, settings)
+    assert state.best == 3.0
+    assert state.best_step == 4
+    assert state.stale == 0
+    assert learning_rate(settings, 7, 100, state.rate_divisor) == pytest.approx(10 / 1.2**2)
 
 
 def test_a_value_that_is_not_finite_is_no_improvement():
     settings = optimizer_settings(schedule="plateau")
-    assert Plateau().observe(float("nan"), 3, settings).best_step == -1
+    state = after_validation(HostState(corpus=0), float("nan"), 3, settings)
+    assert (state.best_step, state.stale) == (-1, 1)
 
 
-def test_dev_does_not_touch_the_rate_of_other_schedules():
+def test_validation_does_not_touch_the_rate_of_other_schedules():
     settings = optimizer_settings(schedule="constant", learning_rate=0.5)
-    plateau = Plateau(best=1.0, best_step=0).observe(2.0, 1, settings)
-    assert plateau.stale == 1
-    assert learning_rate(settings, 5, 10, plateau) == 0.5
+    state = after_validation(HostState(corpus=0, best=1.0, best_step=0), 2.0, 1, settings)
+    assert state.stale == 1
+    assert learning_rate(settings, 5, 10, state.rate_divisor) == 0.5
+
+
+def test_a_host_state_comes_back_from_json():
+    for state in (HostState(corpus=2**60), HostState(3, 9, 40, True, 4, 1.5, 6, 2, 1.2)):
+        assert HostState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
 def test_a_warmup_that_never_ends_is_refused():
-    refuse_endless_warmup(optimizer_settings(warmup_steps=9), 10)
+    check(10, optimizer__warmup_steps=9)
     with pytest.raises(UserError, match=r"warmup_steps: 10 given, allowed: less than the 10 steps"):
-        refuse_endless_warmup(optimizer_settings(warmup_steps=10), 10)
+        check(10, optimizer__warmup_steps=10)
 
 
 def test_cosine_ends_at_its_final_fraction_after_warming_up():
     settings = optimizer_settings(
         schedule="cosine", learning_rate=2.0, final_fraction=0.1, warmup_steps=4
     )
-    rates = [learning_rate(settings, step, 104, Plateau()) for step in range(105)]
+    rates = [learning_rate(settings, step, 104) for step in range(105)]
     assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
     assert rates[4] == 2.0
     assert rates[54] == pytest.approx(1.1)
@@ -129,12 +140,10 @@ def test_cyclical_kl_weight_is_that_of_the_paper_where_cycles_are_whole_steps(st
 
 
 def test_cycles_of_less_than_two_steps_are_refused():
-    settings = small_config(kl_weight__schedule="cyclical", kl_weight__cycles=5).kl_weight
-    refuse_short_cycles(settings, 10)
+    check(10, kl_weight__schedule="cyclical", kl_weight__cycles=5)
     with pytest.raises(UserError, match=r"cycles: 5 given, allowed: at most half of the 9 steps"):
-        refuse_short_cycles(settings, 9)
-    settings.schedule = "linear"
-    refuse_short_cycles(settings, 9)
+        check(9, kl_weight__schedule="cyclical", kl_weight__cycles=5)
+    check(9, kl_weight__schedule="linear", kl_weight__cycles=5)
 
 
 def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
@@ -142,9 +151,8 @@ def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
     settings = {"kl_weight__schedule": "cyclical", "train__epochs": 2, "train__batch_size": 4}
     config = small_config(**settings, kl_weight__cycles=5)
     timetable = Timetable.of(config, 40)
-    host = HostState(Plateau(), 0, False, corpus.fingerprint())
-    books = Bookkeeper(config, corpus, timetable, host, MetricsLog(None))
-    weights = [float(books.hyperparameters(step).kl_weight) for step in range(20)]
+    host = ReplicaHost(config, corpus, timetable, HostState(0), MetricsLog(None))
+    weights = [float(host.hyperparameters(step).kl_weight) for step in range(20)]
     # Two epochs of ten steps, in five cycles of four.
     assert weights == [0, 0.5, 1, 1] * 5
 
@@ -153,14 +161,14 @@ def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
         open_run(tmp_path / "run", config) as run,
         pytest.raises(UserError, match="at most half of the 20 steps of training"),
     ):
-        Trainer(config, corpus, run)
+        train_model(config, corpus, run)
     config.kl_weight.cycles = 5
     replicas = build_replicas(config, [{"kl_weight.cycles": 5}, {"kl_weight.cycles": 11}])
     with (
         open_run(tmp_path / "sweep", config, settings_by_name(replicas)) as run,
         pytest.raises(UserError, match="cycles: 11 given"),
     ):
-        SweepTrainer(config, replicas, corpus, run)
+        train_replicas(config, replicas, corpus, run)
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.9999])

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from small_models import small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
+from spherical_vae.runs.host_state import HostState
 
+from spherical_vae.config.sweeps import build_replicas, settings_by_name
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.random.keys import Purpose, root_key
@@ -19,14 +21,11 @@ from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import load_trained
 from spherical_vae.system.errors import Interrupted, UserError
-from spherical_vae.training.bookkeeping import Bookkeeper
-from spherical_vae.training.host_state import HostState
-from spherical_vae.training.loop import Trainer, batches_from
-from spherical_vae.training.optimizer import Plateau, build_optimizer
-from spherical_vae.training.schedules import Timetable
+from spherical_vae.training.calls import batches_from, stack, take
+from spherical_vae.training.host import ReplicaHost
+from spherical_vae.training.optimizer import Timetable, build_optimizer
 from spherical_vae.training.step import init_state, make_train_step, with_new_decoder
-from spherical_vae.training.sweep_settings import build_replicas, settings_by_name
-from spherical_vae.training.sweep_trainer import SweepTrainer
+from spherical_vae.training.trainer import STATE, train_model, train_replicas
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -54,13 +53,13 @@ SETTINGS = {
 
 def train(workdir, config, corpus=CORPUS):
     with open_run(workdir, config) as run:
-        return Trainer(config, corpus, run).train()
+        return train_model(config, corpus, run)
 
 
 def train_sweep(workdir, config, settings):
     replicas = build_replicas(config, settings)
     with open_run(workdir, config, settings_by_name(replicas)) as run:
-        return SweepTrainer(config, replicas, CORPUS, run).train()
+        return train_replicas(config, replicas, CORPUS, run)
 
 
 def stop_after(monkeypatch, step):
@@ -145,12 +144,12 @@ def test_what_is_measured_and_opened_is_the_average(uninterrupted, monkeypatch):
     monkeypatch.setattr(opening, "load_corpus", lambda settings: CORPUS)
     contents = checkpoint_contents(workdir)
     for model in (trained, load_trained(workdir)):
-        kept = contents[model.step]
+        arrays = contents[model.step]
         for path, leaf in jax.tree_util.tree_leaves_with_path(model.params):
             name = jax.tree_util.keystr(path, simple=True, separator=".")
             value = np.asarray(leaf).tobytes()
-            assert value == kept[f"average.{name}"]
-            assert leaf.size == 0 or value != kept[f"params.{name}"], name
+            assert value == arrays[f"state.average.{name}"] == arrays[f"evaluated.{name}"]
+            assert leaf.size == 0 or value != arrays[f"state.params.{name}"], name
     measures = Evaluator(trained.model, trained.config, CORPUS, trained.mesh)
     key = root_key(trained.config.seed, Purpose.SELECT)
     found = measures.nats(trained.params, "valid", key).nll_nats.mean()
@@ -174,10 +173,9 @@ def test_the_phase_weighs_no_kl_and_counts_no_evaluation(uninterrupted):
     assert trained.step > PHASE
 
 
-def books_of(config):
+def host_of(config):
     timetable = Timetable.of(config, 40)
-    host = HostState(Plateau(), 0, False, CORPUS.fingerprint())
-    return Bookkeeper(config, CORPUS, timetable, host, MetricsLog(None)), timetable
+    return ReplicaHost(config, CORPUS, timetable, HostState(0), MetricsLog(None)), timetable
 
 
 @pytest.mark.parametrize(
@@ -191,8 +189,8 @@ def books_of(config):
 def test_schedules_of_the_kl_weight_are_counted_from_the_end_of_the_phase(schedule, expected):
     settings = {f"kl_weight__{key}": value for key, value in schedule.items()}
     config = small_config(rate__autoencoder_epochs=2, train__epochs=5, **settings)
-    books, _ = books_of(config)
-    hypers = [books.hyperparameters(step) for step in range(5 * PER_EPOCH)]
+    host, _ = host_of(config)
+    hypers = [host.hyperparameters(step) for step in range(5 * PER_EPOCH)]
     np.testing.assert_allclose([h.kl_weight for h in hypers], expected, rtol=1e-6)
     assert [int(h.average_from) for h in hypers] == [0] * PHASE + [PHASE] * 3 * PER_EPOCH
 
@@ -206,19 +204,19 @@ def test_evaluations_of_the_phase_decide_nothing():
         train__log_every=1000,
         optimizer__schedule="plateau",
     )
-    books, timetable = books_of(config)
+    host, timetable = host_of(config)
     model = build_vae(config, len(CORPUS.vocabulary))
     measures = Evaluator(model, config, CORPUS)
     nats = measures.nats(init_params(model, 0), "valid", jax.random.key(0))
     for step in (5, PHASE - 1, PHASE):
-        assert not books.observe(step, nats, 0.0)
-        assert books.host.plateau == Plateau()
-        assert not books.host.finished
-    assert books.observe(PHASE + 1, nats, 0.0)
+        assert not host.observe(step, nats, 0.0)
+        assert host.state == HostState(0, step=step)
+        assert not host.state.finished
+    assert host.observe(PHASE + 1, nats, 0.0)
     # No better: the rate is divided, and training is over.
-    assert not books.observe(PHASE + 2, nats, 0.0)
-    assert books.host.plateau.divisor > 1
-    assert books.host.finished
+    assert not host.observe(PHASE + 2, nats, 0.0)
+    assert host.state.rate_divisor > 1
+    assert host.state.finished
     # No call of several steps may pass the reset.
     assert timetable.is_pause(PHASE)
     assert not timetable.is_checkpoint(PHASE)
@@ -235,19 +233,22 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(monkeypatch, tmp_path
     optimizer = build_optimizer(config.optimizer)
     params = init_params(model, config.seed, CORPUS.vocabulary.train_counts)
     initial = init_state(params, optimizer, config)
-    step, state, _ = CheckpointStore(tmp_path / "checkpoints").restore_latest(initial)
-    assert step == PHASE
+    store = CheckpointStore(tmp_path / "checkpoints")
+    assert store.latest_step() == PHASE
+    abstract = stack([initial])
+    state = take(store.restore(PHASE, STATE, abstract), 0)
     assert float(state.log_multiplier) == 0
     gaps = jax.tree.map(
         lambda a, b: np.abs(a - b).max(), state.params["decoder"], params["decoder"]
     )
     assert min(jax.tree.leaves(gaps)) > 1e-3
-    books, timetable = books_of(config)
+    host, timetable = host_of(config)
     batch = jax.tree.map(jax.numpy.asarray, next(batches_from(CORPUS, config, timetable, PHASE)))
     take_step = jax.jit(make_train_step(model, optimizer, config))
-    expected = take_step(with_new_decoder(state, initial), batch, books.hyperparameters(PHASE))
+    expected = take_step(with_new_decoder(state, initial), batch, host.hyperparameters(PHASE))
     train(tmp_path, config)
-    found = CheckpointStore(tmp_path / "checkpoints").restore(PHASE + 1, initial)
+    store = CheckpointStore(tmp_path / "checkpoints")
+    found = take(store.restore(PHASE + 1, STATE, abstract), 0)
     for name in ("params", "average", "opt_state", "log_multiplier"):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),

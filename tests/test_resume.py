@@ -1,11 +1,13 @@
-"""A run that is killed and started again ends as if it had never stopped: real processes, killed.
+"""A run that is killed or stopped and started again ends as if it had never stopped.
 
 The reference is the same command, never interrupted; parameters, optimiser, host state and metrics
-must be identical to the bit. All processes of a reference share its compiled programs.
+must be identical to the bit. What is killed is a process; the other commands run in this one.
 """
 
 import contextlib
+import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -24,7 +26,6 @@ from small_run import (
     command,
     environment,
     metrics_without_times,
-    one_error_line,
     run,
     training_command,
     without_rates,
@@ -32,24 +33,10 @@ from small_run import (
 )
 
 from spherical_vae import evaluate, generate, train
-from spherical_vae.system.errors import UserError
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.system.errors import Interrupted, UserError
 
 ADAM = {"optimizer.name": "adam", "optimizer.learning_rate": 0.01, "optimizer.schedule": "cosine"}
-
-# Stops training by a signal to itself right after a chosen train record was written: from outside,
-# a moment between two checkpoints could not be met for certain.
-SIGNALLED = """
-import os, runpy, signal, sys
-from spherical_vae.runs.metrics_log import MetricsLog
-step, write = int(sys.argv[1]), MetricsLog.write
-def write_and_signal(self, at, split, **values):
-    write(self, at, split, **values)
-    if (at, split) == (step, "train"):
-        os.kill(os.getpid(), signal.SIGTERM)
-MetricsLog.write = write_and_signal
-sys.argv = ["train", *sys.argv[2:]]
-runpy.run_module("spherical_vae.train", run_name="__main__", alter_sys=True)
-"""
 
 
 @dataclass(frozen=True)
@@ -65,8 +52,16 @@ class Reference:
         settings = {key.replace("__", "."): value for key, value in changed.items()}
         return training_command(self.corpus, workdir, self.settings, settings)
 
-    def resume(self, workdir):
-        return run(self.command(workdir), self.variables)
+    def train(self, workdir, **changed):
+        train.main(self.command(workdir, **changed)[3:])
+
+    def error(self, workdir, **changed):
+        """Returns the message, in one line, of a training that ends by a mistake."""
+        with pytest.raises(UserError) as caught:
+            self.train(workdir, **changed)
+        message = str(caught.value)
+        assert "\n" not in message
+        return message
 
     def assert_same_end(self, workdir):
         assert metrics_without_times(workdir) == metrics_without_times(self.workdir)
@@ -90,7 +85,7 @@ def reference(request, tmp_path_factory):
     run_of = Reference(
         write_text_corpus(folder / "corpus"), folder / "run", request.param, variables
     )
-    run_of.resume(run_of.workdir)
+    run_of.train(run_of.workdir)
     return run_of
 
 
@@ -129,17 +124,16 @@ def kill_when(command, variables, condition):
 def test_what_is_compared_is_there(reference):
     contents = checkpoint_contents(reference.workdir)
     assert max(contents) == STEPS
-    best = contents[STEPS]["host"]["best_step"]
-    assert contents.keys() == {best, STEPS}
-    kept = metrics_without_times(reference.workdir)
-    assert [r["step"] for r in kept if r["split"] == "valid"] == [13, 26, 39]
-    assert [r["step"] for r in kept if r["split"] == "train"] == [
+    assert contents.keys() == {35, STEPS}
+    records = metrics_without_times(reference.workdir)
+    assert [r["step"] for r in records if r["split"] == "valid"] == [13, 26, 39]
+    assert [r["step"] for r in records if r["split"] == "train"] == [
         *(4, 8, 12, 13),
         *(16, 20, 24, 26),
         *(28, 32, 36, 39),
     ]
-    names = {name.split(".")[0] for name in contents[STEPS]}
-    assert {"host", "params", "step", "sums"} <= names
+    names = {".".join(name.split(".")[:2]) for name in contents[STEPS]}
+    assert {"host", "state.params", "state.step", "state.sums", "evaluated.decoder"} <= names
 
 
 def test_killed_at_several_moments(reference, tmp_path):
@@ -157,25 +151,31 @@ def test_killed_at_several_moments(reference, tmp_path):
             break
     else:
         pytest.fail("no kill came before the checkpoint was finished")
-    reference.resume(tmp_path)
+    reference.train(tmp_path)
     reference.assert_same_end(tmp_path)
 
 
 @pytest.mark.parametrize("step", [8, pytest.param(2 * STEPS_PER_EPOCH, marks=pytest.mark.slow)])
-def test_sigterm_saves_first(reference, tmp_path, step):
-    command = reference.command(tmp_path)
-    python, _, _, *arguments = command
-    stopped = run([python, "-c", SIGNALLED, str(step), *arguments], reference.variables, expect=143)
-    # Step 8 is no boundary: training goes on to the end of the step, and saves.
-    line = stopped.stderr.splitlines()[-1]
-    assert line == f"stopped by signal 15 after step {step}; the state is saved"
+def test_sigterm_saves_first(reference, tmp_path, monkeypatch, capsys, step):
+    write = MetricsLog.write
+
+    def write_and_signal(self, at, split, **values):
+        write(self, at, split, **values)
+        if (at, split) == (step, "train"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "write", write_and_signal)
+        # Step 8 is not saved otherwise: training goes on to the end of the step, and saves.
+        with pytest.raises(Interrupted, match=f"signal 15 after step {step}; the state is saved"):
+            reference.train(tmp_path)
     assert max(checkpoint_contents(tmp_path)) == step
-    resumed = reference.resume(tmp_path)
-    assert f"resumed {tmp_path} at step {step}" in resumed.stderr
+    reference.train(tmp_path)
+    assert f"resumed {tmp_path} at step {step}" in capsys.readouterr().err
     reference.assert_same_end(tmp_path)
 
 
-def test_a_finished_run_is_left_as_it_is(reference, tmp_path):
+def test_a_finished_run_is_left_as_it_is(reference, tmp_path, capsys):
     workdir = tmp_path / "run"
     shutil.copytree(reference.workdir, workdir)
 
@@ -184,54 +184,41 @@ def test_a_finished_run_is_left_as_it_is(reference, tmp_path):
         return {path.relative_to(workdir): path.read_bytes() for path in files}
 
     before = contents()
-    again = reference.resume(workdir)
-    assert f"{STEPS} steps" in again.stdout
+    reference.train(workdir)
+    assert f"{STEPS} steps" in capsys.readouterr().out
     assert contents() == before
 
 
-def test_another_config_is_refused(reference):
-    command = reference.command(reference.workdir, latent__concentration=21.0, data__seed=5)
-    line = one_error_line(run(command, reference.variables, expect=2))
-    assert "config.latent.concentration: 20.0" in line
-    assert "21.0 given" in line
-    assert "config.data.seed: 0" in line
-    assert "another --workdir" in line
+def test_another_config_is_an_error(reference):
+    message = reference.error(reference.workdir, latent__concentration=21.0, data__seed=5)
+    assert "config.latent.concentration: 20.0" in message
+    assert "21.0 given" in message
+    assert "config.data.seed: 0" in message
+    assert "another --workdir" in message
 
 
 @pytest.mark.parametrize("new_word", ["cat", "unseen"])
-def test_another_corpus_is_refused(reference, tmp_path, new_word):
+def test_another_corpus_is_an_error(reference, tmp_path, new_word):
     # The second also changes the vocabulary, hence the shapes of the parameters.
     corpus, workdir = tmp_path / "corpus", tmp_path / "run"
     shutil.copytree(reference.corpus, corpus)
     shutil.copytree(reference.workdir, workdir)
     with (corpus / "train.txt").open("a", encoding="utf-8") as file:
         file.write(f"1 the {new_word}\n")
-    command = training_command(corpus, workdir, reference.settings)
-    refused = run(command, reference.variables, expect=2)
-    assert "Traceback" not in refused.stderr
-    line = refused.stderr.splitlines()[-1]
-    assert line.startswith("error: ")
-    assert "another version of corpus 'text:corpus'" in line
+    message = dataclasses.replace(reference, corpus=corpus).error(workdir)
+    assert "another version of corpus 'text:corpus'" in message
     assert checkpoint_contents(workdir) == checkpoint_contents(reference.workdir)
 
 
 def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
     # The weight of the KL is 0 in the first epoch and makes the loss overflow in the second.
-    blown_up = {
-        "kl_weight__schedule": "linear",
-        "kl_weight__value": 3e38,
-        "kl_weight__linear_epochs": 0.5,
-    }
-    command = reference.command(tmp_path, **blown_up)
-    stopped = run(command, reference.variables, expect=2)
-    assert "Traceback" not in stopped.stderr
-    line = stopped.stderr.splitlines()[-1]
-    assert line.startswith("error: ")
-    assert f"in step {STEPS_PER_EPOCH + 1};" in line
-    assert f"step {STEPS_PER_EPOCH} is saved in {tmp_path}" in line
-    assert "try a smaller config.optimizer.learning_rate" in line
-    kept = checkpoint_contents(tmp_path)
-    assert max(kept) == STEPS_PER_EPOCH
+    message = reference.error(
+        tmp_path, kl_weight__schedule="linear", kl_weight__value=3e38, kl_weight__linear_epochs=0.5
+    )
+    assert f"in step {STEPS_PER_EPOCH + 1};" in message
+    assert f"step {STEPS_PER_EPOCH} is saved in {tmp_path}" in message
+    assert "try a smaller config.optimizer.learning_rate" in message
+    assert max(checkpoint_contents(tmp_path)) == STEPS_PER_EPOCH
     assert metrics_without_times(tmp_path)[-1]["step"] == STEPS_PER_EPOCH
 
 
@@ -256,13 +243,13 @@ def test_commands_do_from_python_what_they_do_as_processes(reference, tmp_path, 
     thread.start()
     thread.join()
     assert not raised
-    told = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
     evaluate_command = command("evaluate", f"--workdir={tmp_path / 'run'}", "--json")
     process = run(evaluate_command, reference.variables)
-    assert told[0] == told[1]
-    assert told[0].startswith("6 steps, ")
-    assert without_rates(json.loads(told[2])) == without_rates(json.loads(process.stdout))
-    assert len(told) == 3 + 5
+    assert printed[0] == printed[1]
+    assert printed[0].startswith("6 steps, ")
+    assert without_rates(json.loads(printed[2])) == without_rates(json.loads(process.stdout))
+    assert len(printed) == 3 + 5
     assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(UserError, match=r"config.latent.concentration: 20.0 in"):
         train.main([*arguments, "--config.latent.concentration=3"])
@@ -270,9 +257,6 @@ def test_commands_do_from_python_what_they_do_as_processes(reference, tmp_path, 
 
 @pytest.mark.slow
 def test_a_rate_that_is_far_too_high_stops_the_run(reference, tmp_path):
-    command = reference.command(tmp_path, optimizer__learning_rate=1e30)
-    stopped = run(command, reference.variables, expect=2)
-    assert "Traceback" not in stopped.stderr
-    line = stopped.stderr.splitlines()[-1]
-    assert "became NaN or infinite in step 2; there is no checkpoint yet" in line
+    message = reference.error(tmp_path, optimizer__learning_rate=1e30)
+    assert "became NaN or infinite in step 2; there is no checkpoint yet" in message
     assert checkpoint_contents(tmp_path) == {}

@@ -37,7 +37,7 @@ def train(corpus, workdir, flags, *settings):
     params = {
         name: np.frombuffer(content, np.float32)
         for name, content in contents.items()
-        if name.startswith("params.") and content
+        if name.startswith("state.params.") and content
     }
     return params, metrics_without_times(workdir)
 

@@ -1,6 +1,6 @@
 """A sweep in one process: each replica as its single run, stopping, resuming, and what it leaves.
 
-That it also survives SIGKILL, as a command, is tested in `test_sweep_command.py`.
+That a training survives SIGKILL is tested in `test_resume.py`.
 """
 
 import dataclasses
@@ -13,16 +13,18 @@ import pytest
 from small_models import quick_to_compile, small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
 
+from spherical_vae.config.sweeps import build_replicas, program_config, settings_by_name
 from spherical_vae.evaluation import evaluator as evaluation
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.models.vae import build_vae
+from spherical_vae.parallel.sharding import data_mesh
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs import trained_model as trained
 from spherical_vae.runs.run_directory import open_run
-from spherical_vae.runs.trained_model import load_sweep, load_trained
-from spherical_vae.system.errors import UserError
-from spherical_vae.training.loop import Interrupted, Trainer
-from spherical_vae.training.sweep_evaluation import measure
-from spherical_vae.training.sweep_settings import build_replicas, settings_by_name
-from spherical_vae.training.sweep_trainer import SweepTrainer
+from spherical_vae.runs.trained_model import load_all, load_trained
+from spherical_vae.system.errors import Interrupted, UserError
+from spherical_vae.training.sweep import measure_sweep
+from spherical_vae.training.trainer import train_model, train_replicas
 
 CONFIG = small_config(
     train__steps=24,
@@ -43,34 +45,65 @@ CORPUS = small_corpus(examples=46)
 REPLICAS = build_replicas(CONFIG, [dict(zip(KEYS, values, strict=True)) for values in VALUES])
 
 
+class Programs:
+    """Stands in for `jax.jit` of a step: counts traces, keeps the states, stops training.
+
+    Args:
+      like: another one, whose program is used again.
+      signal_after: calls, after which training is asked to stop.
+    """
+
+    def __init__(self, like=None, signal_after=None):
+        self.traces, self.history = 0, []
+        self._compiled = None if like is None else like._compiled
+        self._signal_after = signal_after
+
+    def __call__(self, function, **options):
+        def traced(*args):
+            self.traces += 1
+            return function(*args)
+
+        self._compiled = self._compiled or jax.jit(traced, **options)
+
+        def call(*args):
+            states = self._compiled(*args)
+            self.history.append(jax.tree.map(np.array, states))
+            if len(self.history) == self._signal_after:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return states
+
+        return call
+
+
 @dataclasses.dataclass
 class Sweep:
-    """A trained sweep: where, by what, its states after each call, and what came out."""
+    """A trained sweep: where, by what, and what came out."""
 
     workdir: object
-    trainer: SweepTrainer
-    history: list
+    programs: Programs
+    evaluator: Evaluator
     replicas: list
 
 
 def train(workdir, like=None, signal_after=None, vectorised=None):
     """Trains the sweep; with the programs of another one, and stopping, where asked for."""
-    history = []
+    programs = Programs(like and like.programs, signal_after)
+    if like is None:
+        model = build_vae(program_config(CONFIG, REPLICAS), len(CORPUS.vocabulary))
+        evaluator = Evaluator(model, CONFIG, CORPUS, data_mesh(CONFIG.train.batch_size))
+    else:
+        evaluator = like.evaluator
     with open_run(workdir, CONFIG, settings_by_name(REPLICAS)) as run:
-        trainer = SweepTrainer(CONFIG, REPLICAS, CORPUS, run, vectorised=vectorised)
-        if like is not None:
-            trainer._evaluator = like._evaluator
-        compiled = trainer._call if like is None else like.compiled
-
-        def call(*args):
-            states = compiled(*args)
-            history.append(jax.tree.map(np.array, states))
-            if len(history) == signal_after:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return states
-
-        trainer._call, trainer.compiled = call, compiled
-        return Sweep(workdir, trainer, history, trainer.train())
+        replicas = train_replicas(
+            CONFIG,
+            REPLICAS,
+            CORPUS,
+            run,
+            vectorised=vectorised,
+            evaluator=evaluator,
+            compile_step=programs,
+        )
+    return Sweep(workdir, programs, evaluator, replicas)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,7 +124,7 @@ def sweep(tmp_path_factory):
         patch.setattr(evaluation, "elbo_terms", counted)
         found = train(tmp_path_factory.mktemp("sweep") / "run")
     assert len(traces) == 1, "one evaluation serves all concentrations"
-    assert found.trainer.compiled._cache_size() == 1
+    assert found.programs.traces == 1, "and one step all replicas"
     return found
 
 
@@ -108,10 +141,10 @@ def metrics_of(sweep, number):
 def test_a_replica_is_its_single_run(sweep, tmp_path):
     replica = REPLICAS[GOES_ON]
     with open_run(tmp_path, replica.config) as run:
-        trainer = Trainer(replica.config, CORPUS, run)
-        alone = trainer.train()
-    state = jax.tree.map(lambda leaf: leaf[GOES_ON], sweep.trainer._state.replicas)
-    assert_same(state, trainer._state)
+        programs = Programs()
+        alone = train_model(replica.config, CORPUS, run, compile_step=programs)
+    for state, single in zip(sweep.programs.history, programs.history, strict=True):
+        assert_same(jax.tree.map(lambda leaf: leaf[GOES_ON], state), single)
     found = sweep.replicas[GOES_ON].model
     assert_same(found.params, alone.params)
     assert (found.step, found.last_step) == (alone.step, alone.last_step)
@@ -122,7 +155,7 @@ def test_a_replica_is_its_single_run(sweep, tmp_path):
 
 def test_a_replica_that_stopped_changes_no_more_while_others_go_on(sweep):
     def states(number):
-        return [jax.tree.map(lambda leaf: leaf[number], state) for state in sweep.history]
+        return [jax.tree.map(lambda leaf: leaf[number], state) for state in sweep.programs.history]
 
     stopped = states(STOPS)
     assert [int(state.step) for state in stopped] == [*range(1, STOPS_AT), *[STOPS_AT] * 13]
@@ -143,8 +176,8 @@ def test_a_replica_that_diverges_stops_alone(sweep):
 @pytest.mark.parametrize("calls", [3, 11])
 def test_resumed_it_ends_as_if_it_had_never_stopped(sweep, tmp_path, calls):
     with pytest.raises(Interrupted):
-        train(tmp_path, like=sweep.trainer, signal_after=calls)
-    train(tmp_path, like=sweep.trainer)
+        train(tmp_path, like=sweep, signal_after=calls)
+    train(tmp_path, like=sweep)
     assert checkpoint_contents(tmp_path) == checkpoint_contents(sweep.workdir)
     for number in (GOES_ON, STOPS):
         folder = tmp_path / "replicas" / REPLICAS[number].name
@@ -153,7 +186,7 @@ def test_resumed_it_ends_as_if_it_had_never_stopped(sweep, tmp_path, calls):
 
 def test_replicas_are_found_again(sweep, monkeypatch):
     monkeypatch.setattr(trained, "load_corpus", lambda settings: CORPUS)
-    for found, wanted in zip(load_sweep(sweep.workdir), sweep.replicas, strict=True):
+    for found, wanted in zip(load_all(sweep.workdir), sweep.replicas, strict=True):
         assert found.replica.settings == wanted.replica.settings
         assert found.diverged_step == wanted.diverged_step
         if wanted.model is not None:
@@ -181,20 +214,20 @@ def test_at_once_as_on_accelerators_the_same_comes_out(sweep, tmp_path):
                 close = pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
                 assert record[key] == close, key
     assert [replica.diverged_step for replica in at_once.replicas] == [None, None, 2]
-    last = at_once.history[-1]
+    last = at_once.programs.history[-1]
     assert list(last.step[[GOES_ON, STOPS]]) == [24, STOPS_AT]
 
 
 @pytest.mark.slow
 def test_each_replica_is_measured_as_a_single_run_and_once(sweep):
     with open_run(sweep.workdir, CONFIG, settings_by_name(REPLICAS)) as run:
-        results = measure(sweep.replicas, "test", keep_in=run)
+        results = measure_sweep(sweep.replicas, "test", cache=run)
         # No replica is measured again: these parameters would give other figures.
         other = [
             dataclasses.replace(one, model=one.model and dataclasses.replace(one.model, params={}))
             for one in sweep.replicas
         ]
-        assert measure(other, "test", keep_in=run) == results
+        assert measure_sweep(other, "test", cache=run) == results
     model = sweep.replicas[STOPS].model
     wanted, _ = evaluation.Evaluator(model.model, model.config, CORPUS).report(
         model.params, "test", root_key(0, Purpose.EVALUATE)
@@ -220,4 +253,4 @@ def test_another_sweep_or_a_single_run_is_refused(sweep):
 
 def test_a_sweep_of_which_nothing_is_finite_is_told(sweep):
     with pytest.raises(UserError, match="every replica diverged"):
-        measure(sweep.replicas[DIVERGES:], "test")
+        measure_sweep(sweep.replicas[DIVERGES:], "test")

@@ -3,14 +3,14 @@
 import pytest
 from small_models import small_config
 
-from spherical_vae.config.validation import flatten
-from spherical_vae.system.errors import UserError
-from spherical_vae.training.sweep_settings import (
+from spherical_vae.config.sweeps import (
     SWEEPABLE,
     build_replicas,
     parse_sweep,
     write_sweep,
 )
+from spherical_vae.config.validation import flatten
+from spherical_vae.system.errors import UserError
 
 
 def replicas_of(text, **overrides):

@@ -9,7 +9,7 @@ from spherical_vae.experiments.experiment import Experiment
 from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.runs import Laboratory
 from spherical_vae.experiments.laboratory.settings import HONEST, Setting, rows
-from spherical_vae.experiments.measures.trace import TracingTrainer, read_trace
+from spherical_vae.experiments.measures.trace import read_trace, train_traced
 from spherical_vae.experiments.rendering.row_tables import (
     DOCUMENT_COLUMNS,
     bounds_table,
@@ -52,7 +52,7 @@ def collect(laboratory: Laboratory) -> dict[str, Any]:
         laboratory.trained_here(run)
         return {"trace": read_trace(laboratory.directory(laboratory.config(run)))}
 
-    return {"rows": rows(laboratory, settings(laboratory.scale), more, TracingTrainer)}
+    return {"rows": rows(laboratory, settings(laboratory.scale), more, train_traced)}
 
 
 def tables(record: Mapping[str, Any]) -> list[Table]:

@@ -11,7 +11,7 @@ from spherical_vae.experiments.laboratory.settings import Setting
 from spherical_vae.experiments.records import Record, read_all
 from spherical_vae.experiments.rendering.tables import Table
 from spherical_vae.experiments.table2 import CORPORA
-from spherical_vae.training.schedules import Timetable
+from spherical_vae.training.optimizer import Timetable
 
 NOT_MEASURED = "not measured"
 # A configuration file with its variant, and the batch size: what a step costs hangs on little else.

@@ -14,7 +14,6 @@ from jaxtyping import PyTree
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.system.errors import UserError
-from spherical_vae.training.chunks import Chunk
 
 
 def data_mesh(batch_size: int, model: int = 1) -> Mesh:
@@ -123,14 +122,14 @@ def place(tree: PyTree, shardings: PyTree[NamedSharding]) -> PyTree[jax.Array]:
     return jax.tree.map(put, shardings, tree, is_leaf=lambda leaf: isinstance(leaf, NamedSharding))
 
 
-def shard_batch(chunk: Chunk, mesh: Mesh) -> Chunk:
-    """Puts the batches of a chunk on the devices, their rows split over them.
+def shard_batch(batch: Batch, mesh: Mesh, axis: int = 0) -> Batch:
+    """Puts a batch, or a stack of batches, on the devices, its rows split over them.
 
     Args:
-      chunk: this process's rows of each batch, as `epoch_batches` gives them.
+      batch: this process's rows, as `epoch_batches` gives them.
       mesh: of `data_mesh`.
+      axis: over rows: 0 of a batch, 1 of a stack of batches.
     """
-    axis = 0 if chunk.steps == 1 else 1
     sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
     def put(column: np.ndarray) -> jax.Array:
@@ -138,7 +137,8 @@ def shard_batch(chunk: Chunk, mesh: Mesh) -> Chunk:
         shape[axis] *= jax.process_count()
         return jax.make_array_from_process_local_data(sharding, column, tuple(shape))
 
-    return chunk._replace(batches=jax.tree.map(put, chunk.batches))
+    placed: Batch = jax.tree.map(put, batch)
+    return placed
 
 
 def shard_rows(batch: Batch, mesh: Mesh) -> Batch:

@@ -1,6 +1,7 @@
-"""Checkpoints of a run, by Orbax: the latest and the best, durable before an old one goes.
+"""Checkpoints of a run, by Orbax: the latest two, each durable before an old one is removed.
 
-What the state consists of is not known here: a pytree of arrays, and JSON values of the host.
+A checkpoint is a set of named items, pytrees of arrays that can be read one without the others, and
+JSON values of the host. What they mean is not known here.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import os
 import shutil
 import sys
 import zlib
+from collections.abc import Callable, Mapping
 from logging import LogRecord
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,10 @@ from spherical_vae.system.paths import run_folder
 
 # The last file of a checkpoint to be written: what lacks it was cut short and does not count.
 _SEAL = "files.json"
+_FORMAT = 2
+# The item of the JSON values.
+_HOST = "host"
+_KEPT = 2
 _TRASH = "trash"
 _DAMAGED = "damaged"
 
@@ -42,12 +48,11 @@ class DamagedCheckpointError(UserError):
 
 
 class CheckpointStore:
-    """The checkpoints of one run; keeps the latest and the one that `best_step` names.
+    """The checkpoints of one run; keeps the latest and the one before it.
 
     A checkpoint is written beside the others, read back, made durable, sealed with the checksums of
-    its files, and only then are those removed that are neither the latest nor the best. A save that
-    is cut short leaves what was there before. The checksums are needed: an altered byte of an array
-    can pass through Orbax unnoticed.
+    its files, and only then are older ones removed. A save that is cut short leaves what was there
+    before. The checksums are needed: an altered byte of an array can pass through Orbax unnoticed.
 
     Several processes write and read their parts of the arrays together: all must call the same
     methods in the same order, and the directory must be one that all of them see. Checksums, seals
@@ -56,12 +61,18 @@ class CheckpointStore:
     Args:
       directory: where they lie, one folder a step.
       read_only: for looking at a run that may be in training: nothing is written, moved or removed.
+      after_write: called with the folder of a checkpoint between writing and reading back.
 
     Raises:
       UserError: the directory cannot be written, or checkpoints could not be read there.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], read_only: bool = False):
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        read_only: bool = False,
+        after_write: Callable[[Path], object] = lambda folder: None,
+    ):
         self._directory = run_folder(directory).absolute()
         # Orbax takes a third of a second to import; commands that only read a config need none.
         import orbax.checkpoint as ocp
@@ -69,7 +80,9 @@ class CheckpointStore:
         _silence_orbax()
         self._ocp = ocp
         self._read_only = read_only
-        self._verified: set[int] = set()
+        self._after_write = after_write
+        # Step and folder of what has been compared with its checksums.
+        self._verified: set[tuple[int, str]] = set()
         options = ocp.CheckpointManagerOptions(
             create=False,
             enable_async_checkpointing=False,
@@ -79,20 +92,19 @@ class CheckpointStore:
         try:
             if not read_only:
                 hosts.from_first(self._prepare)
-            self._manager = ocp.CheckpointManager(
-                self._directory, options=options, item_names=("state", "host")
-            )
+            self._manager = ocp.CheckpointManager(self._directory, options=options)
         except OSError as error:
             raise UserError(_cannot_hold(self._directory, error)) from error
 
-    def save(self, step: int, state: PyTree[Any], host_state: dict[str, Any]) -> None:
+    def save(
+        self, step: int, items: Mapping[str, PyTree[Any]], host_state: dict[str, Any]
+    ) -> None:
         """Writes a checkpoint and returns once it has been read back and is durable.
 
         Args:
-          step: training steps taken; past every step that is kept.
-          state: a pytree of jax arrays, at least one, without typed PRNG keys.
-          host_state: JSON values (tuples come back as lists); `best_step`, if there is one, names
-            the checkpoint that is kept beside the latest.
+          step: training steps taken; past every step that is saved.
+          items: by name, pytrees of jax arrays, at least one array each, without typed PRNG keys.
+          host_state: JSON values; tuples come back as lists.
 
         Raises:
           UserError: it could not be written, or what is read back is not what was written; the
@@ -102,17 +114,17 @@ class CheckpointStore:
         latest = self.latest_step()
         if latest is not None and step <= latest:
             raise ValueError(f"step {step} is not past the latest checkpoint, step {latest}")
-        args = self._ocp.args
-        leaves = _named_leaves(state)
-        host = {"host_state": host_state, "arrays": _describe(leaves)}
+        leaves = {item: _named_leaves(tree) for item, tree in items.items()}
+        described = {item: _describe(arrays) for item, arrays in leaves.items()}
+        host = {"format": _FORMAT, "host_state": host_state, "arrays": described}
         json.dumps(host)  # What is no JSON is the caller's mistake, not the disk's.
         # Orbax refuses arrays without elements, which models without a latent have.
-        filled = {name: leaf for name, leaf in leaves.items() if leaf.size}
+        filled = {item: _filled(arrays) for item, arrays in leaves.items()}
+        args = self._ocp.args
+        written = {item: args.StandardSave(arrays) for item, arrays in filled.items()}
         try:
-            self._manager.save(
-                step,
-                args=args.Composite(state=args.StandardSave(filled), host=args.JsonSave(host)),
-            )
+            self._manager.save(step, args=args.Composite(host=args.JsonSave(host), **written))
+            self._after_write(self._directory / str(step))
             unlike = hosts.largest(int(not self._reads_back(step, filled, host)))
             if unlike:
                 raise ValueError("what is read back is not what was written")
@@ -125,11 +137,9 @@ class CheckpointStore:
                 f"({_summary(error)}); the earlier ones are as they were: make room and start the "
                 "same command again"
             ) from error
-        self._verified.add(step)
-        for old in self.steps():
-            if old not in (step, host_state.get("best_step")):
-                self._manager.delete(old)
-                self._verified.discard(old)
+        self._verified |= {(step, folder) for folder in ("", _HOST, *items)}
+        for old in self.steps()[:-_KEPT]:
+            self._manager.delete(old)
         if hosts.is_first():
             shutil.rmtree(self._directory / _TRASH, ignore_errors=True)
 
@@ -154,58 +164,56 @@ class CheckpointStore:
         """
         return self._read_host(step)["host_state"]
 
-    def restore(self, step: int, abstract_state: PyTree[Any]) -> PyTree[Any]:
-        """Returns the state saved at `step`, laid out as `abstract_state` is.
+    def restore(self, step: int, item: str, abstract: PyTree[Any]) -> PyTree[Any]:
+        """Returns an item saved at `step`, laid out as `abstract` is; no other item is read.
 
         Args:
           step: one of `steps()`.
-          abstract_state: arrays or `jax.ShapeDtypeStruct`s of the same structure, shapes and
-            dtypes; their shardings are those of the result.
+          item: its name.
+          abstract: arrays or `jax.ShapeDtypeStruct`s of the same structure, shapes and dtypes;
+            their shardings are those of the result.
 
         Raises:
           UserError: there is no such checkpoint, or it is of another model.
           DamagedCheckpointError: its files are not what was written; a `UserError` too.
         """
-        saved = self._read_host(step)["arrays"]
-        leaves = _named_leaves(abstract_state)
-        _refuse_other_structure(
+        saved = self._read_host(step)["arrays"][item]
+        leaves = _named_leaves(abstract)
+        _check_same_structure(
             f"{self._directory / str(step)}: this checkpoint is of another model",
             saved,
             _describe(leaves),
             "use the configuration that it was trained with, or another --workdir",
         )
-        abstract = {name: _abstract_leaf(leaf) for name, leaf in leaves.items()}
-        filled = {name: leaf for name, leaf in abstract.items() if leaf.size}
+        self._verify(step, item)
+        wanted = {name: _abstract_leaf(leaf) for name, leaf in leaves.items()}
         args = self._ocp.args
-        restored = self._manager.restore(
-            step, args=args.Composite(state=args.StandardRestore(filled))
-        ).state
-        arrays = [
-            restored[name] if name in restored else _zeros(leaf) for name, leaf in abstract.items()
-        ]
-        return jax.tree.unflatten(jax.tree.structure(abstract_state), arrays)
+        read = self._manager.restore(
+            step, args=args.Composite(**{item: args.StandardRestore(_filled(wanted))})
+        )[item]
+        arrays = [read[name] if name in read else _zeros(leaf) for name, leaf in wanted.items()]
+        return jax.tree.unflatten(jax.tree.structure(abstract), arrays)
 
     def restore_latest(
-        self, abstract_state: PyTree[Any]
-    ) -> tuple[int, PyTree[Any], dict[str, Any]] | None:
-        """Returns step, state and host state of the latest checkpoint that is whole.
+        self, abstract: Mapping[str, PyTree[Any]]
+    ) -> tuple[int, dict[str, PyTree[Any]], dict[str, Any]] | None:
+        """Returns step, items and host state of the latest checkpoint that is whole.
 
         A damaged checkpoint is reported on standard error and moved aside, and the one before it is
-        taken: what follows is a function of the state, so that only time is lost. The best one,
-        which training needs in the end, is looked at now, not when it has ended.
+        taken: what follows is a function of the state, so that only time is lost.
 
         Args:
-          abstract_state: as for `restore`.
+          abstract: of each item, as for `restore`.
 
         Raises:
-          UserError: the checkpoint is of another model, or the best one of its training is missing.
-          DamagedCheckpointError: there are checkpoints, but not one is whole, or the best is not.
+          UserError: the checkpoint is of another model.
+          DamagedCheckpointError: there are checkpoints, but not one is whole.
         """
         steps = self.steps()
         for step in reversed(steps):
             try:
                 host = self.restore_host(step)
-                state = self.restore(step, abstract_state)
+                items = {item: self.restore(step, item, tree) for item, tree in abstract.items()}
             except DamagedCheckpointError as error:
                 if step == steps[0]:
                     raise
@@ -213,10 +221,7 @@ class CheckpointStore:
                     print(f"warning: {error.damage}; going on from the one before", file=sys.stderr)
                 self._set_aside(step)
             else:
-                best = host.get("best_step")
-                if best is not None:
-                    self._find(best)
-                return step, state, host
+                return step, items, host
         return None
 
     def close(self) -> None:
@@ -224,30 +229,49 @@ class CheckpointStore:
         self._manager.close()
 
     def _read_host(self, step: int) -> dict[str, Any]:
-        self._find(step)
+        self._verify(step, _HOST)
         args = self._ocp.args
-        return self._manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
+        read = self._manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
+        if read.get("format") != _FORMAT:
+            raise UserError(
+                f"{self._directory / str(step)}: a checkpoint of format {read.get('format', 1)}, "
+                f"allowed: format {_FORMAT}; use the version that wrote it, or train again in "
+                "another --workdir"
+            )
+        return dict(read)
 
-    def _reads_back(self, step: int, leaves: dict[str, Any], host: dict[str, Any]) -> bool:
+    def _reads_back(
+        self, step: int, items: dict[str, dict[str, Any]], host: dict[str, Any]
+    ) -> bool:
         """Returns whether this process finds what it has just written, to the bit."""
         args = self._ocp.args
         # On the host: a second state might not fit into the memory of the device.
-        abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
-        wanted = args.Composite(state=args.StandardRestore(abstract), host=args.JsonRestore())
+        wanted = {
+            item: args.StandardRestore(
+                {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in arrays.items()}
+            )
+            for item, arrays in items.items()
+        }
         try:
-            found = self._manager.restore(step, args=wanted)
+            read = self._manager.restore(
+                step, args=args.Composite(host=args.JsonRestore(), **wanted)
+            )
         except (OSError, ValueError):
             return False
-        if json.dumps(found.host) != json.dumps(host):
+        if json.dumps(read.host) != json.dumps(host):
             return False
-        return all(_same_bits(leaf, found.state[name]) for name, leaf in leaves.items())
+        return all(
+            _same_bits(leaf, read[item][name])
+            for item, arrays in items.items()
+            for name, leaf in arrays.items()
+        )
 
     def _seal(self, step: int) -> None:
         """Makes a written checkpoint durable, then records what its files are."""
         folder = self._directory / str(step)
         checksums = {}
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            checksums[str(file.relative_to(folder))] = zlib.crc32(file.read_bytes())
+            checksums[file.relative_to(folder).as_posix()] = zlib.crc32(file.read_bytes())
             _sync_file(file)
         for path in folder.rglob("*"):
             if path.is_dir():
@@ -255,37 +279,32 @@ class CheckpointStore:
         sync_directory(self._directory)
         write_atomically(folder / _SEAL, json.dumps(checksums))
 
-    def _find(self, step: int) -> None:
-        """Compares the files of a checkpoint with its seal, once for each store."""
-        steps = self.steps()
+    def _verify(self, step: int, item: str) -> None:
+        """Compares the files of an item, and those of no item, with their seal, once a store."""
         advice = (
             "to go on without it, remove that folder and start again: the checkpoint before it is "
             "taken, or else the beginning"
         )
-        if steps and step != steps[-1]:
-            advice = (
-                "what was trained after it needs it as the best: bring it back from a copy, or "
-                f"remove {self._directory} and start again from the beginning"
-            )
+        steps = self.steps()
         if step not in steps:
             raise UserError(
                 f"{self._directory}: there is no checkpoint of step {step}, only of {steps}; "
                 f"{advice}"
             )
-        if step in self._verified:
-            return
-        damage = hosts.from_first(lambda: self._damage(step))
+        folders = [folder for folder in ("", item) if (step, folder) not in self._verified]
+        damage = hosts.from_first(lambda: self._damage(step, folders)) if folders else None
         if damage is not None:
             raise DamagedCheckpointError(damage, advice)
-        self._verified.add(step)
+        self._verified |= {(step, folder) for folder in folders}
 
-    def _damage(self, step: int) -> str | None:
+    def _damage(self, step: int, folders: list[str]) -> str | None:
         folder = self._directory / str(step)
         name = _SEAL
         try:
             checksums = json.loads((folder / _SEAL).read_bytes())
             for name, checksum in checksums.items():
-                if zlib.crc32((folder / name).read_bytes()) != checksum:
+                top = name.split("/")[0] if "/" in name else ""
+                if top in folders and zlib.crc32((folder / name).read_bytes()) != checksum:
                     raise ValueError("altered")
         except (OSError, ValueError, AttributeError) as error:
             reason = "missing" if isinstance(error, FileNotFoundError) else "altered or cut"
@@ -328,7 +347,12 @@ class CheckpointStore:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def refuse_other_arrays(what: str, there: PyTree[Any], here: PyTree[Any], advice: str) -> None:
+def _filled(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arrays that have elements."""
+    return {name: leaf for name, leaf in arrays.items() if leaf.size}
+
+
+def check_same_arrays(what: str, there: PyTree[Any], here: PyTree[Any], advice: str) -> None:
     """Raises `UserError` unless two pytrees have arrays of the same names, shapes and dtypes.
 
     Args:
@@ -337,7 +361,7 @@ def refuse_other_arrays(what: str, there: PyTree[Any], here: PyTree[Any], advice
       here: the same.
       advice: ends the message.
     """
-    _refuse_other_structure(
+    _check_same_structure(
         what, _describe(_named_leaves(there)), _describe(_named_leaves(here)), advice
     )
 
@@ -398,7 +422,7 @@ def _describe(leaves: dict[str, Any]) -> dict[str, str]:
     return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves.items()}
 
 
-def _refuse_other_structure(
+def _check_same_structure(
     what: str, saved: dict[str, str], wanted: dict[str, str], advice: str
 ) -> None:
     for name in saved | wanted:

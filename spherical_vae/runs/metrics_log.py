@@ -29,7 +29,7 @@ class MetricsLog:
     restored step are kept and the later ones are cut, so that nothing is lost or written twice.
 
     Args:
-      path: the JSON-lines file; made at the first record. None for a log that keeps nothing.
+      path: the JSON-lines file; made, with its folder, at the first record. None for a log that keeps nothing.
       tensorboard_directory: where scalars are mirrored, or None for no TensorBoard files.
     """
 
@@ -53,6 +53,7 @@ class MetricsLog:
         record = {"step": int(step), "split": split}
         record |= {name: _plain(value) for name, value in values.items()}
         if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8")
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()

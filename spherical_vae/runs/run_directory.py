@@ -93,8 +93,12 @@ class RunDirectory:
         return self.path / "results.json"
 
     def replica(self, name: str) -> "RunDirectory":
-        """Returns where the metrics and results of one replica of a sweep lie."""
-        return RunDirectory(self.path / "replicas" / name)
+        """Returns where the metrics and results of one replica of a sweep lie.
+
+        Args:
+          name: of the replica; "" for that of a single run, which is the run itself.
+        """
+        return RunDirectory(self.path / "replicas" / name) if name else self
 
     def metrics_log(self, tensorboard: bool = True) -> MetricsLog:
         """Returns the run's log, mirrored to TensorBoard unless told not to.

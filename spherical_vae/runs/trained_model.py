@@ -1,32 +1,38 @@
-"""Models with their weights, and all that goes with them; how to open a working directory."""
+"""Trained models with all that goes with them, and how to open a working directory."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from spherical_vae.runs.checkpoint import CheckpointStore, refuse_other_arrays
+from spherical_vae.config.sweeps import Replica, build_replicas
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.system.errors import UserError
-from spherical_vae.training.host_state import HostState, host_states
+from spherical_vae.models.vae import VAE, build_vae, init_params
 from spherical_vae.parallel.hosts import is_first
-from spherical_vae.system.jax_settings import settings_of_models
-from spherical_vae.training.optimizer import build_optimizer
-from spherical_vae.training.replicas import SweepState, abstract_sweep_state, take
-from spherical_vae.runs.run_directory import RunDirectory, load_config, load_replicas
 from spherical_vae.parallel.sharding import evaluation_mesh, replicated
-from spherical_vae.training.sweep_settings import Replica, build_replicas
-from spherical_vae.training.step import TrainState, abstract_state
-from spherical_vae.models.vae import VAE, build_vae
+from spherical_vae.runs import host_state
+from spherical_vae.runs.checkpoint import (
+    CheckpointStore,
+    DamagedCheckpointError,
+    check_same_arrays,
+)
+from spherical_vae.runs.host_state import HostState
+from spherical_vae.runs.run_directory import RunDirectory, load_config, load_replicas
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.jax_settings import settings_of_models
 
 Loaded = TypeVar("Loaded")
+
+# The item of a checkpoint that evaluation reads: parameters of each replica at its best step, `[R,
+# ...]`; moving averages if the run keeps them, and the latest ones before the first evaluation.
+EVALUATED = "evaluated"
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class TrainedModel:
       config: of the run.
       corpus: it was trained on.
       model: the VAE.
-      params: of the best step on dev; of the latest one if dev was not measured yet.
+      params: of the best step on validation; of the latest one before the first evaluation.
       step: that step.
       last_step: steps taken up to the latest checkpoint.
       tokens_seen: in training up to the latest checkpoint.
@@ -56,12 +62,12 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class TrainedReplica:
-    """One replica of a sweep.
+    """One replica of a sweep, or a single run.
 
     Attributes:
       replica: its name and settings.
-      model: None where its training is over and dev was never finite.
-      diverged_step: where its loss or gradient was not finite for the first time, or None.
+      model: None if its training is over and validation was never finite.
+      diverged_step: the first step, from 1, whose loss or gradient was not finite, or None.
     """
 
     replica: Replica
@@ -80,70 +86,104 @@ def load_trained(
     Args:
       workdir: of a run or a sweep.
       replica: name of one of the replicas of a sweep; None for a run.
-      places: `path`, `manual_dir` or `cache_dir` of the corpus, where it has moved since.
+      places: `path`, `manual_dir` or `cache_dir` of the corpus, if it has moved since.
 
     Raises:
       UserError: there is no run, no checkpoint or no such replica, or the corpus is missing or has
         changed.
     """
     names = load_replicas(workdir)
-    if names is not None:
-        if replica not in names:
-            given = "is missing" if replica is None else f"{replica!r} given"
-            raise UserError(
-                f"--replica: {given}, allowed for the sweep in {workdir}: {' '.join(names)}"
-            )
-        found = load_sweep(workdir, places)[list(names).index(replica)].model
-        if found is None:
-            raise UserError(f"--replica={replica}: never finite on dev, so no step is best")
-        return found
-    if replica is not None:
-        raise UserError(f"--replica={replica}: {workdir} holds a single run, without replicas")
-    opened = _open(workdir, places)
-
-    def read(latest: int, hosts: list[HostState]) -> TrainedModel:
-        (host,) = hosts
-        step = host.plateau.best_step if host.plateau.best_step >= 0 else latest
-        params = opened.store.restore(step, opened.abstract).evaluated
-        return TrainedModel(
-            opened.config,
-            opened.corpus,
-            opened.model,
-            params,
-            step,
-            latest,
-            host.tokens_seen,
-            opened.mesh,
+    if names is not None and replica not in names:
+        given = "is missing" if replica is None else f"{replica!r} given"
+        raise UserError(
+            f"--replica: {given}, allowed for the sweep in {workdir}: {' '.join(names)}"
         )
-
-    return read_latest(opened.store, opened.corpus, workdir, read)
+    if names is None and replica is not None:
+        raise UserError(f"--replica={replica}: {workdir} holds a single run, without replicas")
+    (trained,) = (
+        one for one in load_all(workdir, places) if one.replica.name == (replica or "")
+    )
+    if trained.model is None:
+        where = workdir if replica is None else f"--replica={replica}"
+        raise UserError(f"{where}: validation was never finite, so no step is best")
+    return trained.model
 
 
 @settings_of_models()
-def load_sweep(
+def load_all(
     workdir: str | os.PathLike[str], places: Mapping[str, str] | None = None
 ) -> list[TrainedReplica]:
-    """Opens all replicas of the sweep in a working directory; writes nothing there.
+    """Opens all replicas of the sweep in a working directory, or its single run; writes nothing.
 
     Args:
-      workdir: of a sweep.
+      workdir: of a run or a sweep.
       places: as for `load_trained`.
 
     Raises:
-      UserError: there is no sweep or no checkpoint, or the corpus is missing or has changed.
+      UserError: there is no run or no checkpoint, or the corpus is missing or has changed.
     """
-    settings = load_replicas(workdir)
-    if settings is None:
-        raise UserError(f"{workdir}: holds a single run, no sweep")
-    opened = _open(workdir, places)
-    replicas = build_replicas(opened.config, list(settings.values()))
+    config, settings = load_config(workdir), load_replicas(workdir)
+    config.data.update(places or {})
+    store = CheckpointStore(RunDirectory(workdir).checkpoints_path, read_only=True)
+    if store.latest_step() is None:
+        raise UserError(f"{workdir}: the run has no checkpoint yet; train it first")
+    corpus = load_corpus(config.data)
+    model = build_vae(config, len(corpus.vocabulary))
+    mesh = evaluation_mesh(config.evaluation.batch_size)
+    replicas = [Replica("", {}, config)]
+    if settings is not None:
+        replicas = build_replicas(config, list(settings.values()))
 
-    def read(latest: int, hosts: list[HostState]) -> list[TrainedReplica]:
-        abstract = abstract_sweep_state(opened.abstract, len(hosts))
-        state = opened.store.restore(latest, abstract)
-        return trained_replicas(replicas, opened.corpus, opened.model, opened.mesh, state, hosts)
+    def read(latest: int) -> list[TrainedReplica]:
+        states = host_state.from_json(store.restore_host(latest))
+        states[0].check_corpus(corpus, workdir)
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                (len(replicas), *leaf.shape), leaf.dtype, sharding=replicated(mesh)
+            ),
+            abstract_params(model),
+        )
+        params = store.restore(latest, EVALUATED, abstract)
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(len(replicas))]
+        return trained_replicas(replicas, corpus, model, mesh, each, states)
 
-    return read_latest(opened.store, opened.corpus, workdir, read)
+    return read_latest(store, read)
+
+
+def abstract_params(model: VAE) -> dict:
+    """Returns shapes and types of a model's parameters, without making them."""
+    params: dict = jax.eval_shape(lambda: init_params(model, 0))
+    return params
+
+
+def trained_replicas(
+    replicas: Sequence[Replica],
+    corpus: Corpus,
+    model: VAE,
+    mesh: Mesh,
+    params: Sequence[dict],
+    states: Sequence[HostState],
+) -> list[TrainedReplica]:
+    """Returns the trained replicas of a checkpoint.
+
+    Args:
+      replicas: in the order of the checkpoint.
+      corpus: they were trained on.
+      model: the VAE of all of them.
+      mesh: over which the parameters lie.
+      params: what `EVALUATED` holds of each replica.
+      states: host state of each replica.
+    """
+    trained = []
+    for replica, one, state in zip(replicas, params, states, strict=True):
+        model_of: TrainedModel | None = None
+        if state.best_step >= 0 or not state.finished:
+            step = state.best_step if state.best_step >= 0 else state.step
+            model_of = TrainedModel(
+                replica.config, corpus, model, one, step, state.step, state.tokens_seen, mesh
+            )
+        trained.append(TrainedReplica(replica, model_of, state.diverged_step))
+    return trained
 
 
 @settings_of_models()
@@ -165,10 +205,11 @@ def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus)
     if load_replicas(workdir) is not None:
         raise UserError(f"{where}: a sweep, allowed: a single run")
     trained = load_trained(workdir)
-    model = build_vae(config, len(corpus.vocabulary))
-    mine = abstract_state(model, build_optimizer(config.optimizer), config).params
-    refuse_other_arrays(
-        f"{where}: another model", trained.params, mine, "use a configuration of the same sizes"
+    check_same_arrays(
+        f"{where}: another model",
+        trained.params,
+        abstract_params(build_vae(config, len(corpus.vocabulary))),
+        "use a configuration of the same sizes",
     )
     words = zip(trained.corpus.vocabulary.words, corpus.vocabulary.words, strict=True)
     for number, (there, here) in enumerate(words):
@@ -200,86 +241,36 @@ def load_params(origin: Mapping[str, Any]) -> dict:
     return trained.params
 
 
-def trained_replicas(
-    replicas: Sequence[Replica],
-    corpus: Corpus,
-    model: VAE,
-    mesh: Mesh,
-    state: SweepState,
-    hosts: Sequence[HostState],
-) -> list[TrainedReplica]:
-    """Returns the replicas of a sweep from its state on the device and that of the host."""
-    found = []
-    for number, (replica, host) in enumerate(zip(replicas, hosts, strict=True)):
-        bad = int(state.replicas.sums.first_bad_step[number])
-        last, best = int(state.replicas.step[number]), host.plateau.best_step
-        trained = None
-        if best >= 0 or not host.finished:
-            params = take(state.best if best >= 0 else state.replicas.evaluated, number)
-            step = best if best >= 0 else last
-            trained = TrainedModel(
-                replica.config, corpus, model, params, step, last, host.tokens_seen, mesh
-            )
-        found.append(TrainedReplica(replica, trained, bad + 1 if bad >= 0 else None))
-    return found
+def check_corpus(store: CheckpointStore, corpus: Corpus, workdir: object) -> None:
+    """Raises `UserError` if the latest whole checkpoint is of another corpus.
+
+    This comes before any array is read: the arrays of another vocabulary have other shapes.
+    """
+    for step in reversed(store.steps()):
+        with contextlib.suppress(DamagedCheckpointError):
+            states = host_state.from_json(store.restore_host(step))
+            states[0].check_corpus(corpus, workdir)
+            return
 
 
-class _Opened(NamedTuple):
-    """What goes with the checkpoints of a run or sweep; `abstract` is one state, with its place."""
-
-    config: ConfigDict
-    corpus: Corpus
-    model: VAE
-    mesh: Mesh
-    store: CheckpointStore
-    abstract: TrainState
-
-
-def _open(workdir: str | os.PathLike[str], places: Mapping[str, str] | None) -> _Opened:
-    config = load_config(workdir)
-    config.data.update(places or {})
-    store = CheckpointStore(RunDirectory(workdir).checkpoints_path, read_only=True)
-    if store.latest_step() is None:
-        raise UserError(f"{workdir}: the run has no checkpoint yet; train it first")
-    corpus = load_corpus(config.data)
-    model = build_vae(config, len(corpus.vocabulary))
-    mesh = evaluation_mesh(config.evaluation.batch_size)
-    everywhere = partial(jax.ShapeDtypeStruct, sharding=replicated(mesh))
-    abstract = jax.tree.map(
-        lambda leaf: everywhere(leaf.shape, leaf.dtype),
-        abstract_state(model, build_optimizer(config.optimizer), config),
-    )
-    return _Opened(config, corpus, model, mesh, store, abstract)
-
-
-def read_latest(
-    store: CheckpointStore,
-    corpus: Corpus,
-    workdir: str | os.PathLike[str],
-    read: Callable[[int, list[HostState]], Loaded],
-) -> Loaded:
-    """Returns what is read of the latest checkpoint and of the best one that it names.
+def read_latest(store: CheckpointStore, read: Callable[[int], Loaded]) -> Loaded:
+    """Returns what is read of the latest checkpoint.
 
     Training may be going on, and removes old checkpoints: what fails because there is a newer one
     meanwhile is read once more, from that.
 
     Args:
       store: with a checkpoint; it is closed in the end.
-      corpus: that the run must have been trained on.
-      workdir: to be named in messages.
-      read: takes the latest step and the host states of that step, and reads the arrays.
+      read: takes the latest step, and reads.
     """
     while True:
         latest = store.steps()[-1]
         try:
-            hosts = host_states(store.restore_host(latest))
-            # Before any array is read: those of another vocabulary are refused for their shapes.
-            hosts[0].refuse_other_corpus(corpus, workdir)
-            found = read(latest, hosts)
+            loaded = read(latest)
         # Files that vanish while Orbax reads them are reported by it in its own ways.
         except (UserError, OSError, ValueError):
             if store.latest_step() == latest:
                 raise
         else:
             store.close()
-            return found
+            return loaded

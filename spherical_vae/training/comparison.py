@@ -3,6 +3,7 @@
 import copy
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -27,7 +28,7 @@ from spherical_vae.runs.run_directory import RunDirectory, open_run
 from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import DivergedError
 from spherical_vae.system.jax_settings import settings_of_models
-from spherical_vae.training.loop import Trainer
+from spherical_vae.training.trainer import train_model
 
 PRIOR_SAMPLES = 5
 INTERPOLATION_POINTS = 7
@@ -56,19 +57,8 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
       What the main job prints.
     """
     begun = time.monotonic()
-    rows, failed = [unigram_row(corpus)], []
-    for kind in config.baselines:
-        if kind == config.latent.kind:
-            continue  # the model itself
-        baseline = baseline_config(config, kind)
-        with open_run(run.path / "baselines" / kind, baseline) as directory:
-            try:
-                rows.append(_train_and_measure(baseline, corpus, directory)[0])
-            except DivergedError as error:
-                # It would again at the next start, and says nothing of the model.
-                failed.append(f"{LATENTS[kind].label:20s}{error.reason}")
-    row, trained = _train_and_measure(config, corpus, run)
-    rows.append(row)
+    rows, failed, trained = train_rows(config, corpus, run)
+    row = rows[-1]
     seconds = time.monotonic() - begun
     samples = config.evaluation.importance_samples
     lines = [
@@ -84,6 +74,45 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
         f"{seconds:.0f} s for training, evaluation and text, this start; the run is in {run.path}",
     ]
     return "\n".join(lines)
+
+
+def train_rows(
+    config: ConfigDict,
+    corpus: Corpus,
+    run: RunDirectory,
+    train: Callable[[ConfigDict, Corpus, RunDirectory], TrainedModel] = train_model,
+    measure: Callable[[TrainedModel], ExampleNats] | None = None,
+) -> tuple[list[Row], list[str], TrainedModel]:
+    """Trains the baselines and the model, and measures them.
+
+    Args:
+      config: of the model.
+      corpus: to train on.
+      run: where the model lives.
+      train: trains one model; raises `DivergedError`.
+      measure: of a trained model on test; None for `measure_test`.
+
+    Returns:
+      The rows of the table, that of the model last; a line for each baseline that diverged; the
+      model.
+    """
+    measure = measure or measure_test
+    rows, failed = [unigram_row(corpus)], []
+    for kind in config.baselines:
+        if kind == config.latent.kind:
+            continue  # the model itself
+        baseline = baseline_config(config, kind)
+        with open_run(run.path / "baselines" / kind, baseline) as directory:
+            try:
+                trained = train(baseline, corpus, directory)
+            except DivergedError as error:
+                # It would again at the next start, and says nothing of the model.
+                failed.append(f"{LATENTS[kind].label:20s}{error.reason}")
+                continue
+        rows.append(Row(LATENTS[kind].label, trained.tokens_seen, measure(trained)))
+    trained = train(config, corpus, run)
+    rows.append(Row(LATENTS[config.latent.kind].label, trained.tokens_seen, measure(trained)))
+    return rows, failed, trained
 
 
 def baseline_config(config: ConfigDict, kind: str) -> ConfigDict:
@@ -107,18 +136,14 @@ def unigram_row(corpus: Corpus) -> Row:
     return Row("unigram", corpus.splits["train"].tokens, exact)
 
 
-def _train_and_measure(
-    config: ConfigDict, corpus: Corpus, run: RunDirectory
-) -> tuple[Row, TrainedModel]:
-    trained = Trainer(config, corpus, run).train()
+def measure_test(trained: TrainedModel) -> ExampleNats:
+    """Measures a trained model on test."""
     if hosts.is_first():
-        print(f"{config.name}: measuring test", file=sys.stderr)
-    # The draws of `python -m spherical_vae.evaluate --seed=0`, so that both say the same.
+        print(f"{trained.config.name}: measuring test", file=sys.stderr)
+    # The samples of `python -m spherical_vae.evaluate --seed=0`, so that both say the same.
     key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
-    nats = Evaluator(trained.model, config, corpus, trained.mesh).nats(
-        trained.params, "test", key, importance_weighted=True
-    )
-    return Row(LATENTS[config.latent.kind].label, trained.tokens_seen, nats), trained
+    evaluator = Evaluator(trained.model, trained.config, trained.corpus, trained.mesh)
+    return evaluator.nats(trained.params, "test", key, importance_weighted=True)
 
 
 def table(rows: list[Row]) -> list[str]:

@@ -1,17 +1,20 @@
-"""Optimisers and the schedules of learning rate and KL weight; knows nothing of models.
+"""Optimiser, schedules of learning rate and KL weight, and the timetable of a training.
 
-The learning rate is no part of the optax transformation: it reaches the compiled step as a traced
+The learning rate is not part of the optax transformation: it reaches the compiled step as a traced
 value, so that plateau decay, decided on the host, needs no second executable.
 """
 
+import dataclasses
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
+from spherical_vae.data.batches import batches_per_epoch
+from spherical_vae.runs.host_state import HostState
 from spherical_vae.system.errors import UserError
 
 
@@ -41,86 +44,42 @@ def averaging_weight(decay: float, step: Int[Array, ""]) -> Float[Array, ""]:
     return jnp.maximum(1 - decay, 9 / (10 + count))
 
 
-@dataclass(frozen=True)
-class Plateau:
-    """What the host remembers of dev: the best value, and how long ago it was.
+def after_validation(state: HostState, value: float, step: int, settings: ConfigDict) -> HostState:
+    """Returns the host state after an evaluation: the best step, and plateau decay.
 
-    Attributes:
-      best: lowest dev value so far.
-      best_step: the step it was reached at, -1 before the first evaluation.
-      stale: evaluations in a row that did not improve on it.
-      divisor: by what the learning rate has been divided so far.
+    Args:
+      state: before it.
+      value: validation value, which selection minimises; one that is NaN is not an improvement.
+      step: at which it was measured.
+      settings: `config.optimizer`; with schedule "plateau" the learning rate is divided whenever
+        validation did not improve.
     """
-
-    best: float = math.inf
-    best_step: int = -1
-    stale: int = 0
-    divisor: float = 1.0
-
-    def observe(self, value: float, step: int, settings: ConfigDict) -> "Plateau":
-        """Returns what is known after an evaluation; divides when dev did not improve.
-
-        Args:
-          value: what selection minimises, on dev.
-          step: at which it was measured.
-          settings: `config.optimizer`.
-        """
-        if value < self.best:
-            return replace(self, best=value, best_step=step, stale=0)
-        divided = settings.schedule == "plateau"
-        factor = settings.plateau_divisor if divided else 1.0
-        return replace(self, stale=self.stale + 1, divisor=self.divisor * factor)
+    if value < state.best:
+        return dataclasses.replace(state, best=value, best_step=step, stale=0)
+    factor = settings.plateau_divisor if settings.schedule == "plateau" else 1.0
+    divisor = state.rate_divisor * factor
+    return dataclasses.replace(state, stale=state.stale + 1, rate_divisor=divisor)
 
 
-def learning_rate(settings: ConfigDict, step: int, total_steps: int, plateau: Plateau) -> float:
-    """Returns the learning rate of a step, a function of the step and of dev so far.
+def learning_rate(settings: ConfigDict, step: int, total_steps: int, divisor: float = 1.0) -> float:
+    """Returns the learning rate of a step.
 
     Args:
       settings: `config.optimizer`.
       step: from 0.
       total_steps: where cosine ends.
-      plateau: decides under "plateau".
+      divisor: `HostState.rate_divisor`, which schedule "plateau" divides by.
     """
     rate = settings.learning_rate
     if step < settings.warmup_steps:
         return rate * (step + 1) / settings.warmup_steps
     if settings.schedule == "plateau":
-        return rate / plateau.divisor
+        return rate / divisor
     if settings.schedule == "cosine":
         span = max(total_steps - settings.warmup_steps, 1)
         wave = 0.5 * (1 + math.cos(math.pi * (step - settings.warmup_steps) / span))
         return rate * (settings.final_fraction + (1 - settings.final_fraction) * wave)
     return rate
-
-
-def refuse_endless_warmup(settings: ConfigDict, total_steps: int) -> None:
-    """Raises a `UserError` where training would be over before its warm-up is.
-
-    Args:
-      settings: `config.optimizer`.
-      total_steps: of training.
-    """
-    if settings.warmup_steps >= total_steps:
-        raise UserError(
-            f"config.optimizer.warmup_steps: {settings.warmup_steps} given, allowed: less than the "
-            f"{total_steps} steps of training"
-        )
-
-
-def refuse_short_cycles(settings: ConfigDict, total_steps: int) -> None:
-    """Raises a `UserError` if the cycles of the KL weight have less than two steps each.
-
-    In a cycle of a single step the weight would be 0 and nothing else.
-
-    Args:
-      settings: `config.kl_weight`.
-      total_steps: of training.
-    """
-    if settings.schedule == "cyclical" and 2 * settings.cycles > total_steps:
-        raise UserError(
-            f"config.kl_weight.cycles: {settings.cycles} given, allowed: at most half of the "
-            f"{total_steps} steps of training"
-        )
 
 
 def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> float:
@@ -139,10 +98,109 @@ def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> 
         return settings.value * min(1.0, epoch / settings.linear_epochs)
     if settings.schedule == "sigmoid":
         # By tanh, which cannot overflow.
-        place = settings.sigmoid_slope * epoch - settings.sigmoid_shift
-        return settings.value * 0.5 * (1 + math.tanh(0.5 * place))
+        exponent = settings.sigmoid_slope * epoch - settings.sigmoid_shift
+        return settings.value * 0.5 * (1 + math.tanh(0.5 * exponent))
     if settings.schedule == "cyclical":
         # By whole numbers: where a cycle starts, the weight is exactly 0.
         done = step * settings.cycles % total_steps / total_steps
         return settings.value * min(1.0, done / settings.rising_fraction)
     return settings.value
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """When things happen in a training, in steps.
+
+    Attributes:
+      steps_per_epoch: batches of train.
+      total_steps: of training.
+      log_every: see `config.train`.
+      evaluate_every: see `config.train`.
+      checkpoint_every: see `config.train`.
+      autoencoder_steps: of the autoencoder phase, with which training begins; 0 for none.
+    """
+
+    steps_per_epoch: int
+    total_steps: int
+    log_every: int
+    evaluate_every: int
+    checkpoint_every: int
+    autoencoder_steps: int = 0
+
+    @classmethod
+    def of(cls, config: ConfigDict, examples: int) -> "Timetable":
+        """Returns the timetable of a configuration for a number of training examples.
+
+        Raises:
+          UserError: training is over before the autoencoder phase is.
+        """
+        settings, epochs = config.train, config.rate.autoencoder_epochs
+        per_epoch = batches_per_epoch(examples, settings.batch_size)
+        total = settings.steps or per_epoch * settings.epochs
+        if per_epoch * epochs >= total:
+            raise UserError(
+                f"config.rate.autoencoder_epochs: {epochs} given, allowed: fewer than the {total} "
+                f"steps of training; an epoch has {per_epoch}"
+            )
+        return cls(
+            steps_per_epoch=per_epoch,
+            total_steps=total,
+            log_every=settings.log_every,
+            evaluate_every=settings.evaluate_every or per_epoch,
+            checkpoint_every=settings.checkpoint_every,
+            autoencoder_steps=per_epoch * epochs,
+        )
+
+    def epoch(self, step: int) -> int:
+        """Returns the epoch that the step after `step` steps belongs to, from 0."""
+        return step // self.steps_per_epoch
+
+    def is_log(self, step: int) -> bool:
+        """Whether a train record is written after `step` steps."""
+        return step % self.log_every == 0 or self.is_evaluation(step)
+
+    def is_evaluation(self, step: int) -> bool:
+        """Whether validation is measured after `step` steps."""
+        return step % self.evaluate_every == 0 or step == self.total_steps
+
+    def is_checkpoint(self, step: int) -> bool:
+        """Whether the state is saved after `step` steps."""
+        periodic = self.checkpoint_every > 0 and step % self.checkpoint_every == 0
+        return periodic or self.is_evaluation(step)
+
+    def is_pause(self, step: int) -> bool:
+        """Whether the host has anything to do after `step` steps: no call may pass that point."""
+        return self.is_log(step) or self.is_checkpoint(step) or self.is_restart(step)
+
+    def is_restart(self, step: int) -> bool:
+        """Whether the autoencoder phase is over after `step` steps, and the decoder is reset."""
+        return 0 < step == self.autoencoder_steps
+
+    def in_autoencoder_phase(self, step: int) -> bool:
+        """Whether the parameters after `step` steps, at least 1, are of the autoencoder phase."""
+        return step <= self.autoencoder_steps
+
+    def first_step(self, step: int) -> int:
+        """Returns how many steps precede the phase that the step after `step` steps belongs to."""
+        return self.autoencoder_steps if step >= self.autoencoder_steps else 0
+
+
+def check_schedules(config: ConfigDict, timetable: Timetable) -> None:
+    """Checks that a training is long enough for its schedules.
+
+    Raises:
+      UserError: training is over before its warm-up, or a cycle of the KL weight has less than two
+        steps, and so only the weight 0.
+    """
+    total, warmup = timetable.total_steps, config.optimizer.warmup_steps
+    if warmup >= total:
+        raise UserError(
+            f"config.optimizer.warmup_steps: {warmup} given, allowed: less than the {total} steps "
+            "of training"
+        )
+    weight, steps = config.kl_weight, total - timetable.autoencoder_steps
+    if weight.schedule == "cyclical" and 2 * weight.cycles > steps:
+        raise UserError(
+            f"config.kl_weight.cycles: {weight.cycles} given, allowed: at most half of the {steps} "
+            "steps of training"
+        )

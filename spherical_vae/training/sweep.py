@@ -1,20 +1,135 @@
-"""A sweep from beginning to end: several runs trained at once, then measured, in one table."""
+"""Sweeps from beginning to end: several runs trained at once, then measured, in one table."""
 
 import json
+import math
 import os
+import statistics
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from spherical_vae.config.sweeps import (
+    Replica,
+    Settings,
+    Value,
+    build_replicas,
+    settings_by_name,
+    settings_name,
+)
 from spherical_vae.config.validation import validate
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.models.latents.latent import latent_hyperparameters
+from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.runs.trained_model import TrainedModel, TrainedReplica
 from spherical_vae.system.atomic_file import write_atomically
-from spherical_vae.training.sweep_evaluation import measure
-from spherical_vae.training.sweep_results import SweepResults
-from spherical_vae.training.sweep_settings import Replica, Value, build_replicas, settings_by_name
-from spherical_vae.training.sweep_trainer import SweepTrainer
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.jax_settings import settings_of_models
+from spherical_vae.training.trainer import train_replicas
+
+# Title, key of the result and decimals of each column of the table.
+_COLUMNS = (
+    ("recon", "reconstruction_nats", 2),
+    ("KL", "kl_nats", 2),
+    ("ELBO", "nll_nats", 2),
+    ("PPL", "perplexity", 1),
+    ("IW", "iw_nll_nats", 2),
+    ("IW PPL", "iw_perplexity", 1),
+    ("active", "active_units", 1),
+    ("MI", "mutual_information_nats", 2),
+)
+# Beside the floats; the other whole numbers are the same for all replicas.
+_COUNTS = ("active_units",)
+
+
+@dataclass(frozen=True)
+class ReplicaResult:
+    """One replica.
+
+    Attributes:
+      name: of the replica.
+      settings: what it differs by.
+      diverged_step: where its loss or gradient was not finite for the first time, or None.
+      result: what `python -m spherical_vae.evaluate --json` prints of a single run; None if the
+        replica diverged, or was never finite on validation.
+    """
+
+    name: str
+    settings: Settings
+    diverged_step: int | None
+    result: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Replicas that differ by their seeds only.
+
+    Attributes:
+      settings: what they have in common.
+      seeds: those that are in the mean.
+      left_out: those without a result.
+      mean: by key of the result; None where a value is missing or not finite.
+      standard_deviation: over seeds, with n - 1 in the denominator; None for a single seed.
+    """
+
+    settings: Settings
+    seeds: list[int]
+    left_out: list[int]
+    mean: dict[str, float | None]
+    standard_deviation: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """All replicas of a sweep, measured on one split.
+
+    Attributes:
+      title: what was measured, in a line.
+      replicas: in the order of the sweep.
+    """
+
+    title: str
+    replicas: Sequence[ReplicaResult]
+
+    @property
+    def groups(self) -> list[Group]:
+        """Mean and spread over seeds of each setting; empty where seeds are not swept."""
+        members: dict[tuple, list[ReplicaResult]] = {}
+        for replica in self.replicas:
+            if "seed" in replica.settings:
+                rest = tuple((k, v) for k, v in replica.settings.items() if k != "seed")
+                members.setdefault(rest, []).append(replica)
+        return [_group(dict(rest), replicas) for rest, replicas in members.items()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values, with None for what is not finite."""
+        replicas = [
+            asdict(replica) | {"result": replica.result and finite(replica.result)}
+            for replica in self.replicas
+        ]
+        return {"replicas": replicas, "groups": [asdict(group) for group in self.groups]}
+
+    def table(self) -> str:
+        """Returns a line for each replica, then one for mean and one for spread of each group."""
+        rows = [(replica.name, _cells(replica)) for replica in self.replicas]
+        for group in self.groups:
+            label = f"{settings_name(group.settings)} " if group.settings else ""
+            count = len(group.seeds)
+            of = f" of {count + len(group.left_out)}" if group.left_out else ""
+            if count > 0:
+                rows.append((f"{label}mean of {count}{of} seeds", _numbers(group.mean)))
+            if count > 1:
+                rows.append((f"{label}standard deviation", _numbers(group.standard_deviation)))
+        width = max(len(label) for label, _ in rows)
+        titles = "".join(f"{title:>9s}" for title, _, _ in _COLUMNS)
+        lines = [self.title, f"{'replica':{width}s}{titles}"]
+        return "\n".join([*lines, *(f"{label:{width}s}{cells}" for label, cells in rows)])
 
 
 def train_sweep(
@@ -28,16 +143,16 @@ def train_sweep(
     Args:
       config: what the replicas have in common; `baselines` must be empty.
       settings: one mapping for each replica from dotted keys to values, all with the same keys, out
-        of `sweep_settings.SWEEPABLE`; `sweep_settings.parse_sweep` makes products of axes.
+        of `config.sweeps.SWEEPABLE`; `config.sweeps.parse_sweep` makes products of axes.
       workdir: where the sweep lives; one that was interrupted goes on from there.
-      split: what the best step of each replica on dev is measured on; once, and kept.
+      split: what the best step of each replica on validation is measured on; once, and kept.
 
     Returns:
       A result for each replica, in the order of `settings`, and mean and spread over seeds.
 
     Raises:
       UserError: bad input, or another sweep in `workdir`.
-      loop.Interrupted: SIGTERM or SIGINT came; the state is saved.
+      Interrupted: SIGTERM or SIGINT came; the state is saved.
     """
     validate(config)
     replicas = build_replicas(config, settings)
@@ -54,8 +169,158 @@ def train_and_measure(
     split: str = "test",
 ) -> SweepResults:
     """Does what `train_sweep` does, in a directory that is open and locked."""
-    trained = SweepTrainer(config, replicas, corpus, run).train()
-    results = measure(trained, split, keep_in=run)
+    trained = train_replicas(config, replicas, corpus, run)
+    results = measure_sweep(trained, split, cache=run)
     table = json.dumps(results.to_json(), indent=2, allow_nan=False)
     write_atomically(run.results_path, table + "\n")
     return results
+
+
+@settings_of_models()
+def measure_model(
+    evaluator: Evaluator, trained: TrainedModel, split: str, seed: int, protocol: str
+) -> dict[str, Any]:
+    """Returns what `python -m spherical_vae.evaluate --json` prints of a model, but for its rate.
+
+    Args:
+      evaluator: of the model, or of a sweep of which it is a replica.
+      trained: the model.
+      split: name of the split.
+      seed: of the samples.
+      protocol: "honest", "paper" or "averaged".
+    """
+    result, _ = evaluator.report(
+        trained.params,
+        split,
+        root_key(seed, Purpose.EVALUATE),
+        hyper=latent_hyperparameters(trained.config.latent),
+        protocol=protocol,
+    )
+    return finite(result | {"step": trained.step, "seed": seed})
+
+
+def build_evaluator(trained: TrainedModel, importance_samples: int | None = None) -> Evaluator:
+    """Returns the measures of a trained model.
+
+    Args:
+      trained: the model.
+      importance_samples: of the importance-weighted bound; None for the configured number.
+    """
+    config = trained.config.copy_and_resolve_references()
+    if importance_samples is not None:
+        with config.unlocked():
+            config.evaluation.importance_samples = importance_samples
+    return Evaluator(trained.model, config, trained.corpus, trained.mesh)
+
+
+def measure_sweep(
+    trained: Sequence[TrainedReplica],
+    split: str,
+    *,
+    seed: int = 0,
+    protocol: str = "honest",
+    importance_samples: int | None = None,
+    cache: RunDirectory | None = None,
+) -> SweepResults:
+    """Measures each replica that did not diverge, at its best step on validation.
+
+    Args:
+      trained: of one sweep.
+      split: name of the split.
+      seed: of the samples; the same for all replicas.
+      protocol: "honest", "paper" or "averaged".
+      importance_samples: of the importance-weighted bound; None for the configured number.
+      cache: the sweep's directory, where each result is written as soon as it is there, and from
+        where it is taken if it is; None for neither.
+
+    Raises:
+      UserError: no replica can be measured, or a result in the cache is damaged.
+    """
+    models = [one.model for one in trained if one.model is not None and one.diverged_step is None]
+    if not models:
+        raise UserError(
+            "every replica diverged, or was never finite on validation; try a smaller "
+            "config.optimizer.learning_rate or config.optimizer.clip_norm, in a new --workdir"
+        )
+    first = models[0]
+    samples = None
+    if protocol == "honest":
+        samples = importance_samples or first.config.evaluation.importance_samples
+    evaluator = build_evaluator(first, importance_samples)
+
+    def result_of(one: TrainedReplica) -> dict[str, Any] | None:
+        if one.model is None or one.diverged_step is not None:
+            return None
+        file = None if cache is None else cache.replica(one.replica.name).evaluation_path
+        cached = None if file is None else _cached(file, split, one.model.step, samples)
+        if cached is not None:
+            return cached
+        print(f"{one.replica.name}: measuring {split}", file=sys.stderr)
+        result = measure_model(evaluator, one.model, split, seed, protocol)
+        if file is not None:
+            write_atomically(file, json.dumps(result, allow_nan=False) + "\n")
+        return result
+
+    results = [
+        ReplicaResult(one.replica.name, one.replica.settings, one.diverged_step, result_of(one))
+        for one in trained
+    ]
+    draws = "" if samples is None else f"; IW: {samples} draws"
+    title = (
+        f"{first.corpus.name}, {split}: nats per example, protocol {protocol}{draws}; "
+        "each replica at its best step on validation"
+    )
+    return SweepResults(title, results)
+
+
+def finite(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a result in which numbers that are not finite are None: strict JSON has none."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in result.items()
+    }
+
+
+def _group(settings: Settings, replicas: Sequence[ReplicaResult]) -> Group:
+    measured = [replica for replica in replicas if replica.result is not None]
+    results = [finite(replica.result or {}) for replica in measured]
+    mean: dict[str, float | None] = {}
+    deviation: dict[str, float | None] = {}
+    for key in results[0] if results else ():
+        values = [result[key] for result in results]
+        if key in _COUNTS or any(isinstance(value, float) for value in values):
+            whole = None not in values
+            mean[key] = statistics.fmean(values) if whole else None
+            deviation[key] = statistics.stdev(values) if whole and len(values) > 1 else None
+    return Group(
+        settings,
+        [int(replica.settings["seed"]) for replica in measured],
+        [int(replica.settings["seed"]) for replica in replicas if replica.result is None],
+        mean,
+        deviation,
+    )
+
+
+def _cells(replica: ReplicaResult) -> str:
+    if replica.result is not None:
+        return _numbers(replica.result)
+    if replica.diverged_step is not None:
+        return f"  diverged in step {replica.diverged_step}"
+    return "  never finite on validation"
+
+
+def _numbers(values: Mapping[str, Any]) -> str:
+    numbers = [(values.get(key), decimals) for _, key, decimals in _COLUMNS]
+    return "".join(f"{'-':>9s}" if x is None else f"{x:9.{decimals}f}" for x, decimals in numbers)
+
+
+def _cached(file: Path, split: str, step: int, samples: int | None) -> dict[str, Any] | None:
+    """Returns the result in a file, or None where there is none of that split, step and samples."""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        measured = (result["split"], result["step"], result.get("importance_samples"))
+        return result if measured == (split, step, samples) else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{file}: is no result of an evaluation; remove it") from None

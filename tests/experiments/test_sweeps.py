@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from small_models import quick_to_compile, small_config
 
+from spherical_vae.config.sweeps import parse_sweep
 from spherical_vae.experiments.laboratory import together as sweeping
 from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.gathering import gather
@@ -18,9 +19,8 @@ from spherical_vae.experiments.laboratory.settings import Setting, rows
 from spherical_vae.experiments.laboratory.together import train_together
 from spherical_vae.experiments.laboratory.turns import Turns
 from spherical_vae.experiments.rendering.row_tables import runs_table
-from spherical_vae.training.loop import Interrupted
-from spherical_vae.training.sweep_settings import parse_sweep
-from spherical_vae.training.sweep_trainer import SweepTrainer
+from spherical_vae.system.errors import Interrupted
+from spherical_vae.training.trainer import Trainer
 
 KAPPAS = ({"latent.concentration": 10.0}, {"latent.concentration": 20.0})
 # Without the trial's own dropout the trial of the chosen one would be the run of seed 0.
@@ -98,7 +98,7 @@ def test_a_record_says_that_it_is_of_a_sweep_and_by_which_command(together):
 @pytest.mark.slow
 def test_what_was_interrupted_goes_on(together, tmp_path, monkeypatch):
     _, expected = together
-    advance, calls = SweepTrainer.advance, []
+    advance, calls = Trainer._advance, []
 
     def stopping(self, step, chunk):
         advance(self, step, chunk)
@@ -106,7 +106,7 @@ def test_what_was_interrupted_goes_on(together, tmp_path, monkeypatch):
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(SweepTrainer, "advance", stopping)
+    monkeypatch.setattr(Trainer, "_advance", stopping)
     with pytest.raises(Interrupted):
         rows(laboratory(tmp_path), [SETTING])
     assert list((tmp_path / "runs").glob("*/trained.json")) == []
@@ -131,7 +131,7 @@ def test_what_there_is_is_not_trained_again(tmp_path, monkeypatch):
     def refuse(*_):
         pytest.fail("trained again")
 
-    monkeypatch.setattr(SweepTrainer, "advance", refuse)
+    monkeypatch.setattr(Trainer, "_advance", refuse)
     train_together(where, RUNS)
     # As if it had been killed between the end of training and the last record.
     (where.directory(where.config(RUNS[1])) / "trained.json").unlink()

@@ -9,12 +9,12 @@ from small_models import quick_to_compile, small_config, small_corpus
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.experiments import fig2
-from spherical_vae.experiments.measures.trace import TracingTrainer, read_trace
+from spherical_vae.experiments.measures.trace import Trace, read_trace, train_traced
 from spherical_vae.models.latents.latent import kl_nats, latent_hyperparameters, mean_codes
 from spherical_vae.models.vae import VAE, call
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.errors import UserError
-from spherical_vae.training.loop import Trainer
+from spherical_vae.training.trainer import train_model
 
 STEPS, EVERY = 12, 3
 
@@ -23,13 +23,17 @@ class Killed(Exception):
     """What stands for a kill."""
 
 
-class KilledTrainer(TracingTrainer):
-    """Dies after dev of step 6 was measured and traced, before that step is saved."""
+class KilledTrace(Trace):
+    """Dies after validation of step 6 was measured and traced, before that step is saved."""
 
-    def save(self, step):
+    def __call__(self, step, params):
+        super().__call__(step, params)
         if step == 6:
             raise Killed
-        super().save(step)
+
+
+def train_killed(config, corpus, run):
+    return train_model(config, corpus, run, after_evaluation=KilledTrace(config, corpus, run))
 
 
 def config_of(kind):
@@ -45,31 +49,31 @@ def config_of(kind):
     )
 
 
-def train(trainer, config, folder):
+def train(train_it, config, folder):
     with quick_to_compile(), open_run(folder, config) as run:
-        return trainer(config, small_corpus("bags"), run).train()
+        return train_it(config, small_corpus("bags"), run)
 
 
 @pytest.mark.parametrize("kind", [pytest.param("gaussian", marks=pytest.mark.slow), "vmf"])
 def test_tracing_changes_no_training_and_stopping_no_trace(kind, tmp_path):
     config = config_of(kind)
-    plain = train(Trainer, config, tmp_path / "plain")
-    traced = train(TracingTrainer, config, tmp_path / "traced")
+    plain = train(train_model, config, tmp_path / "plain")
+    traced = train(train_traced, config, tmp_path / "traced")
     jax.tree.map(np.testing.assert_array_equal, plain.params, traced.params)
     trace = read_trace(tmp_path / "traced")
     assert [point["step"] for point in trace["points"]] == list(range(0, STEPS + 1, EVERY))
 
     with pytest.raises(Killed):
-        train(KilledTrainer, config, tmp_path / "killed")
+        train(train_killed, config, tmp_path / "killed")
     assert read_trace(tmp_path / "killed")["points"][-1]["step"] == 6
-    train(TracingTrainer, config, tmp_path / "killed")
+    train(train_traced, config, tmp_path / "killed")
     assert read_trace(tmp_path / "killed") == trace
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "vmf"])
 def test_points_are_the_posterior_of_the_example(kind, tmp_path):
     config = config_of(kind)
-    trained = train(TracingTrainer, config, tmp_path)
+    trained = train(train_traced, config, tmp_path)
     trace = read_trace(tmp_path)
     valid = trained.corpus.splits["valid"]
     end = valid.offsets[1]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from spherical_vae.config.sweeps import SWEEPABLE, Replica, build_replicas
 from spherical_vae.config.validation import flatten
 from spherical_vae.models.latents import LATENTS
 from spherical_vae.runs.run_directory import load_config, load_replicas
-from spherical_vae.training.sweep_settings import SWEEPABLE, Replica, build_replicas
 
 
 @dataclass(frozen=True)

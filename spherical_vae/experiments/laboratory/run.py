@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spherical_vae.training.sweep_settings import Settings, write_sweep
+from spherical_vae.config.sweeps import Settings, write_sweep
 
 
 @dataclass(frozen=True)

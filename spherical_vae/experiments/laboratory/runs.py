@@ -14,6 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from spherical_vae.config.command_line import load_config_file
+from spherical_vae.config.sweeps import settings_by_name
 from spherical_vae.config.validation import validate
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
@@ -31,9 +32,7 @@ from spherical_vae.runs.run_directory import RunDirectory, load_config, open_run
 from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import DivergedError, UserError
-from spherical_vae.training.loop import Trainer
-from spherical_vae.training.sweep_settings import settings_by_name
-from spherical_vae.training.sweep_trainer import SweepTrainer
+from spherical_vae.training.trainer import train_model, train_replicas
 
 CONFIGS = ROOT / "configs"
 # The seed of the draws of every evaluation, that of `python -m spherical_vae.evaluate`.
@@ -138,12 +137,12 @@ class Laboratory:
                 raise Unavailable(f"the files of {config.data.name} are not here") from error
         return self._corpora[key]
 
-    def train(self, run: Run, trainer: type[Trainer] = Trainer) -> dict[str, Any]:
+    def train(self, run: Run, trainer: Callable[..., TrainedModel] = train_model) -> dict[str, Any]:
         """Trains a run unless that is done.
 
         Args:
           run: to train.
-          trainer: by which; one that trains as `Trainer` does and writes down more.
+          trainer: by which; one that trains as `train_model` does and writes down more.
 
         Returns:
           Its record: what was trained, where, when and for how long, and how dev went.
@@ -257,7 +256,7 @@ class Laboratory:
         """Returns the model of a run, or those of all replicas of its sweep by name."""
         if not replica:
             with open_run(path, config) as directory:
-                return {"": Trainer(config, self.corpus(config), directory).train()}
+                return {"": train_model(config, self.corpus(config), directory)}
         sweep = read_sweep(path)
         try:
             # Another process may be loading another replica.
@@ -265,9 +264,9 @@ class Laboratory:
                 self.turns.at(path),
                 open_run(path, sweep.config, settings_by_name(sweep.replicas)) as directory,
             ):
-                trained = SweepTrainer(
+                trained = train_replicas(
                     sweep.config, sweep.replicas, self.corpus(config), directory
-                ).train()
+                )
         except Taken as error:
             raise Elsewhere("another process is at its sweep") from error
         return {one.replica.name: one.model for one in trained if one.model is not None}
@@ -279,7 +278,7 @@ class Laboratory:
             return "", self.directory(config)
         return sweep["replica"], self.folder / sweep["folder"]
 
-    def _trained_record(self, run: Run, trainer: type[Trainer]) -> dict[str, Any]:
+    def _trained_record(self, run: Run, trainer: Callable[..., TrainedModel]) -> dict[str, Any]:
         config = self.config(run)
         corpus = self.corpus(config)
         directory = self.directory(config)
@@ -288,7 +287,7 @@ class Laboratory:
             print(f"training {run}\n  in {directory}", file=sys.stderr)
             with timed(directory) as starts:
                 try:
-                    trained = trainer(config, corpus, opened).train()
+                    trained = trainer(config, corpus, opened)
                 except DivergedError as error:
                     # A result like any other, which would be the same at the next try.
                     print(error, file=sys.stderr)

@@ -10,7 +10,8 @@ from spherical_vae.experiments.laboratory.run import Run
 from spherical_vae.experiments.laboratory.runs import Elsewhere, Laboratory, Unavailable
 from spherical_vae.experiments.laboratory.scales import SMOKE_TRIALS
 from spherical_vae.experiments.laboratory.together import train_together
-from spherical_vae.training.loop import Trainer
+from spherical_vae.runs.trained_model import TrainedModel
+from spherical_vae.training.trainer import train_model
 
 HONEST, PAPER, AVERAGED = "honest", "paper", "averaged"
 
@@ -85,7 +86,7 @@ def rows(
     laboratory: Laboratory,
     settings: Iterable[Setting],
     more: Callable[[Setting, Run], Mapping[str, Any]] = lambda setting, run: {},
-    trainer: type[Trainer] = Trainer,
+    trainer: Callable[..., TrainedModel] = train_model,
 ) -> list[dict[str, Any]]:
     """Trains and measures the rows: all trials first, then seed by seed, so that stopping anywhere
     leaves whole columns; where there are sweeps, all seeds are trained before one is measured.
@@ -94,7 +95,7 @@ def rows(
       laboratory: trains and measures.
       settings: of the rows.
       more: finds out what else the record of a run is to hold, by key.
-      trainer: another one that trains as `Trainer` does; with it there are no sweeps.
+      trainer: another one that trains as `train_model` does; with it there are no sweeps.
 
     Returns:
       A record for each setting, in their order; `missing` says why one has no runs, or not all.
@@ -113,7 +114,7 @@ def _pass(
     laboratory: Laboratory,
     wanted: Sequence[Setting],
     more: Callable[[Setting, Run], Mapping[str, Any]],
-    trainer: type[Trainer],
+    trainer: Callable[..., TrainedModel],
 ) -> tuple[list[dict[str, Any]], bool]:
     """Returns the records, and whether another process was at one of the runs."""
     shared = False
@@ -130,7 +131,7 @@ def _pass(
         }
         for setting in wanted
     }
-    if trainer is Trainer:
+    if trainer is train_model:
         train_together(laboratory, [run for s in wanted for run in s.trials(laboratory.scale)])
     for setting in wanted:
         record = records[setting.name]
@@ -142,7 +143,7 @@ def _pass(
             print(f"{setting.name}: {reason}", file=sys.stderr)
     decided = [setting for setting in wanted if records[setting.name]["chosen"] is not None]
     seeds = range(laboratory.seeds)
-    if trainer is Trainer:
+    if trainer is train_model:
         train_together(
             laboratory, [s.run(records[s.name]["chosen"], seed) for seed in seeds for s in decided]
         )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from spherical_vae.config.sweeps import settings_by_name
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.experiments.laboratory.address import address
 from spherical_vae.experiments.laboratory.gathering import Sweep, gather, read_sweep
@@ -20,8 +21,7 @@ from spherical_vae.experiments.laboratory.training_record import (
 )
 from spherical_vae.experiments.laboratory.turns import Taken
 from spherical_vae.runs.run_directory import RunDirectory, open_run
-from spherical_vae.training.sweep_settings import settings_by_name
-from spherical_vae.training.sweep_trainer import SweepTrainer
+from spherical_vae.training.trainer import train_replicas
 
 
 def train_together(laboratory: Laboratory, runs: Sequence[Run]) -> None:
@@ -89,7 +89,7 @@ def _train_replicas(
     )
     names = settings_by_name(sweep.replicas)
     with open_run(path, sweep.config, names) as opened, timed(path) as starts:
-        trained = SweepTrainer(sweep.config, sweep.replicas, corpus, opened).train()
+        trained = train_replicas(sweep.config, sweep.replicas, corpus, opened)
     settings = [replica.settings for replica in sweep.replicas]
     for key, one in zip(addresses, trained, strict=True):
         if key not in runs:
@@ -108,6 +108,6 @@ def _train_replicas(
         if one.diverged_step is not None:
             record |= {"diverged": f"diverged in step {one.diverged_step}"} | NO_DEV
         elif one.model is None:
-            record["diverged"] = "never finite on dev"
+            record["diverged"] = "never finite on validation"
         open_run(laboratory.directory(config), config).close()
         laboratory.kept(run, "trained", partial(dict, record))

@@ -1,6 +1,7 @@
-"""How q(z|x) of one example moves through training: a trainer that writes it down."""
+"""How q(z|x) of one example moves through training: a trace that training writes."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from spherical_vae.data.batches import gather_batch
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.distributions import VonMisesFisher
 from spherical_vae.models.latents.latent import LatentPair, kl_nats, latent_hyperparameters
-from spherical_vae.models.vae import VAE, call, init_params
+from spherical_vae.models.vae import VAE, build_vae, call, init_params
 from spherical_vae.runs.run_directory import RunDirectory
+from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
-from spherical_vae.training.loop import Trainer
+from spherical_vae.training.trainer import train_model
 
 # The first example of dev: nobody has picked it.
 SPLIT, EXAMPLE = "valid", 0
@@ -26,39 +28,49 @@ _FILE = "trace.json"
 _DIGITS = 5
 
 
-class TracingTrainer(Trainer):
-    """A `Trainer` that also writes q of one example, before training and whenever dev is measured.
+class Trace:
+    """Writes q of one example, before training and whenever validation is measured.
 
-    It trains as `Trainer` does, bit for bit. What is written comes before the checkpoint of its
-    step, and what a resumed run does over again replaces what was written of it.
+    To be called by `Trainer` after an evaluation, which is before the checkpoint of its step: what
+    a resumed run does over again replaces what was written of it.
     """
 
     def __init__(self, config: ConfigDict, corpus: Corpus, run: RunDirectory) -> None:
-        """Builds everything; see `Trainer`."""
-        super().__init__(config, corpus, run)
+        """Prepares the example.
+
+        Args:
+          config: of the run.
+          corpus: it is trained on.
+          run: where the trace is written.
+        """
         split = corpus.splits[SPLIT]
         batch = gather_batch(split, np.array([EXAMPLE]), [int(split.lengths[EXAMPLE])])
         hyper = latent_hyperparameters(config.latent)
+        model = build_vae(config, len(corpus.vocabulary))
+        self._path = _path(run.path)
         self._tokens = int(batch.counts.sum())
+        self._initial = partial(init_params, model, config.seed, corpus.vocabulary.train_counts)
         given = jax.tree.map(jnp.asarray, batch)
-        self._encode = jax.jit(lambda params: call(self._model, params, VAE.encode, given, hyper))
+        self._encode = jax.jit(lambda params: call(model, params, VAE.encode, given, hyper))
 
-    def evaluate(self, step: int) -> None:
-        """Measures dev, and writes the example's posterior."""
-        super().evaluate(step)
-        path = _path(self._run.path)
-        if path.exists():
-            points = json.loads(path.read_text(encoding="utf-8"))["points"]
+    def __call__(self, step: int, params: dict) -> None:
+        """Writes the example's posterior after `step` steps."""
+        if self._path.exists():
+            points = json.loads(self._path.read_text(encoding="utf-8"))["points"]
         else:
-            counts = self._corpus.vocabulary.train_counts
-            points = [self._point(0, init_params(self._model, self._config.seed, counts))]
+            points = [self._point(0, self._initial())]
         points = [point for point in points if point["step"] < step]
-        points.append(self._point(step, self._state.params))
+        points.append(self._point(step, params))
         trace = {"split": SPLIT, "example": EXAMPLE, "tokens": self._tokens, "points": points}
-        write_atomically(path, json.dumps(trace, allow_nan=False) + "\n")
+        write_atomically(self._path, json.dumps(trace, allow_nan=False) + "\n")
 
     def _point(self, step: int, params: dict) -> dict[str, Any]:
         return {"step": step, **describe(self._encode(params))}
+
+
+def train_traced(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> TrainedModel:
+    """Trains as `train_model` does, bit for bit, and writes a trace."""
+    return train_model(config, corpus, run, after_evaluation=Trace(config, corpus, run))
 
 
 def describe(pair: LatentPair) -> dict[str, Any]:
@@ -82,7 +94,7 @@ def describe(pair: LatentPair) -> dict[str, Any]:
 
 
 def read_trace(workdir: Path) -> dict[str, Any]:
-    """Returns what `TracingTrainer` wrote into a run's working directory.
+    """Returns what `Trace` wrote into a run's working directory.
 
     Raises:
       UserError: the run was trained without it.

@@ -1,7 +1,7 @@
-"""What the replicas of a sweep differ by: which keys may, how a command line says it, their names.
+"""Settings of a sweep: the keys that may differ, their grammar on a command line, the replicas.
 
-Only keys whose values reach the compiled step as arguments, or are decided by on the host, can
-differ: one executable serves all replicas.
+One executable serves all replicas, so only keys can differ whose values reach the compiled step as
+arguments, or are read by the host.
 """
 
 import copy

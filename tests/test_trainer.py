@@ -1,0 +1,124 @@
+"""The loop of training: when batches are made, what its seconds are of, what ends it.
+
+The step is one that learns nothing, for it takes seconds to compile a real one.
+"""
+
+import os
+import signal
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_models import small_config, small_corpus
+from small_run import metrics_without_times
+
+from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.run_directory import open_run
+from spherical_vae.system.errors import Interrupted, UserError
+from spherical_vae.training.calls import put_on_mesh
+from spherical_vae.training.trainer import train_model
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+def train(workdir, before_step=lambda state: state, put=put_on_mesh, **settings):
+    """Trains towards an end that no test reaches; `before_step` sees the state of each step."""
+    config = small_config(
+        train__steps=1000, train__evaluate_every=1000, train__checkpoint_every=4, **settings
+    )
+
+    def compile_step(function, **options):
+        def step(states, batches, hypers, active):
+            states = before_step(states)
+            return states._replace(step=states.step + 1)
+
+        return step
+
+    with open_run(workdir, config) as run:
+        corpus = small_corpus(examples=30)
+        train_model(config, corpus, run, compile_step=compile_step, put=put)
+
+
+def stop(after):
+    """Returns what asks training to stop once `after` steps are taken."""
+
+    def before_step(state):
+        if state.step == after - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return state
+
+    return before_step
+
+
+def test_the_next_batch_is_copied_before_the_step_is_taken(tmp_path):
+    copied = []
+
+    def counted(call, mesh):
+        copied.append(threading.current_thread().name)
+        return put_on_mesh(call, mesh)
+
+    def wait_for_the_next(state):
+        deadline = time.monotonic() + 20
+        while len(copied) < state.step + 2:
+            assert time.monotonic() < deadline, f"step {state.step}: no batch after its own"
+            time.sleep(0.001)
+        return stop(after=10)(state)
+
+    with pytest.raises(Interrupted, match="after step 10; the state is saved"):
+        train(tmp_path, wait_for_the_next, counted)
+    assert set(copied) == {"prefetch"}
+
+
+def test_the_seconds_of_a_record_are_those_of_the_device(tmp_path):
+    """The device does its steps after they were asked for; each takes 0.05 s."""
+
+    def sleep(tokens):
+        time.sleep(0.05)
+        return np.asarray(tokens) + np.float32(1)
+
+    @jax.jit
+    def slow(sums):
+        tokens = jax.pure_callback(sleep, sums.tokens, sums.tokens)
+        return sums._replace(tokens=tokens, examples=tokens)
+
+    def before_step(state):
+        return stop(after=6)(state)._replace(sums=slow(state.sums))
+
+    with pytest.raises(Interrupted):
+        train(tmp_path, before_step, train__log_every=3)
+    records = MetricsLog(tmp_path / "metrics.jsonl").records()
+    assert [record["step"] for record in records] == [3, 6]
+    assert min(record["seconds"] for record in records) >= 0.15
+
+
+def test_an_error_of_the_data_ends_training_and_leaves_the_checkpoint(tmp_path):
+    made = []
+
+    def broken(call, mesh):
+        made.append(call)
+        if len(made) == 7:
+            raise OSError("the disk is gone")
+        return put_on_mesh(call, mesh)
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(tmp_path, put=broken)
+    assert CheckpointStore(tmp_path / "checkpoints", read_only=True).latest_step() == 4
+
+
+def test_a_bad_loss_ends_training_before_anything_is_saved_of_it(tmp_path):
+    def bad_from_step_6(state):
+        bad = jnp.where(state.step >= 5, 5, -1).astype(jnp.int32)
+        return state._replace(sums=state.sums._replace(first_bad_step=bad))
+
+    with pytest.raises(UserError, match="became NaN or infinite in step 6; step 4 is saved"):
+        train(tmp_path, bad_from_step_6)
+    assert CheckpointStore(tmp_path / "checkpoints", read_only=True).steps() == [4]
+    assert not (tmp_path / "metrics.jsonl").exists() or metrics_without_times(tmp_path) == []
