@@ -1,0 +1,65 @@
+"""State of the host for one replica: plain values that are saved beside the arrays."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from spherical_vae.data.corpus import Corpus
+from spherical_vae.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class HostState:
+    """Progress of one replica, with what the host decided from validation.
+
+    Attributes:
+      corpus: fingerprint of the training corpus.
+      step: steps taken; of a replica that has stopped, the step at which it stopped.
+      tokens_seen: scored tokens of all steps that have been logged.
+      finished: whether its training is over.
+      diverged_step: the first step, from 1, whose loss or gradient was not finite, or None.
+      best: lowest validation value so far.
+      best_step: the step of `best`; -1 before the first evaluation that counts.
+      stale: evaluations in a row that did not improve on `best`.
+      rate_divisor: plateau decay so far, a divisor of the learning rate.
+    """
+
+    corpus: int
+    step: int = 0
+    tokens_seen: int = 0
+    finished: bool = False
+    diverged_step: int | None = None
+    best: float = math.inf
+    best_step: int = -1
+    stale: int = 0
+    rate_divisor: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values; an infinite `best` is None."""
+        best = None if math.isinf(self.best) else self.best
+        return dataclasses.asdict(self) | {"best": best}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "HostState":
+        """Returns the state that `to_json` was called on."""
+        best = math.inf if values["best"] is None else values["best"]
+        return cls(**values | {"best": best})
+
+    def check_corpus(self, corpus: Corpus, workdir: object) -> None:
+        """Raises `UserError` if `corpus` is not the training corpus of this state."""
+        if self.corpus != corpus.fingerprint():
+            raise UserError(
+                f"{workdir}: the run was trained on another version of corpus {corpus.name!r}; "
+                "restore the files it was trained on, or train in another --workdir"
+            )
+
+
+def to_json(states: list[HostState]) -> dict[str, Any]:
+    """Returns the JSON values that a checkpoint keeps: one entry for each replica."""
+    return {"replicas": [state.to_json() for state in states]}
+
+
+def from_json(values: dict[str, Any]) -> list[HostState]:
+    """Returns the host states that `to_json` was called on."""
+    return [HostState.from_json(one) for one in values["replicas"]]
