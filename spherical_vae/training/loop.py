@@ -7,7 +7,7 @@ key of a step follow from its number, and what is decided from dev is saved with
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -191,13 +191,21 @@ class Trainer:
     """One run: model, compiled step, timetable, and the run directory they write to."""
 
     @settings_of_models()
-    def __init__(self, config: ConfigDict, corpus: Corpus, run: RunDirectory) -> None:
+    def __init__(
+        self,
+        config: ConfigDict,
+        corpus: Corpus,
+        run: RunDirectory,
+        observe: Callable[[int, dict], None] | None = None,
+    ) -> None:
         """Builds everything; compiles nothing yet.
 
         Args:
           config: whole and validated.
           corpus: to train on.
           run: open and locked.
+          observe: called with the step and the measured parameters after every evaluation on
+            validation, before the checkpoint of that step; a resumed run may repeat a step.
 
         Raises:
           UserError: a batch or a vocabulary that does not divide over the devices, or a part of
@@ -218,6 +226,7 @@ class Trainer:
         self._call = jax.jit(make_call(step), donate_argnums=0, out_shardings=self._shardings)
         self._evaluator = Evaluator(self._model, config, corpus, self._mesh)
         self._run = run
+        self._observe = observe
         self._store = CheckpointStore(run.checkpoints_path)
         self._state: Any = None
         self._books: Any = None
@@ -282,6 +291,8 @@ class Trainer:
             protocol=self._config.train.protocol,
         )
         self._books.observe(step, nats, time.monotonic() - start)
+        if self._observe is not None:
+            self._observe(step, self._state.evaluated)
 
     def save(self, step: int) -> None:
         """Saves state and host state."""

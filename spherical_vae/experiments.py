@@ -1,0 +1,7 @@
+"""`python -m spherical_vae.experiments`: says where the tables and figures of the paper are."""
+
+import sys
+
+if __name__ == "__main__":
+    print("spherical_vae.experiments: moved; in a clone run: python -m paper NAME", file=sys.stderr)
+    sys.exit(2)
