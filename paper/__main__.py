@@ -7,14 +7,14 @@ from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import require_name
 from spherical_vae.system.paths import expanded
 
-_NAMES = ("table1", "table2", "table3", "table4", "table5", "table6", "fig1", "fig2", "fig3",
+NAMES = ("table1", "table2", "table3", "table4", "table5", "table6", "fig1", "fig2", "fig3",
           "fig4", "fig5", "fig6", "learned_kappa", "ablation", "all", "list", "report")  # fmt: skip
 
 
 def _check_name(given: str) -> None:
     if not given:
-        raise UserError(f"the first argument must be one of {', '.join(_NAMES)}")
-    require_name("experiment", given, _NAMES)
+        raise UserError(f"the first argument must be one of {', '.join(NAMES)}")
+    require_name("experiment", given, NAMES)
 
 
 flags = CommandFlags(__name__, __doc__)

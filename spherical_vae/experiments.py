@@ -3,5 +3,5 @@
 import sys
 
 if __name__ == "__main__":
-    print("spherical_vae.experiments: moved; in a clone run: python -m paper NAME", file=sys.stderr)
+    print("error: spherical_vae.experiments: moved; in a clone: python -m paper NAME", file=sys.stderr)
     sys.exit(2)
