@@ -73,8 +73,8 @@ def main() -> None:
             else:
                 rows = [row for row in experiment.rows(place.scale) if ONLY.value in row.name]
                 runner.complete(rows, SEED_COUNT.value or SEEDS[place.scale])
-        found = list(report.sections(results, place, names, (place.scale,)))
-        paths = report.write_sections(found, results)
+        views = report.views_of(results, [place], names)
+        paths = report.write_sections(list(report.sections(results, views, names)), results)
     for path in paths:
         print(path)
 

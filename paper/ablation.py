@@ -53,6 +53,14 @@ class Part:
 
 _UNCHANGED = Idea(_RECIPE, {})
 _NO_TARGET: dict[str, Value] = {"rate.target_nats": 0.0}
+_LAST: dict[str, Value] = {"encoder.bidirectional": False, "encoder.pooling": "last"}
+_CPU_SENTENCES: dict[str, Value] = {
+    "embedding_size": 256,
+    "encoder.hidden_size": 256,
+    "decoder.hidden_size": 256,
+    "train.epochs": 6,
+}
+# fmt: off
 SENTENCES = Part(
     "PTB",
     {RNNLM: "best_ptb:rnnlm", GAUSSIAN: "best_ptb:gaussian", VMF: "best_ptb:vmf"},
@@ -63,22 +71,13 @@ SENTENCES = Part(
         Idea("without the average of weights", {"optimizer.average_decay": 0.0}),
         Idea("without the mixture prior", {"prior.kind": "standard"}, _WITH_CODE),
         Idea("without rate control", _NO_TARGET, _WITH_CODE),
-        Idea(
-            "without both directions and pooling",
-            {"encoder.bidirectional": False, "encoder.pooling": "last"},
-            _WITH_CODE,
-        ),
+        Idea("without both directions and pooling", _LAST, _WITH_CODE),
         Idea("with word dropout 0.2", {"word_dropout_rate": 0.2}),
         Idea("with the vamp prior", {"prior.kind": "vamp"}, _WITH_CODE),
         # As many as the target that they take the place of.
         Idea("with free nats per example", {**_NO_TARGET, "rate.free_nats": 6.0}, _WITH_CODE),
     ),
-    {
-        "embedding_size": 256,
-        "encoder.hidden_size": 256,
-        "decoder.hidden_size": 256,
-        "train.epochs": 6,
-    },
+    _CPU_SENTENCES,
     (("PPL", "perplexity", 1), ("KL", "kl_nats", 2)),
 )
 DOCUMENTS = Part(
@@ -89,11 +88,8 @@ DOCUMENTS = Part(
         Idea("without KL warm-up", {"kl_weight.schedule": "constant"}, _WITH_CODE),
         Idea("without the average of weights", {"optimizer.average_decay": 0.0}, _WITH_CODE),
         # 130 is what table 4 chose at this dimension.
-        Idea(
-            "without learning the concentration",
-            {"latent.kind": "vmf", "latent.concentration": 130.0},
-            (VMF,),
-        ),
+        Idea("without learning the concentration",
+             {"latent.kind": "vmf", "latent.concentration": 130.0}, (VMF,)),
         Idea("with the vamp prior", {"prior.kind": "vamp"}, _WITH_CODE),
         Idea("with a linear skip from z", {"decoder.skip": True}, _WITH_CODE),
         Idea("with power spherical", {"latent.kind": "power_spherical"}, (VMF,)),
@@ -101,12 +97,10 @@ DOCUMENTS = Part(
         Idea("with 10 spheres", {"latent.kind": "product_vmf", "latent.spheres": 10}, (VMF,)),
     ),
     {"train.epochs": 20},
-    (
-        ("PPL, corpus", "perplexity", 1),
-        ("PPL, per document", "document_perplexity", 1),
-        ("KL", "kl_nats", 2),
-    ),
+    (("PPL, corpus", "perplexity", 1), ("PPL, per document", "document_perplexity", 1),
+     ("KL", "kl_nats", 2)),
 )
+# fmt: on
 PARTS = (SENTENCES, DOCUMENTS)
 
 

@@ -1,6 +1,6 @@
 """`RESULTS.md` and one HTML page from the store; no number comes from anywhere else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from markdown_it import MarkdownIt
 from paper.catalogue import EXPERIMENTS
 from paper.experiment import Computed, Record, Trained
 from paper.plots import save
-from paper.specs import Filled, Place, fill
+from paper.specs import Filled, Place, Row, fill
 from paper.store import Provenance, Store
 from paper.tables import Table
-from paper.verdicts import verdict_table
+from paper.verdicts import Views, verdict_table
 from spherical_vae.system.atomic_file import write_atomically
 
 _TITLE = "Results"
@@ -72,18 +72,23 @@ class Section:
         return [*parts, *(table.markdown() for table in self.tables), *self.experiment.notes]
 
 
-def sections(
-    results: Path, place: Place, names: Sequence[str], scales: Sequence[str]
-) -> Iterator[Section]:
-    """Yields what there is of some experiments, at each scale that has runs of its own.
-
-    Args:
-      results: folder of `runs` and `data`.
-      place: of the runs.
-      names: of experiments.
-      scales: in this order.
-    """
+def views_of(results: Path, places: Sequence[Place], names: Iterable[str]) -> Views:
+    """Returns the filled rows of some experiments; a grid that two scales share is filled once."""
     store = Store(results / "runs")
+    views: dict[tuple[str, str], Sequence[Filled]] = {}
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        grids: list[list[Row]] = []
+        for place in places if isinstance(experiment, Trained) else ():
+            rows = list(experiment.rows(place.scale))
+            if rows not in grids:
+                views[name, place.scale] = fill(rows, store, place)
+            grids.append(rows)
+    return views
+
+
+def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Section]:
+    """Yields what there is of some experiments, at each scale that has runs."""
     for name in names:
         experiment = EXPERIMENTS[name]
         if isinstance(experiment, Computed):
@@ -91,13 +96,8 @@ def sections(
             if found is not None:
                 yield _computed(experiment, *found)
             continue
-        for i, scale in enumerate(scales):
-            rows = experiment.rows(scale)
-            # A grid that is the same at both scales is shown once.
-            if i and list(rows) == list(experiment.rows(scales[0])):
-                continue
-            filled = fill(rows, store, Place(place.workdir, scale, place.manual_dir))
-            if any(one.runs for one in filled):
+        for (shown, scale), filled in views.items():
+            if shown == name and any(one.runs for one in filled):
                 yield _trained(experiment, scale, filled)
 
 
@@ -156,11 +156,12 @@ def write_report(results: Path, text_path: Path = Path("RESULTS.md")) -> list[Pa
     Returns:
       The paths that were written.
     """
-    place = Place(Path(), "full")
-    found = list(sections(results, place, tuple(EXPERIMENTS), ("full", "cpu")))
+    views = views_of(results, [Place(Path(), scale) for scale in ("full", "cpu")], EXPERIMENTS)
+    found = list(sections(results, views, EXPERIMENTS))
     paths = write_sections(found, results)
-    write_atomically(text_path, page(found, results, results.as_posix()))
-    html = MarkdownIt().enable("table").render(page(found, results, "."))
+    verdicts = verdict_table(views)
+    write_atomically(text_path, page(found, verdicts, results.as_posix()))
+    html = MarkdownIt().enable("table").render(page(found, verdicts, "."))
     write_atomically(
         results / "report.html",
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_TITLE}</title>'
@@ -169,15 +170,9 @@ def write_report(results: Path, text_path: Path = Path("RESULTS.md")) -> list[Pa
     return [text_path, results / "report.html", *paths]
 
 
-def page(found: Sequence[Section], results: Path, folder: str) -> str:
-    """Returns the Markdown page: verdicts, then every section."""
-    store, views = Store(results / "runs"), {}
-    for name, experiment in EXPERIMENTS.items():
-        if isinstance(experiment, Trained):
-            for scale in ("full", "cpu"):
-                rows = fill(experiment.rows(scale), store, Place(Path(), scale))
-                views[name, scale] = rows
-    parts = [f"# {_TITLE}", *_INTRODUCTION, "## Verdicts", verdict_table(views).markdown()]
+def page(found: Sequence[Section], verdicts: Table, folder: str) -> str:
+    """Returns the Markdown page: verdicts, then every section; links start with `folder`."""
+    parts = [f"# {_TITLE}", *_INTRODUCTION, "## Verdicts", verdicts.markdown()]
     for section in found:
         parts += section.markdown(folder)
     shown = {section.experiment.name for section in found}

@@ -21,8 +21,8 @@ from paper.measures.probe import probe_results
 from paper.measures.swaps import swap_cosines
 from paper.measures.tight import concentrations, tight_bound
 from paper.measures.trace import Tracer, read_trace
-from paper.specs import Place, Row, Spec, at_scale, choose, settings_of
-from paper.store import Bounds, Point, Provenance, Run, Store, Training, run_id
+from paper.specs import Place, Row, Spec, at_scale, choose
+from paper.store import Bounds, Point, Provenance, Run, Store, Training
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import metrics
@@ -76,13 +76,10 @@ class Runner:
                 self._attempt(row.name, spec, None)
         for seed in range(seeds):
             for row in rows:
-                trials = [self.store.get(self._id(spec)) for spec in row.trials()]
+                trials = [self.store.get(self.place.run_id(spec)) for spec in row.trials()]
                 chosen = choose(row, trials)
                 if chosen is not None:
                     self._attempt(row.name, row.spec(chosen, seed), row)
-
-    def _id(self, spec: Spec) -> str:
-        return run_id(settings_of(self.place.config(spec)), spec.seed)
 
     def _attempt(self, name: str, spec: Spec, row: Row | None) -> None:
         try:
@@ -92,10 +89,11 @@ class Runner:
 
     def _make(self, spec: Spec, row: Row | None) -> None:
         """Trains a run unless the store has it, and measures what `row` needs of it."""
-        run = self.store.get(self._id(spec))
+        identity = self.place.run_id(spec)
+        run = self.store.get(identity)
         if run is not None and (row is None or run.training.diverged or row.is_complete(run)):
             return
-        directory = self.place.workdir / "runs" / self._id(spec)
+        directory = self.place.workdir / "runs" / identity
         if run is None and not self.training:
             raise Unavailable("not run")
         if run is not None and not RunDirectory(directory).checkpoints_path.exists():
@@ -109,7 +107,7 @@ class Runner:
             raise Unavailable("another process works on it") from None
         with lock:
             # The process that held the lock may have finished it.
-            run = self.store.get(self._id(spec), fresh=True)
+            run = self.store.get(identity, fresh=True)
             if run is None:
                 traced = row is not None and "trace" in row.extras
                 run = self._train(spec, directory, traced)
@@ -170,7 +168,7 @@ class Runner:
             spec.config,
             dict(spec.overrides),
             spec.seed,
-            settings_of(config),
+            self.place.settings(spec),
             corpus.name,
             training,
             Provenance(**circumstances() | {"command": spec.command, "commit": known}),

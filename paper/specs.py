@@ -1,5 +1,6 @@
 """What a row of a table trains: configuration, overrides, alternatives; and at which scale."""
 
+import functools
 import random
 import shlex
 from collections.abc import Mapping, Sequence
@@ -172,16 +173,26 @@ class Place:
         validate(config)
         return config.lock()
 
+    def settings(self, spec: Spec) -> dict[str, Value]:
+        """Returns everything that identifies a training but its seed: what differs from the base.
 
-def settings_of(config: ConfigDict) -> dict[str, Value]:
-    """Returns everything that identifies a training but its seed: what differs from the base.
+        A key that the base gains later changes no ID as long as it keeps its default.
+        """
+        return dict(_settings(self, spec.config, tuple(spec.overrides.items())))
 
-    A key that the base gains later changes no ID as long as it keeps its default.
-    """
+    def run_id(self, spec: Spec) -> str:
+        """Returns the ID of the run of a spec."""
+        return run_id(self.settings(spec), spec.seed)
+
+
+@functools.cache
+def _settings(
+    place: Place, config: str, overrides: tuple[tuple[str, Value], ...]
+) -> dict[str, Value]:
     base = flatten(base_config())
     return {
         key: value
-        for key, value in sorted(flatten(config).items())
+        for key, value in sorted(flatten(place.config(Spec(config, dict(overrides)))).items())
         if key not in _NOT_IDENTITY and value != base.get(key)
     }
 
@@ -221,13 +232,11 @@ def fill(rows: Sequence[Row], store: Store, place: Place) -> list[Filled]:
     """Returns the rows with what the store has of them."""
     filled = []
     for row in (at_scale(row, place.scale) for row in rows):
-        trials = tuple(
-            store.get(run_id(settings_of(place.config(spec)), spec.seed)) for spec in row.trials()
-        )
+        trials = tuple(store.get(place.run_id(spec)) for spec in row.trials())
         chosen = choose(row, trials)
         runs: tuple[Run, ...] = ()
         if chosen is not None:
-            runs = store.of_family(family(settings_of(place.config(row.spec(chosen)))))
+            runs = store.of_family(family(place.settings(row.spec(chosen))))
         complete = tuple(run for run in runs if row.is_complete(run))
         diverged = tuple(run for run in runs if run.training.diverged)
         filled.append(Filled(row, trials, chosen, complete, diverged))

@@ -11,7 +11,7 @@ from paper.experiment import Trained
 from paper.listing import estimate, measured_rates
 from paper.plots import save
 from paper.report import write_report
-from paper.specs import Place, Row, Spec, fill, settings_of
+from paper.specs import Place, Row, Spec, fill
 from paper.store import Store
 
 
@@ -72,7 +72,7 @@ def run_of(seed, seconds, steps, device="2 CPU cores"):
         run,
         config=spec.config,
         overrides=dict(spec.overrides),
-        settings=settings_of(Place(ROOT, "full").config(spec)),
+        settings=Place(ROOT, "full").settings(spec),
         training=dataclasses.replace(run.training, seconds=seconds, last_step=steps),
         provenance=dataclasses.replace(run.provenance, device=device),
     )

@@ -91,7 +91,7 @@ def test_what_may_not_be_trained_or_is_locked_is_left_out(tmp_path, capsys):
     assert "not run" in capsys.readouterr().err
     assert not list(tmp_path.glob("store/*"))
     runner = runner_in(tmp_path)
-    directory = tmp_path / "runs" / runner._id(TRACED.spec({}))
+    directory = tmp_path / "runs" / runner.place.run_id(TRACED.spec({}))
     with lock_folder(directory, ".paper.lock"):
         runner.complete([TRACED], 1)
     assert "another process" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from made import made_run, made_tight
 from small_run import ROOT
 
-from paper.specs import Place, Spec, settings_of
+from paper.specs import Place, Spec
 from paper.store import (
     Bounds,
     Point,
@@ -90,8 +90,8 @@ def test_committed_runs_are_those_of_their_configurations():
     assert len(runs) >= 99
     for run in runs:
         scale = "cpu" if "train.nats_per" in run.overrides else "full"
-        config = Place(ROOT, scale).config(Spec(run.config, run.overrides, run.seed))
-        assert settings_of(config) == run.settings, run.id
+        spec = Spec(run.config, run.overrides, run.seed)
+        assert Place(ROOT, scale).settings(spec) == run.settings, run.id
         assert run.training.best_step is not None
         assert run.provenance.command.startswith("python -m spherical_vae.train --config=configs/")
 
