@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from spherical_vae.runs.host_state import HostState
 
 from spherical_vae.config import base_config
 from spherical_vae.config.validation import flatten, validate
@@ -27,6 +26,7 @@ from spherical_vae.data import load_corpus
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.runs import host_state
 from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.run_directory import load_replicas, open_run
 from spherical_vae.runs.trained_model import EVALUATED, TrainedModel, load_all, load_trained
 from spherical_vae.training.calls import stack

@@ -92,8 +92,8 @@ def serve(connection: Connection, settings: Settings) -> None:
       connection: gives a job and the seconds that are left; is given outcomes.
       settings: but for those seconds.
     """
-    from spherical_vae.experiments.laboratory.provenance import circumstances
     from spherical_vae.system.compilation_cache import keep_compiled_programs
+    from spherical_vae.system.provenance import circumstances
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_compiled_programs(settings.compilation_cache)
@@ -218,7 +218,7 @@ def _is_done(path: Path, smoke: bool) -> bool:
 
 
 def _record(job: Job, settings: Settings, seconds: float, outcome: dict[str, Any]) -> dict:
-    from spherical_vae.experiments.laboratory.provenance import commit
+    from spherical_vae.system.provenance import commit
 
     return {
         "job": job.name,

@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from spherical_vae.data.cache import prepared_folders
-from spherical_vae.experiments.laboratory.provenance import commit
+from spherical_vae.system.provenance import commit
 
 ROOT = Path(__file__).parents[1]
 # A usual image for JAX and PyTorch on CUDA 13 and Python 3.12: what of our requirements it has, but

@@ -9,7 +9,7 @@ Variants:  vmf (a concentration for each document), gaussian, product (spheres w
 Device:    2 CPU cores, jax 0.10.2.
 Expected:  test perplexity, corpus and per document: vmf ELBO 745.5 and 811.8, IW-100 710.8 and
            758.9; gaussian 745.1 and 824.6, 712.1 and 769.3. Seed 0, 2026-11-27;
-           results/recipes/news20.json has the records. A linear skip (`decoder.skip`) made vmf
+           RESULTS.md has the runs. A linear skip (`decoder.skip`) made vmf
            worse on validation (ELBO 713.1 against 710.2). product has not been run.
 """
 

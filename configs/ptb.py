@@ -14,7 +14,7 @@ Command:   python -m spherical_vae.train --config=configs/ptb.py --workdir=DIR
            python -m spherical_vae.train --config=configs/ptb.py:inputless --workdir=DIR
 Device:    2 CPU cores, jax 0.10.2; shortened only.
 Expected:  to convergence not run. With Adam at batch 64 for 5 epochs (inputless 10), which is
-           `python -m spherical_vae.experiments table3 --scale=cpu`: test ELBO perplexity 154.1
+           `python -m paper table3 --scale=cpu`: test ELBO perplexity 154.1
            (inputless 671.2), IW-20 139.5 (529.3). Seed 0, 2026-11-25; RESULTS.md has the
            records.
 """

@@ -12,8 +12,8 @@ Command:   python -m spherical_vae.train --config=configs/yelp.py:inputless --wo
              --config.data.manual_dir=FOLDER
 Device:    2 CPU cores, jax 0.10.2; the stand-in alone, shortened.
 Expected:  Yelp 2013 has not been run. The stand-in with Adam at batch 64 for 5 epochs
-           (`yelp10k_standard`) or 10 (`yelp10k`), which is `python -m spherical_vae.experiments
-           table3 --scale=cpu --seeds=1 --only="Yelp-10k"`: test ELBO perplexity 140.6 (906.9),
+           (`yelp10k_standard`) or 10 (`yelp10k`), which is `python -m paper table3
+           --scale=cpu --seeds=1 --only="Yelp-10k"`: test ELBO perplexity 140.6 (906.9),
            IW-20 131.1 (743.5). Seed 0, 2026-11-27; RESULTS.md has the records.
 """
 

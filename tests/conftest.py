@@ -28,7 +28,7 @@ LONG_FILES = (
     "test_train_step.py",
     "test_hosts.py",
     "test_main_job.py",
-    "test_experiments_command.py",
+    "test_paper_command.py",
     "test_prepared_alone.py",
     "test_run_directory.py",
 )

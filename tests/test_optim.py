@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 from small_models import small_config, small_corpus
-from spherical_vae.runs.host_state import HostState
 
 from spherical_vae.config.sweeps import build_replicas, settings_by_name
+from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.errors import UserError

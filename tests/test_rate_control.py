@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from small_models import small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
-from spherical_vae.runs.host_state import HostState
 
 from spherical_vae.config.sweeps import build_replicas, settings_by_name
 from spherical_vae.evaluation.evaluator import Evaluator
@@ -17,6 +16,7 @@ from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs import trained_model as opening
 from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import load_trained

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_models import quick_to_compile, small_config, small_corpus
-from spherical_vae.runs.host_state import HostState
 
 from spherical_vae.runs import host_state, trained_model
 from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import check_corpus, load_trained, read_latest
 from spherical_vae.system.errors import UserError

@@ -96,9 +96,7 @@ class CheckpointStore:
         except OSError as error:
             raise UserError(_cannot_hold(self._directory, error)) from error
 
-    def save(
-        self, step: int, items: Mapping[str, PyTree[Any]], host_state: dict[str, Any]
-    ) -> None:
+    def save(self, step: int, items: Mapping[str, PyTree[Any]], host_state: dict[str, Any]) -> None:
         """Writes a checkpoint and returns once it has been read back and is durable.
 
         Args:

@@ -29,7 +29,8 @@ class MetricsLog:
     restored step are kept and the later ones are cut, so that nothing is lost or written twice.
 
     Args:
-      path: the JSON-lines file; made, with its folder, at the first record. None for a log that keeps nothing.
+      path: the JSON-lines file; made, with its folder, at the first record. None for a log that
+        keeps nothing.
       tensorboard_directory: where scalars are mirrored, or None for no TensorBoard files.
     """
 

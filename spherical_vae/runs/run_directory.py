@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from spherical_vae.parallel import hosts
-from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.config import base_config
 from spherical_vae.config.validation import flatten
+from spherical_vae.parallel import hosts
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.folder_lock import FolderLock, cannot_write, lock_folder
-from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.system.paths import run_folder
 
 _FORMAT = 1

@@ -100,9 +100,7 @@ def load_trained(
         )
     if names is None and replica is not None:
         raise UserError(f"--replica={replica}: {workdir} holds a single run, without replicas")
-    (trained,) = (
-        one for one in load_all(workdir, places) if one.replica.name == (replica or "")
-    )
+    (trained,) = (one for one in load_all(workdir, places) if one.replica.name == (replica or ""))
     if trained.model is None:
         where = workdir if replica is None else f"--replica={replica}"
         raise UserError(f"{where}: validation was never finite, so no step is best")

@@ -1,0 +1,297 @@
+"""Table 4 and the learned concentration: document models, the same budget for both latents.
+
+Learning rate, batch, epochs and sizes are those of `configs/`, the same for both kinds of latent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from paper.experiment import Trained
+from paper.specs import GAUSSIAN, HONEST, PAPER, VMF, Filled, Printed, Row, Value
+from paper.store import Run
+from paper.tables import (
+    NOT_RUN,
+    NOTHING,
+    SEEDS,
+    Column,
+    Table,
+    bound,
+    bounds_table,
+    mean,
+    mean_and_range,
+    printed_cell,
+    runs_table,
+    table,
+    tight_table,
+    trials_table,
+    values_of,
+)
+
+_DIMENSION, _KAPPA = "latent.dimension", "latent.concentration"
+_TIGHT = 10_000
+_CORPORA = {"news20": "20NG", "rcv1": "RCV1", "reuters": "Reuters-21578"}
+# Concentrations tried, by corpus and dimension.
+_KAPPAS: dict[tuple[str, int], tuple[float, ...]] = {
+    ("news20", 25): (70.0, 100.0, 140.0),
+    ("news20", 50): (80.0, 100.0, 130.0),
+    ("news20", 200): (85.0, 100.0, 115.0),
+    ("rcv1", 25): (70.0, 100.0, 140.0),
+    # Around the likely one of the authors, which is that of `configs/rcv1.py`.
+    ("rcv1", 50): (100.0, 150.0, 200.0),
+    ("rcv1", 200): (85.0, 100.0, 115.0),
+    # Higher than those of 20NG, of which the highest was the best of a first look at validation.
+    ("reuters", 25): (100.0, 140.0, 200.0),
+    ("reuters", 50): (100.0, 150.0, 200.0),
+    ("reuters", 200): (100.0, 130.0, 160.0),
+}
+_TRIAL: dict[str, dict[str, Value]] = {
+    "news20": {"train.epochs": 15},
+    "reuters": {"train.epochs": 15},
+    "rcv1": {"train.epochs": 2},
+}
+# Done within a trial: a model is chosen by what it is with the whole KL.
+_RISING_EPOCHS = {"news20": 10.0, "reuters": 10.0, "rcv1": 1.0}
+# Perplexity on test, from table 4; how a document's is averaged is not said there.
+_PRINTED = {
+    ("news20", GAUSSIAN, 50): 836.0,
+    ("news20", GAUSSIAN, 200): 852.0,
+    ("news20", VMF, 25): 793.0,
+    ("news20", VMF, 50): 830.0,
+    ("news20", VMF, 200): 851.0,
+    ("rcv1", GAUSSIAN, 50): 563.0,
+    ("rcv1", GAUSSIAN, 200): 550.0,
+    ("rcv1", VMF, 25): 558.0,
+    ("rcv1", VMF, 50): 529.0,
+    ("rcv1", VMF, 200): 560.0,
+}
+_QUOTED = {"20NG fDARN d=50": 917.0, "RCV1 fDARN d=50": 724.0, "RCV1 fDARN d=200": 598.0}
+# Recipes beside the paper's: group, model, name, config, overrides; a row is a line.
+RECIPES: tuple[tuple[str, str, str, str, Mapping[str, Value]], ...] = (
+    ("20NG, d=50, recipe", GAUSSIAN, "Gaussian, learned prior", "best_news20:gaussian", {}),
+    ("20NG, d=50, recipe", VMF, "vMF, learned, learned prior", "best_news20:vmf", {}),
+)
+_BUDGET_NOTE = (
+    "Both kinds of latent have the same budget: three trials on validation, with seed 0 and a "
+    "quarter of the epochs (RCV1: two of five). For vMF they are three concentrations (20NG at "
+    "d=50, and Reuters: higher ones than in a first look at validation, whose best was the "
+    "highest; four or five in all); for the Gaussian the configuration as it is, more dropout, and "
+    "a KL weight that rises over ten epochs (RCV1: that is 0 in the first). They are chosen by the "
+    "ELBO. The recipes were chosen on validation too, and nothing is tried for them here."
+)
+
+
+def training_alternatives(corpus: str) -> tuple[dict[str, Value], ...]:
+    """Returns what is tried for a model that has no concentration to be tried."""
+    epochs = _RISING_EPOCHS[corpus]
+    rising: dict[str, Value] = {
+        "kl_weight.schedule": "linear",
+        "kl_weight.linear_epochs": epochs,
+    }
+    return {}, {"dropout_rate": 0.4}, rising
+
+
+def document_row(corpus: str, model: str, dimension: int) -> Row:
+    """Returns the row of a model with a fixed concentration or of the Gaussian."""
+    shown, printed = _CORPORA[corpus], _PRINTED.get((corpus, model, dimension))
+    alternatives: tuple[dict[str, Value], ...] = tuple(
+        {_KAPPA: kappa} for kappa in _KAPPAS[corpus, dimension]
+    )
+    return Row(
+        f"{shown} {model} d={dimension}",
+        f"{shown}, d={dimension}",
+        model,
+        corpus if model == VMF else f"{corpus}:gaussian",
+        {_DIMENSION: dimension},
+        alternatives if model == VMF else training_alternatives(corpus),
+        _TRIAL[corpus],
+        tight_samples=_TIGHT,
+        printed=None if printed is None else Printed(perplexity=printed),
+    )
+
+
+def table4_rows(scale: str) -> list[Row]:
+    """Returns both models of every corpus and dimension, and the recipes."""
+    grid = [("news20", 25)] if scale == "smoke" else list(_KAPPAS)
+    order = sorted(grid, key=lambda one: list(_CORPORA).index(one[0]))
+    rows = [document_row(*one[:1], model, one[1]) for one in order for model in (GAUSSIAN, VMF)]
+    recipes = [
+        Row(f"20NG {name} (recipe)", group, model, config, overrides, bounds=(HONEST,))
+        for group, model, name, config, overrides in RECIPES
+    ]
+    return rows if scale == "smoke" else rows + recipes
+
+
+def _table4(rows: Sequence[Filled], scale: str) -> list[Table]:
+    return [
+        *(_printed_documents(rows) if scale == "full" else []),
+        *bounds_table(rows, documents=True),
+        *tight_table(rows, (GAUSSIAN,)),
+        *trials_table(rows),
+        *runs_table(rows),
+    ]
+
+
+def _printed_documents(rows: Sequence[Filled]) -> list[Table]:
+    """Returns the paper's column beside ours."""
+    body = []
+    for one in rows:
+        if PAPER not in one.row.bounds:
+            continue
+        printed = one.row.printed
+        keys = ("document_perplexity", "perplexity")
+        ranges = [values_of(one, bound(PAPER, key)) for key in keys]
+        inside = NOTHING
+        if printed is not None and one.runs:
+            hit = any(v and min(v) <= (printed.perplexity or 0) <= max(v) for v in ranges)
+            inside = "yes" if hit else "no"
+        ours = [mean_and_range(some) for some in ranges] if one.runs else [NOT_RUN, NOT_RUN]
+        cell = printed_cell(printed.perplexity if printed else None)
+        seeds = str(len(one.runs)) if one.runs else NOTHING
+        if printed is not None or one.runs:
+            body.append([one.row.name, cell, *ours, inside, seeds])
+    body += [
+        [name, printed_cell(value), "not reproduced", *[NOTHING] * 3]
+        for name, value in _QUOTED.items()
+    ]
+    head = ["row", "paper", "ours, per document", "ours, corpus", "paper within ours", "seeds"]
+    caption = (
+        "Perplexity on test, measured by protocol *paper* (Guu et al.'s KL, three samples) and, "
+        "for ours, trained and selected by *honest*; the paper does not say how it averages over "
+        "documents. Its validation set was drawn from test; ours is carved from train. *Within "
+        "ours*: whether the printed value is in the range of our seeds by either average."
+    )
+    return [Table(head, body, caption)]
+
+
+LEARNED_DIMENSION = 25
+_NARROW, _WIDE = (50.0, 150.0), (1.0, 1000.0)
+_GRADIENTS = {"exact": "exact gradient", "kl_only": "naive gradient"}
+LEARNED = "learned vMF"
+
+
+def _learned(gradient: str, bounds: tuple[float, float], shape: str) -> Row:
+    low, high = bounds
+    clipped = "clipped to " if shape == "clipped" else ""
+    return Row(
+        f"{_GRADIENTS[gradient]}, {clipped}{low:g} to {high:g}",
+        f"20NG, d={LEARNED_DIMENSION}",
+        LEARNED,
+        "news20:learned",
+        {
+            _DIMENSION: LEARNED_DIMENSION,
+            "latent.concentration_gradient": gradient,
+            "latent.range": shape,
+            "latent.min_concentration": low,
+            "latent.max_concentration": high,
+        },
+        extras=("concentrations",),
+    )
+
+
+def learned_rows(scale: str) -> list[Row]:
+    """Returns the learned rows and, beside them, those of table 4 at the same dimension."""
+    free = _learned("exact", _WIDE, "smooth")
+    # With the Gaussian's budget.
+    tuned = replace(
+        free,
+        name=f"{free.name}, tuned",
+        alternatives=training_alternatives("news20"),
+        trial=_TRIAL["news20"],
+        tight_samples=_TIGHT,
+    )
+    learned = [
+        tuned,
+        free,
+        _learned("kl_only", _WIDE, "smooth"),
+        _learned("kl_only", _NARROW, "clipped"),
+        _learned("exact", _NARROW, "clipped"),
+    ]
+    return [
+        *([tuned, learned[3]] if scale == "smoke" else learned),
+        *(document_row("news20", model, LEARNED_DIMENSION) for model in (VMF, GAUSSIAN)),
+    ]
+
+
+def _learned_tables(rows: Sequence[Filled], scale: str) -> list[Table]:
+    def kept(key: str, factor: float = 1.0) -> Any:
+        def value(run: Run) -> float | None:
+            found: float | None = getattr(run.concentrations, key, None)
+            return None if found is None else factor * found
+
+        return value
+
+    columns: list[Column] = [
+        mean("kappa, 5%", kept("quantile_5")),
+        mean("median", kept("quantile_50")),
+        mean("95%", kept("quantile_95")),
+        mean("at the low end, %", kept("share_at_low_end", 100)),
+        mean("at the high end, %", kept("share_at_high_end", 100)),
+        SEEDS,
+    ]
+    caption = (
+        "Concentration over the documents of test, quantiles; the ends of the range with 1% around "
+        "them. Mean over seeds (lowest to highest). All start at kappa = 100."
+    )
+    return [
+        *table([one for one in rows if one.row.model == LEARNED], columns, caption),
+        *bounds_table(rows, documents=True),
+        *tight_table(rows, (GAUSSIAN, VMF)),
+        *trials_table(rows),
+        *runs_table(rows),
+    ]
+
+
+def _draw_learned(rows: Sequence[Filled], scale: str) -> Any:
+    """Draws KL on validation through training, a line for each learned row, seed 0."""
+    from paper.plots import COLOURS, MARKERS, new_figure
+
+    figure, (axes,) = new_figure(1, width=6.4, height=3.8)
+    learned = [one for one in rows if one.row.model == LEARNED and one.runs]
+    for i, one in enumerate(learned):
+        points = one.runs[0].validation
+        axes.plot(
+            [point.step for point in points],
+            [point.kl_nats for point in points],
+            label=one.row.name,
+            color=COLOURS[i],
+            marker=MARKERS[i],
+            markersize=4,
+        )
+    axes.set(xlabel="training steps", ylabel="KL on validation, nats")
+    if learned:
+        axes.legend()
+    return figure
+
+
+EXPERIMENTS = (
+    Trained(
+        "table4",
+        "Document models: perplexity on test",
+        table4_rows,
+        _table4,
+        notes=(
+            _BUDGET_NOTE,
+            "Why ours differ from the paper's: its Gaussian column lies near our per-document "
+            "figures by its protocol, its vMF column near our corpus-level ones. Which of the two "
+            "it prints is not said, and they are far apart for a constant KL, which weighs most on "
+            "short documents. Training differs too (Adam, log-counts, sqrt(d) z at the decoder), "
+            "and the paper's validation set is drawn from test.",
+        ),
+    ),
+    Trained(
+        "learned_kappa",
+        "Learned concentration: where it goes (20NG, d = 25)",
+        learned_rows,
+        _learned_tables,
+        _draw_learned,
+        (
+            "The paper finds that a learned concentration is pushed to the smallest value allowed. "
+            "*Naive gradient*: the samples pass no gradient to kappa, as with a rejection sampler "
+            "outside of the graph; only the KL does, and the KL can only lower it. *Exact "
+            "gradient*: the pathwise derivative of the sampler.",
+            "*Tuned*: with the three trials on validation that the Gaussian has. Nothing was tried "
+            "for the other learned rows, and the last two are those of table 4.",
+        ),
+    ),
+)

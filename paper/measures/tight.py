@@ -1,0 +1,104 @@
+"""A tighter importance-weighted bound than all of test can be given: many samples, few texts."""
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from paper.store import Concentrations, Tight
+from spherical_vae.data.batches import evaluation_batches
+from spherical_vae.data.corpus import Split
+from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
+from spherical_vae.evaluation.metrics import perplexity, standard_error
+from spherical_vae.models.latents.latent import latent_hyperparameters
+from spherical_vae.objectives.bounds import importance_log_weights
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.runs.trained_model import TrainedModel
+
+EXAMPLES = 200
+# Selects the examples: the same ones for all models of a corpus.
+EXAMPLES_SEED = 0
+# Few examples of eight lengths would not fill larger batches.
+_BATCH_SIZE = 20
+
+
+def take(split: Split, rows: np.ndarray) -> Split:
+    """Returns some examples of a split, in the order of `rows`, `[N]` positions."""
+    starts, stops = split.offsets[rows], split.offsets[rows + 1]
+    positions = np.concatenate(
+        [np.arange(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    )
+    return Split(
+        split.ids[positions],
+        None if split.counts is None else split.counts[positions],
+        np.concatenate([[0], np.cumsum(stops - starts)]),
+        None if split.labels is None else split.labels[rows],
+    )
+
+
+def tight_bound(model: TrainedModel, samples: int, examples: int = EXAMPLES) -> Tight:
+    """Returns the bound of some examples of test with many samples, and its gain over few.
+
+    Args:
+      model: trained.
+      samples: of the tight bound. The other bound has as many as the model's configuration says,
+        and is a mean over all whole blocks of so many: the same samples serve both.
+      examples: of test, selected without replacement; all if there are no more.
+    """
+    test = model.corpus.splits["test"]
+    size = min(examples, len(test))
+    rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(test))[:size])
+    # One sample of a latent without coordinates is all of them.
+    taken = samples if model.model.latent_size else 1
+    few = min(model.config.evaluation.importance_samples, taken)
+    chunk = model.config.evaluation.chunk
+    weigh = jax.jit(partial(importance_log_weights, model.model, samples=taken, chunk=chunk))
+    hyper = latent_hyperparameters(model.config.latent)
+    boundaries = corpus_boundaries(model.corpus, model.config.data.buckets)
+    tight, other, tokens = np.zeros(size), np.zeros(size), np.zeros(size)
+    for i, batch in enumerate(evaluation_batches(take(test, rows), _BATCH_SIZE, boundaries)):
+        key = jax.random.fold_in(root_key(0, Purpose.EVALUATE), i)
+        weights = np.asarray(weigh(model.params, batch, key, hyper=hyper), np.float64)
+        real = batch.index >= 0
+        whole = weights[: taken // few * few].reshape(-1, few, len(real))
+        tight[batch.index[real]] = -_log_mean(weights, 0)[real]
+        other[batch.index[real]] = -_log_mean(whole, 1).mean(axis=0)[real]
+        tokens[batch.index[real]] = batch.counts.sum(axis=1)[real]
+    gain = other - tight
+    ppl = perplexity(tight, tokens)
+    # Of a ratio of sums, by its linear part.
+    residual = tight - tokens * (tight.sum() / tokens.sum())
+    return Tight(
+        examples=size,
+        tokens=int(tokens.sum()),
+        importance_samples=samples,
+        iw_nll_nats=float(tight.mean()),
+        iw_nll_nats_standard_error=standard_error(tight),
+        iw_perplexity=ppl,
+        iw_perplexity_standard_error=ppl * standard_error(residual) / float(tokens.mean()),
+        fewer_importance_samples=model.config.evaluation.importance_samples,
+        gain_nats=float(gain.mean()),
+        gain_nats_standard_error=standard_error(gain),
+        nats=tuple(round(float(value), 3) for value in tight),
+    )
+
+
+def concentrations(model: TrainedModel) -> Concentrations:
+    """Returns the distribution of the posterior's concentration over test."""
+    evaluator = Evaluator(model.model, model.config, model.corpus)
+    posterior = evaluator.latent_pair(model.params, "test").posterior
+    kappa = np.asarray(posterior.concentration, np.float64)
+    low, high = model.config.latent.min_concentration, model.config.latent.max_concentration
+    found = {f"quantile_{q}": float(np.quantile(kappa, q / 100)) for q in (0, 5, 50, 95, 100)}
+    return Concentrations(
+        mean=float(kappa.mean()),
+        # Within one percent of an end of the range.
+        share_at_low_end=float((kappa <= 1.01 * low).mean()),
+        share_at_high_end=float((kappa >= 0.99 * high).mean()),
+        **found,
+    )
+
+
+def _log_mean(log_weights: np.ndarray, axis: int) -> np.ndarray:
+    mean: np.ndarray = np.logaddexp.reduce(log_weights, axis=axis)
+    return mean - np.log(log_weights.shape[axis])

@@ -1,0 +1,189 @@
+"""`RESULTS.md` and one HTML page from the store; no number comes from anywhere else."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+from paper.catalogue import EXPERIMENTS
+from paper.experiment import Computed, Record, Trained
+from paper.plots import save
+from paper.specs import Filled, Place, Row, fill
+from paper.store import Provenance, Store
+from paper.tables import Table
+from paper.verdicts import Views, verdict_table
+from spherical_vae.system.atomic_file import write_atomically
+
+_TITLE = "Results"
+_INTRODUCTION = (
+    "Every table and figure of Xu and Durrett (2018) that has been run here, computed from the "
+    "runs in `results/runs/` by `python -m paper report`; no number is written by hand.",
+    "Protocol *honest*: one sample per term, exact KL, pads masked, validation carved from train "
+    "where there is none, selection on validation, test measured once with the checkpoint that was "
+    "best on validation. Protocol *paper* stands beside printed values, and where protocols are "
+    "compared. Scale `cpu` has fewer steps, samples or seeds than the paper's setting: it is never "
+    "set beside the paper's values.",
+)
+_CPU = "**Scale `cpu`: smaller than the paper's setting, not to be set beside its values.**"
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
+  color: #1a1a1a; background: #fff; }
+h2 { margin-top: 3rem; border-top: 1px solid #ccc; padding-top: 1rem; }
+table { display: block; overflow-x: auto; border-collapse: collapse; font-size: 0.85rem; }
+th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
+img { max-width: 100%; min-width: 36rem; height: auto; }
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table or figure at one scale.
+
+    Attributes:
+      experiment: what is shown.
+      scale: at which.
+      facts: command and provenance.
+      tables: in their order.
+      missing: rows without runs.
+      figure: drawn by matplotlib, or None.
+    """
+
+    experiment: Trained | Computed
+    scale: str
+    facts: str
+    tables: Sequence[Table]
+    missing: Sequence[str] = ()
+    figure: Any = None
+
+    @property
+    def name(self) -> str:
+        """Of its files, without their endings."""
+        return f"{self.experiment.name}-cpu" if self.scale == "cpu" else self.experiment.name
+
+    def markdown(self, folder: str) -> list[str]:
+        """Returns the paragraphs; links to figures start with `folder`."""
+        title = self.experiment.title
+        parts = [f"## {_heading(self.experiment)}", self.facts]
+        parts += [_CPU] if self.scale == "cpu" else []
+        parts += [f"Not run: {'; '.join(self.missing)}."] if self.missing else []
+        parts += [f"![{title}]({folder}/figures/{self.name}.png)"] if self.figure else []
+        return [*parts, *(table.markdown() for table in self.tables), *self.experiment.notes]
+
+
+def views_of(results: Path, places: Sequence[Place], names: Iterable[str]) -> Views:
+    """Returns the filled rows of some experiments; a grid that two scales share is filled once."""
+    store = Store(results / "runs")
+    views: dict[tuple[str, str], Sequence[Filled]] = {}
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        grids: list[list[Row]] = []
+        for place in places if isinstance(experiment, Trained) else ():
+            rows = list(experiment.rows(place.scale))
+            if rows not in grids:
+                views[name, place.scale] = fill(rows, store, place)
+            grids.append(rows)
+    return views
+
+
+def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Section]:
+    """Yields what there is of some experiments, at each scale that has runs."""
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        if isinstance(experiment, Computed):
+            found = experiment.read(results / "data")
+            if found is not None:
+                yield _computed(experiment, *found)
+            continue
+        for (shown, scale), filled in views.items():
+            if shown == name and any(one.runs for one in filled):
+                yield _trained(experiment, scale, filled)
+
+
+def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Section:
+    missing = [one.row.name for one in filled if not one.runs]
+    diverged = [f"{one.row.name} (diverged)" for one in filled if one.diverged]
+    versions = {_versions(run.provenance) for one in filled for run in one.runs}
+    return Section(
+        experiment,
+        scale,
+        f"`python -m paper {experiment.name} --scale={scale} --manual_dir=FOLDER`; runs with "
+        f"{'; '.join(sorted(versions))}.",
+        experiment.tables(filled, scale),
+        [*missing, *diverged],
+        experiment.draw(filled, scale) if experiment.draw else None,
+    )
+
+
+def _computed(experiment: Computed, record: Record, values: Any) -> Section:
+    source = record.provenance
+    return Section(
+        experiment,
+        record.scale,
+        f"`{source.command}`; {source.device}, {source.date}; commit `{source.commit}`; "
+        f"{_versions(source)}.",
+        experiment.tables(values, record.scale),
+        figure=experiment.draw(values) if experiment.draw else None,
+    )
+
+
+def _versions(source: Provenance) -> str:
+    return ", ".join(f"{name} {version}" for name, version in source.versions.items())
+
+
+def write_sections(found: Sequence[Section], results: Path) -> list[Path]:
+    """Writes the tables of each section as Markdown, and its figure as PNG and SVG."""
+    paths = []
+    for section in found:
+        path = results / "tables" / f"{section.name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n\n".join(table.markdown() for table in section.tables)
+        write_atomically(path, text + "\n")
+        paths.append(path)
+        if section.figure is not None:
+            paths += save(section.figure, results / "figures", section.name)
+    return paths
+
+
+def write_report(results: Path, text_path: Path = Path("RESULTS.md")) -> list[Path]:
+    """Draws all figures and writes both pages.
+
+    Args:
+      results: folder of the store.
+      text_path: of the Markdown page; links in it start from its folder.
+
+    Returns:
+      The paths that were written.
+    """
+    views = views_of(results, [Place(Path(), scale) for scale in ("full", "cpu")], EXPERIMENTS)
+    found = list(sections(results, views, EXPERIMENTS))
+    paths = write_sections(found, results)
+    verdicts = verdict_table(views)
+    write_atomically(text_path, page(found, verdicts, results.as_posix()))
+    html = MarkdownIt().enable("table").render(page(found, verdicts, "."))
+    write_atomically(
+        results / "report.html",
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_TITLE}</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n{html}</body></html>\n",
+    )
+    return [text_path, results / "report.html", *paths]
+
+
+def page(found: Sequence[Section], verdicts: Table, folder: str) -> str:
+    """Returns the Markdown page: verdicts, then every section; links start with `folder`."""
+    parts = [f"# {_TITLE}", *_INTRODUCTION, "## Verdicts", verdicts.markdown()]
+    for section in found:
+        parts += section.markdown(folder)
+    shown = {section.experiment.name for section in found}
+    absent = [name for name in EXPERIMENTS if name not in shown]
+    parts += [f"Not run yet: {', '.join(absent)}."] if absent else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(experiment: Trained | Computed) -> str:
+    name = experiment.name
+    for short, word in (("table", "Table "), ("fig", "Figure ")):
+        name = name.replace(short, word)
+    shown = name.replace("_", " ")
+    return f"{shown[0].upper()}{shown[1:]}: {experiment.title}"

@@ -1,0 +1,267 @@
+"""Trains and measures what the store lacks of the rows of a table.
+
+A run is trained once, in `WORKDIR/runs/ID`, by training's own resume; what is found goes into the
+store at once, so an interrupted command continues where it stopped. Processes that run the same
+command share the work: each run is locked by whoever works on it.
+"""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from paper.measures.probe import probe_results
+from paper.measures.swaps import swap_cosines
+from paper.measures.tight import concentrations, tight_bound
+from paper.measures.trace import Tracer, read_trace
+from paper.specs import Place, Row, Spec, at_scale, choose
+from paper.store import Bounds, Point, Provenance, Run, Store, Training
+from spherical_vae.data import load_corpus
+from spherical_vae.data.corpus import Corpus
+from spherical_vae.evaluation import metrics
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.runs.trained_model import TrainedModel, load_trained
+from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.errors import DivergedError, UserError
+from spherical_vae.system.folder_lock import lock_folder
+from spherical_vae.system.provenance import circumstances, commit
+from spherical_vae.training.trainer import train_model
+
+# Seed of the samples of every evaluation, that of `python -m spherical_vae.evaluate`.
+_EVALUATION_SEED = 0
+
+
+class Unavailable(Exception):
+    """A run or measure that cannot be made here now; the message says why."""
+
+
+@dataclass
+class Runner:
+    """Completes rows, one run after another.
+
+    Attributes:
+      place: where runs live, and their scale.
+      store: of finished runs.
+      training: whether missing runs may be trained.
+    """
+
+    place: Place
+    store: Store
+    training: bool = True
+    _corpora: dict[str, Corpus] = field(default_factory=dict)
+
+    def complete(self, rows: Sequence[Row], seeds: int) -> None:
+        """Trains and measures the rows: all trials first, then seed by seed.
+
+        What is unavailable is reported on standard error and left out.
+
+        Raises:
+          Interrupted: a signal came; the same command continues.
+          UserError: a configuration is not allowed, or a folder cannot be written.
+        """
+        commit()  # Looked up now: files may change during a training.
+        rows = [at_scale(row, self.place.scale) for row in rows]
+        for row in rows:
+            for spec in row.trials():
+                self._attempt(row.name, spec, None)
+        for seed in range(seeds):
+            for row in rows:
+                trials = [self.store.get(self.place.run_id(spec)) for spec in row.trials()]
+                chosen = choose(row, trials)
+                if chosen is not None:
+                    self._attempt(row.name, row.spec(chosen, seed), row)
+
+    def _attempt(self, name: str, spec: Spec, row: Row | None) -> None:
+        try:
+            self._make(spec, row)
+        except Unavailable as reason:
+            print(f"{name}, seed {spec.seed}: {reason}", file=sys.stderr)
+
+    def _make(self, spec: Spec, row: Row | None) -> None:
+        """Trains a run unless the store has it, and measures what `row` needs of it."""
+        identity = self.place.run_id(spec)
+        run = self.store.get(identity)
+        if run is not None and (row is None or run.training.diverged or row.is_complete(run)):
+            return
+        directory = self.place.workdir / "runs" / identity
+        if run is None and not self.training:
+            raise Unavailable("not run")
+        if run is not None and not RunDirectory(directory).checkpoints_path.exists():
+            raise Unavailable(
+                f"its checkpoint is not in {directory}, so it cannot be measured further; delete "
+                f"{run.id}.json from the store to train it again"
+            )
+        try:
+            lock = lock_folder(directory, ".paper.lock")
+        except BlockingIOError:
+            raise Unavailable("another process works on it") from None
+        with lock:
+            # The process that held the lock may have finished it.
+            run = self.store.get(identity, fresh=True)
+            if run is None:
+                traced = row is not None and "trace" in row.extras
+                run = self._train(spec, directory, traced)
+                self.store.save(run)
+            if row is not None and not run.training.diverged and not row.is_complete(run):
+                self._measure(run, row, spec, directory)
+
+    def corpus(self, config: ConfigDict) -> Corpus:
+        """Opens a corpus, once.
+
+        Raises:
+          Unavailable: its files are not here.
+        """
+        key = json.dumps(dict(config.data.items()), sort_keys=True)
+        if key not in self._corpora:
+            try:
+                self._corpora[key] = load_corpus(config.data)
+            except UserError as error:
+                print(f"{config.data.name}: {error}", file=sys.stderr)
+                raise Unavailable(f"the files of {config.data.name} are not here") from error
+        return self._corpora[key]
+
+    def _train(self, spec: Spec, directory: Path, traced: bool) -> Run:
+        config = self.place.config(spec)
+        corpus = self.corpus(config)
+        print(f"training {spec}\n  in {directory}", file=sys.stderr)
+        tracer = Tracer(config, corpus, directory) if traced else None
+        training = Training()
+        with open_run(directory, config) as opened, timed(directory) as starts:
+            try:
+                train_model(config, corpus, opened, after_evaluation=tracer)
+            except DivergedError as error:
+                # A result like any other: the next try would give the same.
+                print(error, file=sys.stderr)
+                training = Training(diverged=error.reason)
+        seconds = [start["seconds"] for start in starts]
+        training = replace(
+            training,
+            starts=len(starts),
+            seconds=None if None in seconds else round(sum(seconds), 1),
+        )
+        points = validation_curve(directory)
+        if not training.diverged:
+            model = self._load(directory)
+            best = next(point for point in points if point.step == model.step)
+            training = replace(
+                training,
+                best_step=model.step,
+                last_step=model.last_step,
+                tokens_seen=model.tokens_seen,
+                parameters=sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+                perplexity=best.perplexity,
+                kl_nats=best.kl_nats,
+            )
+        commits = dict.fromkeys(start["commit"] for start in starts)
+        known = None if None in commits else ", ".join(commits)
+        return Run(
+            spec.config,
+            dict(spec.overrides),
+            spec.seed,
+            self.place.settings(spec),
+            corpus.name,
+            training,
+            Provenance(**circumstances() | {"command": spec.command, "commit": known}),
+            points,
+        )
+
+    def _load(self, directory: Path) -> TrainedModel:
+        places = {"manual_dir": self.place.manual_dir} if self.place.manual_dir else None
+        return load_trained(directory, places=places)
+
+    def _measure(self, run: Run, row: Row, spec: Spec, directory: Path) -> None:
+        """Adds what a row needs to a run, and saves it after each measure."""
+        # Two rows may want different numbers of samples of one run.
+        model = replace(self._load(directory), config=self.place.config(spec))
+        if model.step != run.training.best_step:
+            raise Unavailable(
+                f"{directory} holds step {model.step}, the store a run with best step "
+                f"{run.training.best_step}: another training"
+            )
+        evaluator = Evaluator(model.model, model.config, model.corpus)
+        makers: Mapping[str, Callable[[], Any]] = {
+            "swaps": lambda: swap_cosines(model),
+            "probes": lambda: probe_results(model, run.seed, self.place.scale),
+            "concentrations": lambda: concentrations(model),
+            "trace": lambda: read_trace(directory),
+        }
+        for name in row.bounds:
+            if not row.has_bounds(run, name):
+                print(f"measuring {name}: {row.name}, seed {run.seed}", file=sys.stderr)
+                found = measure_bounds(evaluator, model, name)
+                run = replace(run, bounds={**run.bounds, name: found})
+                self.store.save(run)
+        if row.tight_samples and run.tight is None:
+            run = replace(run, tight=tight_bound(model, row.tight_samples))
+            self.store.save(run)
+        for name in row.extras:
+            if getattr(run, name) is None:
+                changed: dict[str, Any] = {name: makers[name]()}
+                run = replace(run, **changed)
+                self.store.save(run)
+
+
+def evaluation_key() -> jax.Array:
+    """Returns the key of every evaluation."""
+    return root_key(_EVALUATION_SEED, Purpose.EVALUATE)
+
+
+def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str) -> Bounds:
+    """Measures `SPLIT/PROTOCOL`, or `SPLIT/elbo`: the ELBO alone."""
+    split, protocol = name.split("/")
+    if protocol == "elbo":
+        nats = evaluator.nats(model.params, split, evaluation_key())
+        found: dict[str, Any] = metrics.summarise(nats)
+        if model.corpus.kind != "sequences":
+            found |= metrics.summarise_documents(nats)
+    else:
+        found, nats = evaluator.report(model.params, split, evaluation_key(), protocol=protocol)
+    values = nats.nll_nats if nats.iw_nll_nats is None else nats.iw_nll_nats
+    known = Bounds.__dataclass_fields__.keys() & found.keys()
+    return Bounds(
+        **{key: found[key] for key in known},
+        step=model.step,
+        # Hundredths are far below what the mean of so many is known to.
+        nats=tuple(round(float(value), 2) for value in values),
+    )
+
+
+def validation_curve(directory: Path) -> tuple[Point, ...]:
+    """Returns the evaluations on validation that a run has logged, oldest first."""
+    log = MetricsLog(RunDirectory(directory).metrics_path)
+    return tuple(
+        Point(line["step"], line["kl_nats"], line["perplexity"])
+        for line in log.records()
+        if line["split"] == "valid"
+    )
+
+
+@contextlib.contextmanager
+def timed(directory: Path) -> Iterator[list[dict[str, Any]]]:
+    """Times a start of a training, of which an interruption makes several.
+
+    Yields:
+      An empty list, which has `seconds` and `commit` of all starts when the context ends.
+    """
+    path = directory / "starts.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    starts: list[dict[str, Any]] = []
+    begun = time.monotonic()
+    # A start that is killed is counted, its duration is unknown.
+    write_atomically(path, json.dumps([*before, {"seconds": None, "commit": commit()}]) + "\n")
+    try:
+        yield starts
+    finally:
+        seconds = round(time.monotonic() - begun, 1)
+        starts += [*before, {"seconds": seconds, "commit": commit()}]
+        write_atomically(path, json.dumps(starts) + "\n")

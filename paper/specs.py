@@ -1,0 +1,332 @@
+"""What a row of a table trains: configuration, overrides, alternatives; and at which scale."""
+
+import functools
+import random
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from paper.store import Run, Store, Value, family, run_id
+from spherical_vae.config import base_config
+from spherical_vae.config.command_line import load_config_file
+from spherical_vae.config.validation import flatten, validate
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+# `smoke` runs everything in seconds, `full` is the paper's setting, `cpu` what two cores can do.
+SCALES = ("smoke", "cpu", "full")
+SEEDS = {"smoke": 1, "cpu": 1, "full": 3}
+RNNLM, GAUSSIAN, VMF = "RNNLM", "Gaussian", "vMF"
+HONEST, PAPER, AVERAGED = "test/honest", "test/paper", "test/averaged"
+# Settings that change a training by rounding at most, or not at all.
+_NOT_IDENTITY = (
+    "seed",
+    "baselines",
+    "compute.logits_at_once",
+    "compute.recompute_gates",
+    "data.cache_dir",
+    "data.manual_dir",
+    "data.path",
+    "evaluation.chunk",
+    "evaluation.importance_samples",
+    "mesh.model",
+    "train.checkpoint_every",
+    "train.steps_per_call",
+)
+_SMOKE_TRIALS = 2
+_SMOKE_SAMPLES = 4
+_SAMPLES = "evaluation.importance_samples"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One training, in the terms of a command line.
+
+    Attributes:
+      config: `NAME` or `NAME:VARIANT` of a file in `configs/`.
+      overrides: values by dotted key.
+      seed: `config.seed`.
+    """
+
+    config: str
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    seed: int = 0
+
+    def __str__(self) -> str:
+        changed = [f"{key}={value}" for key, value in self.overrides.items()]
+        return ", ".join([self.config, *changed, f"seed {self.seed}"])
+
+    @property
+    def command(self) -> str:
+        """The command that trains it; DIR and FOLDER are the reader's."""
+        name, colon, variant = self.config.partition(":")
+        given = {"seed": self.seed, **self.overrides}
+        return " ".join(
+            [
+                f"python -m spherical_vae.train --config=configs/{name}.py{colon}{variant}",
+                "--workdir=DIR --config.data.manual_dir=FOLDER",
+                *(f"--config.{key}={_shown(value)}" for key, value in given.items()),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Values that the paper prints, by its protocol; None where it prints none."""
+
+    nll: float | None = None
+    kl: float | None = None
+    perplexity: float | None = None
+    code_to_bag: float | None = None
+    bag_to_code: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+      name: unique in its table; `--only=TEXT` selects rows by it.
+      group: rows of one group are compared with each other.
+      model: RNNLM, Gaussian or vMF: what the row counts as in a comparison.
+      config: as of `Spec`.
+      overrides: as of `Spec`.
+      alternatives: overrides tried with seed 0; the one with the lowest perplexity on validation
+        is run with every seed. A single one is not tried.
+      trial: overrides of trials only, to make them short.
+      bounds: `SPLIT/PROTOCOL` names that are measured.
+      tight_samples: of the tight bound; 0 for none.
+      extras: further fields of `Run` that are measured.
+      label: for the axes of a figure.
+      printed: by the paper.
+    """
+
+    name: str
+    group: str
+    model: str
+    config: str
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    alternatives: tuple[Mapping[str, Value], ...] = ({},)
+    trial: Mapping[str, Value] = field(default_factory=dict)
+    bounds: tuple[str, ...] = (HONEST, PAPER)
+    tight_samples: int = 0
+    extras: tuple[str, ...] = ()
+    label: str = ""
+    printed: Printed | None = None
+
+    def trials(self) -> list[Spec]:
+        """Returns the specs that decide between the alternatives; none if there is one only."""
+        if len(self.alternatives) == 1:
+            return []
+        return [
+            Spec(self.config, {**self.overrides, **one, **self.trial}) for one in self.alternatives
+        ]
+
+    def spec(self, alternative: Mapping[str, Value], seed: int = 0) -> Spec:
+        """Returns the spec of one seed."""
+        return Spec(self.config, {**self.overrides, **alternative}, seed)
+
+    def has_bounds(self, run: Run, name: str) -> bool:
+        """Returns whether a split was measured by a protocol, with as many samples as wanted."""
+        found = run.bounds.get(name)
+        wanted = int(self.overrides.get(_SAMPLES, 0))
+        return found is not None and (found.importance_samples or wanted) >= wanted
+
+    def is_complete(self, run: Run) -> bool:
+        """Returns whether everything that the row shows has been measured."""
+        return (
+            all(self.has_bounds(run, name) for name in self.bounds)
+            and (not self.tight_samples or run.tight is not None)
+            and all(getattr(run, name) is not None for name in self.extras)
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where experiments run, and how large.
+
+    Attributes:
+      workdir: working directories of runs lie below it.
+      scale: smoke, cpu or full.
+      manual_dir: folder with the files of published corpora.
+    """
+
+    workdir: Path
+    scale: str
+    manual_dir: str = ""
+
+    def config(self, spec: Spec) -> ConfigDict:
+        """Returns the configuration of a spec at this scale, whole and validated.
+
+        Raises:
+          UserError: a key or a value is not allowed.
+        """
+        name, colon, variant = spec.config.partition(":")
+        config = load_config_file(f"{CONFIGS / name}.py{colon}{variant}")
+        config.update_from_flattened_dict(dict(spec.overrides))
+        config.seed = spec.seed
+        config.data.manual_dir = self.manual_dir
+        if self.scale == "smoke":
+            _shrink(config, self.workdir / "tiny_corpora")
+        validate(config)
+        return config.lock()
+
+    def settings(self, spec: Spec) -> dict[str, Value]:
+        """Returns everything that identifies a training but its seed: what differs from the base.
+
+        A key that the base gains later changes no ID as long as it keeps its default.
+        """
+        return dict(_settings(self, spec.config, tuple(spec.overrides.items())))
+
+    def run_id(self, spec: Spec) -> str:
+        """Returns the ID of the run of a spec."""
+        return run_id(self.settings(spec), spec.seed)
+
+
+@functools.cache
+def _settings(
+    place: Place, config: str, overrides: tuple[tuple[str, Value], ...]
+) -> dict[str, Value]:
+    base = flatten(base_config())
+    return {
+        key: value
+        for key, value in sorted(flatten(place.config(Spec(config, dict(overrides)))).items())
+        if key not in _NOT_IDENTITY and value != base.get(key)
+    }
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A row with its runs in the store.
+
+    Attributes:
+      row: of the table.
+      trials: one for each alternative, or none; None for one that was not run.
+      chosen: the alternative that is run with every seed; None while trials are missing.
+      runs: complete ones, by seed.
+      diverged: runs that have no best step.
+    """
+
+    row: Row
+    trials: tuple[Run | None, ...]
+    chosen: Mapping[str, Value] | None
+    runs: tuple[Run, ...]
+    diverged: tuple[Run, ...] = ()
+
+
+def at_scale(row: Row, scale: str) -> Row:
+    """Returns a row as it is run at a scale: at `smoke` with few trials and samples."""
+    if scale != "smoke":
+        return row
+    return replace(
+        row,
+        overrides={key: value for key, value in row.overrides.items() if key != _SAMPLES},
+        alternatives=row.alternatives[:_SMOKE_TRIALS],
+        tight_samples=min(row.tight_samples, _SMOKE_SAMPLES),
+    )
+
+
+def fill(rows: Sequence[Row], store: Store, place: Place) -> list[Filled]:
+    """Returns the rows with what the store has of them."""
+    filled = []
+    for row in (at_scale(row, place.scale) for row in rows):
+        trials = tuple(store.get(place.run_id(spec)) for spec in row.trials())
+        chosen = choose(row, trials)
+        runs: tuple[Run, ...] = ()
+        if chosen is not None:
+            runs = store.of_family(family(place.settings(row.spec(chosen))))
+        complete = tuple(run for run in runs if row.is_complete(run))
+        diverged = tuple(run for run in runs if run.training.diverged)
+        filled.append(Filled(row, trials, chosen, complete, diverged))
+    return filled
+
+
+def choose(row: Row, trials: Sequence[Run | None]) -> Mapping[str, Value] | None:
+    """Returns the alternative that was best on validation; None if a trial is missing."""
+    if not trials:
+        return row.alternatives[0]
+    if None in trials:
+        return None
+    # A value that was not finite is None: worse than every other.
+    levels = [run.training.perplexity or float("inf") for run in trials if run is not None]
+    return row.alternatives[levels.index(min(levels))]
+
+
+def _shown(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else shlex.quote(str(value))
+
+
+_TINY = {"train": 64, "valid": 16, "test": 16}
+_TINY_LABELS, _TINY_WORDS, _TINY_DIMENSION = 5, 40, 4
+
+
+def _shrink(config: ConfigDict, folder: Path) -> None:
+    """Turns a configuration into one of seconds, in place: same parts, a tiny corpus."""
+    # One name: at this scale the corpora are the same, and so are the runs.
+    config.name = "smoke"
+    if config.encoder.kind == "bag_of_words":
+        config.data.name = "feat"
+        config.data.path = str(write_documents(folder / "documents"))
+    else:
+        labelled = config.data.label_classes > 0
+        config.data.name = "text"
+        config.data.path = str(
+            write_sentences(folder / f"sentences{'_labelled' * labelled}", labelled)
+        )
+        config.data.label_classes = _TINY_LABELS if labelled else 0
+    config.data.manual_dir = ""
+    config.data.buckets = 1
+    config.embedding_size = min(config.embedding_size, 8)
+    config.label_embedding_size = min(config.label_embedding_size, 4)
+    # Tied embeddings have the size of the state.
+    config.encoder.hidden_size = config.decoder.hidden_size = 8
+    config.latent.dimension = min(config.latent.dimension, _TINY_DIMENSION)
+    config.prior.components = min(config.prior.components, 4)
+    config.train.batch_size = config.evaluation.batch_size = 16
+    config.train.epochs = 1
+    config.train.steps = 8
+    config.train.evaluate_every = config.train.log_every = 4
+    config.evaluation.importance_samples = config.evaluation.chunk = 2
+
+
+def write_sentences(folder: Path, labelled: bool) -> Path:
+    """Writes sentences whose words come from one of two halves of the vocabulary.
+
+    Args:
+      folder: made if missing; the same text is written every time.
+      labelled: whether each line begins with a label in 1..5.
+
+    Returns:
+      The folder.
+    """
+    generator, half = random.Random(0), _TINY_WORDS // 2
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, size in _TINY.items():
+        lines = []
+        for _ in range(size):
+            label = generator.randint(1, _TINY_LABELS)
+            first = half * (label % 2)
+            ids = generator.choices(range(first, first + half), k=generator.randint(2, 6))
+            lines.append(" ".join([*[str(label)] * labelled, *(f"word{i}" for i in ids)]))
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_documents(folder: Path) -> Path:
+    """Writes bags of words of two topics in the layout of the 20 Newsgroups archive."""
+    generator, half = random.Random(0), _TINY_WORDS // 2
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = [f"word{i} {2 * _TINY_WORDS - i}" for i in range(1, _TINY_WORDS + 1)]
+    (folder / "vocab.new").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    for split, size in _TINY.items():
+        lines = []
+        for _ in range(size):
+            topic = generator.randint(0, 1)
+            words = range(1 + topic * half, 1 + (topic + 1) * half)
+            ids = sorted(generator.sample(words, generator.randint(3, 8)))
+            bag = " ".join(f"{i}:{generator.randint(1, 3)}" for i in ids)
+            lines.append(f"{topic + 1} {bag}")
+        (folder / f"{split}.feat").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,378 @@
+"""The store of runs: one JSON file a run, `results/runs/ID.json`, read into typed records.
+
+A run is a configuration and a seed. Its ID is a digest of the settings that differ from the base
+configuration, so tables that need the same run share one file. Tables and figures are views.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.errors import UserError
+
+Value = str | bool | int | float
+_DIGITS = 12  # hexadecimal, of the digest
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a training went; None where it was not recorded.
+
+    Attributes:
+      best_step: with the lowest perplexity on validation; the parameters that are measured.
+      last_step: steps taken.
+      tokens_seen: in training.
+      parameters: their number.
+      perplexity: of the ELBO on validation at the best step.
+      kl_nats: per example, at the same place.
+      seconds: wall time of all starts, with validation and compilation.
+      starts: processes that worked on it; more than one after an interruption.
+      diverged: why there is no best step.
+    """
+
+    best_step: int | None = None
+    last_step: int | None = None
+    tokens_seen: int | None = None
+    parameters: int | None = None
+    perplexity: float | None = None
+    kl_nats: float | None = None
+    seconds: float | None = None
+    starts: int | None = None
+    diverged: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a run comes from.
+
+    Attributes:
+      command: that repeats the training.
+      commit: of the code; several if a run was resumed with other code.
+      device: the machine.
+      date: of the end of training.
+      versions: of Python and libraries.
+    """
+
+    command: str
+    commit: str | None = None
+    device: str | None = None
+    date: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation on validation; None where a value was not finite or not recorded."""
+
+    step: int
+    kl_nats: float | None = None
+    perplexity: float | None = None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What `python -m spherical_vae.evaluate --json` prints of one split by one protocol.
+
+    `nats` is per example, in the order of the split, rounded to hundredths: the
+    importance-weighted bound if there is one, otherwise the ELBO. `converted_from_batches` is the
+    batch size of the padded slots that a measure by protocol paper was converted from.
+    """
+
+    examples: int
+    tokens: int
+    step: int
+    nll_nats: float | None = None
+    reconstruction_nats: float | None = None
+    kl_nats: float | None = None
+    perplexity: float | None = None
+    iw_nll_nats: float | None = None
+    iw_perplexity: float | None = None
+    importance_samples: int | None = None
+    active_units: int | None = None
+    participation_ratio: float | None = None
+    mutual_information_nats: float | None = None
+    mutual_information_ceiling_nats: float | None = None
+    mutual_information_at_ceiling: bool | None = None
+    document_perplexity: float | None = None
+    iw_document_perplexity: float | None = None
+    note: str | None = None
+    converted_from_batches: int | None = None
+    nats: tuple[float, ...] | None = None
+
+    @property
+    def level(self) -> float | None:
+        """The mean of what `nats` is."""
+        return self.nll_nats if self.iw_nll_nats is None else self.iw_nll_nats
+
+
+@dataclass(frozen=True)
+class Tight:
+    """The importance-weighted bound with many samples on some examples of test.
+
+    Attributes:
+      examples: their number.
+      tokens: of these examples.
+      importance_samples: of the bound.
+      iw_nll_nats: mean over examples, and its standard error below.
+      iw_perplexity: exp(nats / tokens), and its standard error below.
+      fewer_importance_samples: of the bound that it is compared with.
+      gain_nats: how far it is below that bound, paired, and the standard error below.
+      nats: of each example.
+    """
+
+    examples: int
+    tokens: int
+    importance_samples: int
+    iw_nll_nats: float
+    iw_nll_nats_standard_error: float
+    iw_perplexity: float
+    iw_perplexity_standard_error: float
+    fewer_importance_samples: int
+    gain_nats: float
+    gain_nats_standard_error: float
+    nats: tuple[float, ...]
+
+    @property
+    def level(self) -> float:
+        """The mean of `nats`."""
+        return self.iw_nll_nats
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Mean cosine of mean codes before and after swapping pairs with a probability."""
+
+    probability: float
+    mean_cosine: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Test result of a perceptron between code and bag of words.
+
+    Attributes:
+      bag: embeddings or counts.
+      direction: code_to_bag or bag_to_code.
+      cosine: mean over test of the cosine between answer and target.
+      constant_cosine: of the best constant answer, the mean direction of train.
+      gain: the difference, and its standard error, paired over test, below.
+      epochs: after which validation was best; 0 if the answer is the constant.
+    """
+
+    bag: str
+    direction: str
+    cosine: float
+    constant_cosine: float
+    gain: float
+    gain_standard_error: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Concentrations:
+    """Distribution of a learned concentration over test: mean, quantiles, shares at the ends."""
+
+    mean: float
+    quantile_0: float
+    quantile_5: float
+    quantile_50: float
+    quantile_95: float
+    quantile_100: float
+    share_at_low_end: float
+    share_at_high_end: float
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z|x) of one example at one step; `deviation` of a Gaussian, else `concentration`."""
+
+    step: int
+    mean: tuple[float, ...]
+    kl_nats: float
+    deviation: tuple[float, ...] | None = None
+    concentration: float | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """q(z|x) of one example through training."""
+
+    split: str
+    example: int
+    tokens: int
+    points: tuple[Posterior, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and everything that was measured of it.
+
+    Attributes:
+      config: `NAME` or `NAME:VARIANT` of a file in `configs/`.
+      overrides: of that configuration, by dotted key.
+      seed: `config.seed`.
+      settings: everything in which the configuration differs from the base, seed left out.
+      corpus: its name.
+      training: how it went.
+      provenance: where it comes from.
+      validation: evaluations through training, oldest first.
+      bounds: by `SPLIT/PROTOCOL`.
+      tight, swaps, probes, concentrations, trace: of `measures/`; None if not measured.
+      note: on what is not as usual.
+    """
+
+    config: str
+    overrides: dict[str, Value]
+    seed: int
+    settings: dict[str, Value]
+    corpus: str
+    training: Training
+    provenance: Provenance
+    validation: tuple[Point, ...] = ()
+    bounds: dict[str, Bounds] = field(default_factory=dict)
+    tight: Tight | None = None
+    swaps: tuple[Swap, ...] | None = None
+    probes: tuple[Probe, ...] | None = None
+    concentrations: Concentrations | None = None
+    trace: Trace | None = None
+    note: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Name of the file in the store."""
+        return run_id(self.settings, self.seed)
+
+
+def run_id(settings: Mapping[str, Value], seed: int) -> str:
+    """Returns `FAMILY-SEED`; runs of one family differ by the seed alone."""
+    return f"{family(settings)}-{seed}"
+
+
+def family(settings: Mapping[str, Value]) -> str:
+    """Returns the configuration's name and a digest of what is set."""
+    digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()
+    return f"{settings.get('name', 'kjv')}-{digest[:_DIGITS]}"
+
+
+class Store:
+    """The runs in a folder.
+
+    Attributes:
+      folder: of `ID.json` files; made at the first `save`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _runs(self) -> dict[str, Run]:
+        return {path.stem: read_run(path) for path in sorted(self.folder.glob("*.json"))}
+
+    def __iter__(self) -> typing.Iterator[Run]:
+        return iter(self._runs.values())
+
+    def get(self, run: str, fresh: bool = False) -> Run | None:
+        """Returns a run by its ID, or None; `fresh` reads the file again.
+
+        Raises:
+          UserError: a file is not a run.
+        """
+        path = self.folder / f"{run}.json"
+        if fresh and path.exists():
+            self._runs[run] = read_run(path)
+        return self._runs.get(run)
+
+    def of_family(self, name: str) -> tuple[Run, ...]:
+        """Returns the runs of all seeds of one family, in the order of the seeds."""
+        runs = [run for key, run in self._runs.items() if key == f"{name}-{run.seed}"]
+        return tuple(sorted(runs, key=lambda run: run.seed))
+
+    def save(self, run: Run) -> Path:
+        """Writes a run, and returns the path of its file."""
+        path = self.folder / f"{run.id}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, to_json(run))
+        self._runs[run.id] = run
+        return path
+
+
+def read_run(path: Path) -> Run:
+    """Returns the run in a file.
+
+    Raises:
+      UserError: the file is not a run, or its name is not the ID of its settings.
+    """
+    try:
+        run: Run = decode(Run, json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not a run ({error})") from error
+    if run.id != path.stem:
+        raise UserError(f"{path}: its settings are those of {run.id}")
+    return run
+
+
+def to_json(record: Any) -> str:
+    """Returns a dataclass as JSON: lists of numbers on one line, without None and NaN."""
+    text = json.dumps(_plain(dataclasses.asdict(record)), indent=1, allow_nan=False)
+    return re.sub(r"\[\s+([-\d.e,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value - value != 0:  # JSON has no infinity
+        return None
+    return value
+
+
+def decode(kind: Any, value: Any) -> Any:
+    """Returns JSON data as the type `kind`: dataclasses, tuples, dicts, unions and scalars.
+
+    Raises:
+      ValueError: it does not fit; the message names the field.
+    """
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        for part in sorted(parts, key=lambda part: part is float):
+            if part is type(value) or (part is type(None) and value is None):
+                return value
+        return decode(next(part for part in parts if part is not type(None)), value)
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(kind, value)
+    if origin is tuple and isinstance(value, list):
+        return tuple(decode(parts[0], item) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: decode(parts[1], item) for key, item in value.items()}
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} given, expected {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _decode_dataclass(kind: Any, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} given, expected {kind.__name__}")
+    hints = typing.get_type_hints(kind)
+    unknown = value.keys() - hints.keys()
+    if unknown:
+        raise ValueError(f"{kind.__name__}: no field {min(unknown)!r}")
+    found = {}
+    for name, item in value.items():
+        try:
+            found[name] = decode(hints[name], item)
+        except ValueError as error:
+            raise ValueError(f"{kind.__name__}.{name}: {error}") from error
+    return kind(**found)

@@ -1,0 +1,396 @@
+"""Tables as Markdown: columns over rows of runs, differences with errors, printed values."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from paper.specs import GAUSSIAN, HONEST, PAPER, Filled, Printed
+from paper.store import Bounds, Run, Tight, Value
+from spherical_vae.evaluation.metrics import standard_error
+
+NOTHING = "-"
+NOT_RUN = "not run"
+# A difference counts if it is so many standard errors away from zero.
+ERRORS = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+      head: of the columns.
+      rows: cells as text, one for each column.
+      caption: a line above it.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+    def markdown(self) -> str:
+        """Returns the lines of the table; the first column is text, the others are numbers."""
+        lines = [f"{self.caption}\n"] if self.caption else []
+        lines += [_line(self.head), _line([":---", *["---:"] * (len(self.head) - 1)])]
+        return "\n".join([*lines, *map(_line, self.rows)])
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Returns a number with so many digits after the point, a dash for None."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False) -> str:
+    """Returns the mean of the seeds' values, and the lowest and highest if there are several.
+
+    Three seeds give no standard deviation worth the name.
+    """
+    if not values:
+        return NOTHING
+    mean = number(sum(values) / len(values), digits)
+    mean = f"**{mean}**" if bold else mean
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({number(min(values), digits)} to {number(max(values), digits)})"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a mean is above another one.
+
+    Attributes:
+      value: the difference; below 0 if the first is lower.
+      error: its standard error; None if one seed without values per example leaves it unknown.
+      paired: whether the error is over examples, paired; otherwise it is over seeds.
+    """
+
+    value: float
+    error: float | None
+    paired: bool = False
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is `ERRORS` standard errors away from zero."""
+        return self.error is not None and abs(self.value) >= ERRORS * self.error
+
+    def text(self, digits: int = 2) -> str:
+        """Returns `+1.26 ± 0.36`, and what the error is over if not over examples."""
+        if self.error is None:
+            return f"{self.value:+.{digits}f} (one seed)"
+        over = "" if self.paired else " (seeds)"
+        return f"{self.value:+.{digits}f} ± {self.error:.{digits}f}{over}"
+
+
+Select = Callable[[Run], Bounds | Tight | None]
+
+
+def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Difference | None:
+    """Returns how many nats per example the runs are above the others, over their common seeds.
+
+    Args:
+      runs: of one row.
+      others: of the row that it is compared with.
+      select: the measure; paired if both have it per example.
+
+    Returns:
+      None if no seed is common, or one has no such measure.
+    """
+    ours, theirs = ({run.seed: select(run) for run in some} for some in (runs, others))
+    seeds = sorted(ours.keys() & theirs.keys())
+    pairs = [(ours[seed], theirs[seed]) for seed in seeds]
+    values = [
+        (one.nats, other.nats, one.level, other.level)
+        for one, other in pairs
+        if one is not None and other is not None
+    ]
+    if not seeds or len(values) < len(pairs):
+        return None
+    by_example = [
+        np.subtract(one, other)
+        for one, other, *_ in values
+        if one is not None and other is not None
+    ]
+    if len(by_example) == len(values):
+        mean = np.mean(by_example, axis=0)
+        return Difference(float(mean.mean()), standard_error(mean), paired=True)
+    levels = [(one, other) for *_, one, other in values if one is not None and other is not None]
+    if len(levels) < len(values):
+        return None
+    return unpaired(*([pair[i] for pair in levels] for i in (0, 1)))
+
+
+def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:
+    """Returns the difference of two means over seeds; None if one is empty."""
+    if not one or not other:
+        return None
+    value = statistics.fmean(one) - statistics.fmean(other)
+    if min(len(one), len(other)) < 2:
+        return Difference(value, None)
+    error = sum(statistics.variance(some) / len(some) for some in (one, other)) ** 0.5
+    return Difference(value, error)
+
+
+def reference(filled: Filled, rows: Sequence[Filled], model: str) -> Filled | None:
+    """Returns the row of a model in the group of `filled`: of several the best on validation."""
+    found = [
+        other
+        for other in rows
+        if other.row.group == filled.row.group and other.row.model == model and other.runs
+    ]
+    return min(found, key=on_validation, default=None)
+
+
+def on_validation(filled: Filled) -> float:
+    """Returns the perplexity on validation, the mean over seeds; infinite if one is not finite."""
+    found = [run.training.perplexity for run in filled.runs]
+    values = [value for value in found if value is not None]
+    return statistics.fmean(values) if values and len(values) == len(found) else float("inf")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its title, and its cell for a row with runs among all rows of the table."""
+
+    title: str
+    cell: Callable[[Filled, Sequence[Filled]], str]
+
+
+Values = Callable[[Run], float | None]
+
+
+def values_of(filled: Filled, value: Values) -> list[float]:
+    """Returns the value of every seed; empty if one is missing."""
+    found = [value(run) for run in filled.runs]
+    values = [float(one) for one in found if one is not None]
+    return values if len(values) == len(found) else []
+
+
+def mean(title: str, value: Values, digits: int = 1, best: bool = False) -> Column:
+    """Returns a column of means over seeds; `best` sets the lowest of each group in bold."""
+
+    def cell(filled: Filled, rows: Sequence[Filled]) -> str:
+        group = [other for other in rows if other.row.group == filled.row.group]
+        means = [statistics.fmean(some) for one in group if (some := values_of(one, value))]
+        values = values_of(filled, value)
+        bold = best and values and len(means) > 1 and statistics.fmean(values) == min(means)
+        return mean_and_range(values, digits, bool(bold))
+
+    return Column(title, cell)
+
+
+def with_error(title: str, value: Values, error: Values, digits: int = 2) -> Column:
+    """Returns a column of means over seeds of a value and of its standard error."""
+
+    def cell(filled: Filled, rows: Sequence[Filled]) -> str:
+        found = [values_of(filled, one) for one in (value, error)]
+        return " ± ".join(number(statistics.fmean(some), digits) for some in found)
+
+    return Column(title, cell)
+
+
+def above(model: str, select: Select) -> Column:
+    """Returns a column of differences in nats to the row of a model in the same group."""
+
+    def cell(filled: Filled, rows: Sequence[Filled]) -> str:
+        other = reference(filled, rows, model)
+        if other is None or other is filled:
+            return NOTHING
+        found = difference(filled.runs, other.runs, select)
+        if found is None:
+            return NOTHING
+        return f"**{found.text()}**" if found.decided and found.value < 0 else found.text()
+
+    return Column(f"IW nats above the {model}", cell)
+
+
+def text(title: str, of: Callable[[Filled], str]) -> Column:
+    """Returns a column of any text."""
+    return Column(title, lambda filled, rows: of(filled))
+
+
+SEEDS = text("seeds", lambda filled: str(len(filled.runs)))
+
+
+def table(rows: Sequence[Filled], columns: Sequence[Column], caption: str) -> list[Table]:
+    """Returns a table of the rows that have runs, none if there is none."""
+    body = [
+        [one.row.name, *(column.cell(one, rows) for column in columns)] for one in rows if one.runs
+    ]
+    return [Table(["row", *(column.title for column in columns)], body, caption)] if body else []
+
+
+def bound(name: str, key: str) -> Values:
+    """Returns a function from a run to one of its bounds, None if it was not measured."""
+    return lambda run: getattr(run.bounds.get(name), key, None)
+
+
+_NATS = (("ELBO nats", "nll_nats", 2), ("ELBO PPL", "perplexity", 1),
+         ("IW nats", "iw_nll_nats", 2), ("IW PPL", "iw_perplexity", 1))  # fmt: skip
+_PERPLEXITIES = (
+    ("ELBO PPL, corpus", "perplexity", 1),
+    ("IW PPL, corpus", "iw_perplexity", 1),
+    ("ELBO PPL, per document", "document_perplexity", 1),
+    ("IW PPL, per document", "iw_document_perplexity", 1),
+)
+
+
+def bounds_table(
+    rows: Sequence[Filled],
+    name: str = HONEST,
+    documents: bool = False,
+    more: Sequence[Column] = (),
+) -> list[Table]:
+    """Returns the honest bounds of a split, with samples and ceiling in the caption.
+
+    Args:
+      rows: of a table.
+      name: `SPLIT/honest`.
+      documents: whether perplexities per document are shown instead of nats.
+      more: columns before the number of seeds.
+    """
+    columns = [
+        *(
+            mean(t, bound(name, k), d, best=True)
+            for t, k, d in (_PERPLEXITIES if documents else _NATS)
+        ),
+        mean("KL", bound(name, "kl_nats"), 1 if documents else 2),
+        mean("active units", bound(name, "active_units")),
+        mean("MI", bound(name, "mutual_information_nats"), 2),
+        above(GAUSSIAN, lambda run: run.bounds.get(name)),
+        *more,
+        SEEDS,
+    ]
+    found = [run.bounds[name] for filled in rows for run in filled.runs]
+    samples = sorted({str(one.importance_samples) for one in found})
+    ceilings = sorted({number(one.mutual_information_ceiling_nats, 2) for one in found})
+    split = {"test": "Test", "valid": "Validation"}[name.split("/")[0]]
+    caption = (
+        f"{split}, protocol *honest*: mean over seeds (lowest to highest). IW: importance-weighted "
+        f"bound with {' or '.join(samples)} samples. KL and MI, the mutual information of text and "
+        f"latent code, in nats; MI is at most {' or '.join(ceilings)}. *Above the Gaussian*: ± one "
+        "standard error, paired over examples if they were kept, else over seeds. Bold: lowest of "
+        f"its group; of a difference: below 0 by {ERRORS} errors."
+    )
+    return table(rows, columns, caption)
+
+
+def tight_table(rows: Sequence[Filled], models: Sequence[str]) -> list[Table]:
+    """Returns the tight bounds, with paired differences to some models."""
+
+    def of(key: str) -> Values:
+        return lambda run: getattr(run.tight, key)
+
+    columns = [
+        with_error("IW nats", of("iw_nll_nats"), of("iw_nll_nats_standard_error")),
+        with_error("IW PPL", of("iw_perplexity"), of("iw_perplexity_standard_error"), 1),
+        *(above(model, lambda run: run.tight) for model in models),
+        with_error("fell by", of("gain_nats"), of("gain_nats_standard_error")),
+        mean("samples", of("importance_samples"), 0),
+        mean("examples", of("examples"), 0),
+        SEEDS,
+    ]
+    caption = (
+        "Importance-weighted bound with many samples on some examples of test, the same for all "
+        "models of a corpus: ± one standard error over examples; differences are paired over them. "
+        "*Fell by*: from as few samples as all of test was given. A bound that fell far would fall "
+        f"further; without a latent code the likelihood is exact. Bold: below 0 by {ERRORS} errors."
+    )
+    return table([one for one in rows if all(run.tight for run in one.runs)], columns, caption)
+
+
+PROTOCOL_NOTE = (
+    "Protocol *paper*: mean of three samples charged for one, Guu et al.'s KL, nats a padded slot "
+    "(of batches of 20) times the mean length of train without end mark. No bound on log p(x)."
+)
+
+
+def printed_table(rows: Sequence[Filled], quoted: Sequence[tuple[str, str]] = ()) -> list[Table]:
+    """Returns the paper's values of sentence models beside ours, by its protocol."""
+    body = []
+    for filled in rows:
+        if filled.row.printed is None:
+            continue
+        name = next(iter(n for n in filled.row.bounds if n.endswith("/paper")), PAPER)
+        keys = ("nll_nats", "kl_nats", "perplexity")
+        ours = [mean_and_range(values_of(filled, bound(name, key))) for key in keys]
+        cells = [*ours, str(len(filled.runs))] if filled.runs else [NOT_RUN, *[NOTHING] * 3]
+        body.append([filled.row.name, printed_text(filled.row.printed), *cells])
+    body += [[name, value, "not reproduced", *[NOTHING] * 3] for name, value in quoted]
+    head = ["row", "paper: NLL (KL) / PPL", "ours: NLL", "KL", "PPL", "seeds"]
+    caption = (
+        f"{PROTOCOL_NOTE} Ours are trained and selected by *honest*; the paper's are trained by "
+        "*paper* too."
+    )
+    return [Table(head, body, caption)] if body and any(filled.runs for filled in rows) else []
+
+
+def printed_text(printed: Printed) -> str:
+    """Returns what the paper prints, in its form: `NLL (KL) / PPL`."""
+    text = NOTHING if printed.nll is None else f"{printed.nll:g}"
+    text += f" ({printed.kl:g})" if printed.kl is not None else ""
+    return text if printed.perplexity is None else f"{text} / {printed.perplexity:g}"
+
+
+def printed_cell(value: float | None) -> str:
+    """Returns a value that the paper prints, or a dash."""
+    return NOTHING if value is None else f"{value:g}"
+
+
+def trials_table(rows: Sequence[Filled]) -> list[Table]:
+    """Returns what was tried on validation for each row, the chosen one in bold."""
+    body = []
+    for filled in rows:
+        for alternative, run in zip(filled.row.alternatives, filled.trials, strict=False):
+            if run is not None:
+                ppl = number(run.training.perplexity)
+                ppl = f"**{ppl}**" if alternative == filled.chosen else ppl
+                cells = [_changes(alternative), ppl, number(run.training.kl_nats)]
+                body.append([filled.row.name, *cells])
+    caption = "Trials on validation, seed 0; bold: chosen, and run with every seed."
+    head = ["row", "tried", "validation ELBO PPL", "validation KL"]
+    return [Table(head, body, caption)] if body else []
+
+
+def runs_table(rows: Sequence[Filled]) -> list[Table]:
+    """Returns when, where and for how long each row was trained, and by which command."""
+
+    def each(title: str, of: Callable[[Run], str]) -> Column:
+        return text(title, lambda filled: ", ".join(map(of, filled.runs)))
+
+    def once(title: str, of: Callable[[Run], str | None]) -> Column:
+        def cell(filled: Filled) -> str:
+            return ", ".join(dict.fromkeys(of(run) or NOTHING for run in filled.runs))
+
+        return text(title, cell)
+
+    columns = [
+        each("seeds", lambda run: str(run.seed)),
+        each("training, s", lambda run: number(run.training.seconds, 0)),
+        each("best step", lambda run: str(run.training.best_step)),
+        once("device", lambda run: run.provenance.device),
+        once("date", lambda run: run.provenance.date),
+        once("commit", lambda run: run.provenance.commit and f"`{run.provenance.commit}`"),
+        once("command", _command),
+    ]
+    caption = (
+        "Training (SEED as listed; FOLDER holds the corpora's archives). Seconds are wall time of "
+        "all starts, with validation and compilation, also on a busy machine; a dash if not "
+        "measured."
+    )
+    return table(rows, columns, caption)
+
+
+def _command(run: Run) -> str:
+    return f"`{run.provenance.command.replace(f'--config.seed={run.seed}', '--config.seed=SEED')}`"
+
+
+def _changes(changed: Mapping[str, Value]) -> str:
+    if not changed:
+        return "as configured"
+    return ", ".join(f"`{key}={value}`" for key, value in changed.items())
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

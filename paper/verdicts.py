@@ -1,0 +1,251 @@
+"""The claims of the paper, each with our verdict and the number that decides it."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from paper.documents import LEARNED
+from paper.language import BAG, INPUTLESS, STANDARD
+from paper.specs import GAUSSIAN, HONEST, VMF, Filled
+from paper.store import Run
+from paper.tables import (
+    NOTHING,
+    Difference,
+    Table,
+    bound,
+    difference,
+    number,
+    on_validation,
+    unpaired,
+    values_of,
+)
+
+# Filled rows by experiment and scale.
+Views = Mapping[tuple[str, str], Sequence[Filled]]
+_MI = bound(HONEST, "mutual_information_nats")
+MISSING = "not decided: runs missing"
+# A latent with fewer nats of information is taken for collapsed.
+COLLAPSED_NATS = 0.1
+# A concentration transfers if its perplexity is at most so much above the lowest, in percent.
+TRANSFER_PERCENT = 5.0
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows of one side of a comparison: of several the best on validation stands for it."""
+
+    group: str
+    model: str
+    label: str = ""
+
+    def best(self, rows: Sequence[Filled]) -> Filled | None:
+        """Returns the row that stands for the side, None if none has runs."""
+        found = [
+            one
+            for one in rows
+            if (one.row.group, one.row.model, one.row.label) == (self.group, self.model, self.label)
+            and one.runs
+        ]
+        return min(found, key=on_validation, default=None)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What decides a claim.
+
+    Attributes:
+      title: of the number.
+      of: the number from both rows; None if it was not measured, a text if it decides nothing.
+      below: whether the claim holds if the number is below the threshold, else above.
+      threshold: to which the number is compared.
+      digits: after the point.
+    """
+
+    title: str
+    of: Callable[[Filled, Filled], Difference | str | None]
+    below: bool = True
+    threshold: float = 0.0
+    digits: int = 2
+
+    def cells(self, found: Difference, seeds: int) -> list[str]:
+        """Returns verdict, title, number, error and seeds.
+
+        Args:
+          found: the number.
+          seeds: that it is a mean over.
+        """
+        above = Difference(found.value - self.threshold, found.error)
+        holds = (above.value < 0) == self.below
+        if found.error is None:
+            verdict = f"not decided: one seed, error unknown ({'for' if holds else 'against'})"
+        elif not above.decided:
+            verdict = "not decided: within two errors"
+        else:
+            verdict = f"**{'holds' if holds else 'does not hold'}**" + " (one seed)" * (seeds == 1)
+        numbers = [f"{found.value:+.{self.digits}f}", number(found.error, self.digits)]
+        return [verdict, self.title, *numbers, str(seeds)]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim in one setting: a measure of one side against another."""
+
+    text: str
+    setting: str
+    experiment: str
+    one: Side
+    other: Side
+    measure: Measure
+
+    def row(self, views: Views) -> list[str]:
+        """Returns the line of the table, from the largest scale that has both sides."""
+        for scale in ("full", "cpu"):
+            rows = views.get((self.experiment, scale), ())
+            one, other = self.one.best(rows), self.other.best(rows)
+            if one is None or other is None:
+                continue
+            found = self.measure.of(one, other)
+            if isinstance(found, str):
+                reason = f"not decided: {found}"
+                return [self.text, self.setting, reason, self.measure.title, *_DASHES, scale]
+            if found is not None:
+                seeds = min(len(one.runs), len(other.runs))
+                return [self.text, self.setting, *self.measure.cells(found, seeds), scale]
+        return [self.text, self.setting, MISSING, self.measure.title, *_DASHES, NOTHING]
+
+
+_DASHES = [NOTHING] * 3
+
+
+def _nats(one: Filled, other: Filled) -> Difference | None:
+    tight = difference(one.runs, other.runs, lambda run: run.tight)
+    return tight or difference(one.runs, other.runs, lambda run: run.bounds.get(HONEST))
+
+
+def _kl(one: Filled, other: Filled) -> Difference | None:
+    return unpaired(*(values_of(side, bound("valid/honest", "kl_nats")) for side in (one, other)))
+
+
+def _information(one: Filled, other: Filled) -> Difference | None:
+    values = values_of(one, _MI)
+    return unpaired(values, [0.0] * len(values))
+
+
+def _swapped(one: Filled, other: Filled) -> Difference | str:
+    """Returns the difference of the cosines when every pair is swapped."""
+    if statistics.fmean(values_of(other, _MI)) < COLLAPSED_NATS:
+        return "the Gaussian has collapsed"
+
+    def last(runs: Sequence[Run]) -> tuple[float, float]:
+        swaps = [run.swaps[-1] for run in runs if run.swaps]
+        means = [(swap.mean_cosine, swap.standard_error) for swap in swaps]
+        mean, error = (statistics.fmean(column) for column in zip(*means, strict=True))
+        return mean, error
+
+    (mean, error), (mean_other, error_other) = last(one.runs), last(other.runs)
+    return Difference(mean - mean_other, (error**2 + error_other**2) ** 0.5)
+
+
+_NATS = Measure("IW nats per example, vMF above the Gaussian", _nats)
+_INFORMATION = Measure(
+    f"MI of text and code, nats, vMF; against {COLLAPSED_NATS:g}",
+    _information,
+    below=False,
+    threshold=COLLAPSED_NATS,
+)
+_LAYERS = Measure("KL with 3 layers above that with 1 layer, both annealed", _kl)
+_LEARNED = Measure("IW nats per example, learned above fixed", _nats, below=False)
+_ORDER = Measure(
+    "cosine of codes after swapping all pairs, vMF above the Gaussian", _swapped, digits=3
+)
+
+
+def _vmf_and_gaussian(
+    text: str, setting: str, experiment: str, group: str, measure: Measure
+) -> Claim:
+    return Claim(text, setting, experiment, Side(group, VMF), Side(group, GAUSSIAN), measure)
+
+
+_COLLAPSE, _BEATS = "A vMF latent does not collapse", "vMF beats the Gaussian"
+# Setting, experiment and group, of which the first claims are about each.
+_SETTINGS = (
+    ("PTB, standard, recipe", "table3", f"PTB, {STANDARD}, recipe"),
+    ("PTB, inputless, recipe", "table3", f"PTB, {INPUTLESS}, recipe"),
+    *((f"{c}, {m}", "table3", f"{c}, {m}") for c in ("PTB", "Yelp") for m in (STANDARD, INPUTLESS)),
+    *((f"20NG, d={d}", "table4", f"20NG, d={d}") for d in (25, 50, 200)),
+    ("20NG, d=50, recipe", "table4", "20NG, d=50, recipe"),
+    *((f"RCV1, d={d}", "table4", f"RCV1, d={d}") for d in (25, 50, 200)),
+)
+CLAIMS = (
+    *(_vmf_and_gaussian(_COLLAPSE, *setting, _INFORMATION) for setting in _SETTINGS),
+    *(_vmf_and_gaussian(_BEATS, *setting, _NATS) for setting in _SETTINGS),
+    Claim(
+        "Annealing is fragile",
+        "PTB, inputless",
+        "table1",
+        Side("all", GAUSSIAN, "3 layers, sigmoid annealing"),
+        Side("all", GAUSSIAN, "1 layer, sigmoid annealing"),
+        _LAYERS,
+    ),
+    Claim(
+        "Learning kappa is worse",
+        "20NG, d=25",
+        "learned_kappa",
+        Side("20NG, d=25", LEARNED),
+        Side("20NG, d=25", VMF),
+        _LEARNED,
+    ),
+    *(
+        _vmf_and_gaussian("vMF encodes order", f"PTB, {mode}", "fig5", f"PTB, {mode}", _ORDER)
+        for mode in (STANDARD, INPUTLESS)
+    ),
+)
+
+
+def transfer(views: Views) -> list[str]:
+    """Returns the line of the last claim: one concentration serves all settings of figure 6.
+
+    The number is the excess of the perplexity over the lowest of its setting, in percent, in the
+    worst setting, for the concentration for which that is smallest; means over seeds.
+    """
+    measure = Measure(
+        f"excess PPL of one kappa in its worst setting, %; against {TRANSFER_PERCENT:g}",
+        _nats,
+        threshold=TRANSFER_PERCENT,
+        digits=1,
+    )
+    line = ["kappa transfers between settings", f"PTB, standard and inputless, {BAG} and without"]
+    for scale in ("full", "cpu"):
+        rows = views.get(("fig6", scale), ())
+        seeds = min((len(one.runs) for one in rows), default=0)
+        if seeds:
+            excess = [_transfer_excess(rows, seed) for seed in range(seeds)]
+            error = statistics.stdev(excess) / seeds**0.5 if seeds > 1 else None
+            found = Difference(statistics.fmean(excess), error)
+            return [*line, *measure.cells(found, seeds), scale]
+    return [*line, MISSING, measure.title, *_DASHES, NOTHING]
+
+
+def _transfer_excess(rows: Sequence[Filled], seed: int) -> float:
+    levels: dict[str, dict[str, float]] = {}
+    for one in rows:
+        perplexity = bound(HONEST, "perplexity")(one.runs[seed])
+        levels.setdefault(one.row.group, {})[one.row.label] = perplexity or float("inf")
+    worst = [
+        max(100 * (by_kappa[kappa] / min(by_kappa.values()) - 1) for by_kappa in levels.values())
+        for kappa in next(iter(levels.values()))
+    ]
+    return min(worst)
+
+
+def verdict_table(views: Views) -> Table:
+    """Returns the table that opens RESULTS.md."""
+    caption = (
+        "A claim holds, or does not, if the number is two standard errors away from 0 or the "
+        "threshold that is named. The error is over examples, paired, if both models were measured "
+        "on the same ones, otherwise over seeds; what another seed would change is not in an error "
+        "over examples. Of several models of a kind the best on validation stands for it."
+    )
+    head = ["claim of the paper", "setting", "our verdict", "decided by", "number", "error",
+            "seeds", "scale"]  # fmt: skip
+    return Table(head, [*(claim.row(views) for claim in CLAIMS), transfer(views)], caption)

@@ -1,1 +1,0 @@
-"""From the settings of a row to trained and measured models, each made once and kept."""

@@ -1,0 +1,73 @@
+"""`python -m paper` as a process: refusals, listing, and all of it in small."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from small_run import QUICK_TO_COMPILE, ROOT, environment, one_error_line, run
+
+from paper.__main__ import NAMES
+from paper.catalogue import EXPERIMENTS
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "paper", *arguments]
+
+
+def test_names_are_those_of_the_experiments():
+    assert (*EXPERIMENTS, "all", "list", "report") == NAMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["tabel4"], "did you mean 'table4'"),
+        ([], "the first argument must be one of table1, table2"),
+        (["table4", "--scale=huge"], "scale"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(arguments, part):
+    done = run(command(*arguments), environment(), expect=2, cwd=ROOT)
+    assert part in one_error_line(done)
+
+
+def test_the_old_command_says_where_it_went():
+    old = [sys.executable, "-m", "spherical_vae.experiments", "table3"]
+    assert "python -m paper" in one_error_line(run(old, environment(), expect=2))
+
+
+def test_without_matplotlib_nothing_is_begun(tmp_path):
+    hidden = (
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'matplotlib' else find(name, *rest)\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(hidden, encoding="utf-8")
+    variables = environment()
+    variables["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(tmp_path), variables.get("PYTHONPATH")])
+    )
+    done = run(command("report"), variables, expect=2, cwd=ROOT)
+    assert 'pip install -e ".[experiments]"' in one_error_line(done)
+
+
+def test_the_listing_has_every_experiment():
+    done = subprocess.run(
+        command("list", "--scale=cpu"), capture_output=True, text=True, check=True, cwd=ROOT,
+        env=environment(),
+    )  # fmt: skip
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
+    assert rows == list(EXPERIMENTS)
+
+
+@pytest.mark.slow
+def test_all_experiments_at_smoke_scale(tmp_path):
+    variables = environment(cache=tmp_path / "compiled", flags=QUICK_TO_COMPILE)
+    done = run(command("all", f"--workdir={tmp_path}"), variables, cwd=ROOT)
+    for name in EXPERIMENTS:
+        assert (tmp_path / "smoke" / "tables" / f"{name}.md").is_file()
+    runs = [json.loads(path.read_text()) for path in (tmp_path / "smoke" / "runs").glob("*.json")]
+    assert len(runs) > 20
+    assert "not here" not in done.stderr

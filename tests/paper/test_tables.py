@@ -1,0 +1,163 @@
+"""Differences have the right errors, and cells are of the right runs."""
+
+import numpy as np
+import pytest
+from made import filled, made_run
+
+from paper.ablation import SENTENCES, ideas_table
+from paper.language import curves_table
+from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF
+from paper.store import Bounds, Point
+from paper.tables import (
+    Difference,
+    above,
+    bound,
+    bounds_table,
+    difference,
+    mean,
+    mean_and_range,
+    printed_table,
+    reference,
+    runs_table,
+    tight_table,
+    trials_table,
+    unpaired,
+)
+
+ONE, OTHER = ([3.0, 5.0, 10.0, 2.0], [2.5, 5.5, 8.0, 1.0])
+
+
+def tight(run):
+    return run.tight
+
+
+def honest(run):
+    return run.bounds[HONEST]
+
+
+def test_a_difference_is_paired_over_examples():
+    found = difference([made_run(tight=ONE)], [made_run(tight=OTHER)], tight)
+    gaps = np.subtract(ONE, OTHER)
+    assert found.value == pytest.approx(gaps.mean())
+    assert found.error == pytest.approx(gaps.std(ddof=1) / 2)
+    assert found.paired
+    # Were it not paired, it would be larger by far.
+    assert found.error < 0.5 * np.hypot(*(np.std(v, ddof=1) / 2 for v in (ONE, OTHER)))
+
+
+def test_a_difference_is_over_common_seeds():
+    ours = [made_run(0, tight=ONE), made_run(1, tight=OTHER), made_run(5, tight=[9.0] * 4)]
+    theirs = [made_run(0, tight=OTHER), made_run(1, tight=OTHER)]
+    gaps = np.subtract(ONE, OTHER) / 2
+    found = difference(ours, theirs, tight)
+    assert found.value == pytest.approx(gaps.mean())
+    assert found.error == pytest.approx(gaps.std(ddof=1) / 2)
+    assert difference(ours[2:], theirs, tight) is None
+    assert difference(ours, [made_run(0)], tight) is None
+
+
+def test_without_values_per_example_the_error_is_over_seeds():
+    ours = [made_run(seed, iw_nll_nats=level) for seed, level in enumerate((5.0, 7.0))]
+    theirs = [made_run(seed, iw_nll_nats=level) for seed, level in enumerate((1.0, 2.0))]
+    found = difference(ours, theirs, honest)
+    assert (found.value, found.paired) == (4.5, False)
+    assert found.error == pytest.approx(np.sqrt(2 / 2 + 0.5 / 2))
+    assert difference(ours[:1], theirs, honest).error is None
+    assert unpaired([], [1.0]) is None
+
+
+def test_honest_nats_of_all_of_test_are_paired_too():
+    found = difference([made_run(nats=ONE)], [made_run(nats=OTHER)], honest)
+    assert found.paired
+    assert found.value == pytest.approx(np.subtract(ONE, OTHER).mean())
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "decided"), [(2.0, 1.0, True), (-1.9, 1.0, False), (9.0, None, False)]
+)
+def test_a_difference_is_decided_by_two_errors(value, error, decided):
+    assert Difference(value, error).decided == decided
+
+
+def test_the_reference_of_a_group_is_the_one_best_on_validation():
+    rows = [
+        filled(made_run(perplexity=9.0), name="a", model=GAUSSIAN),
+        filled(made_run(perplexity=8.0), name="b", model=GAUSSIAN),
+        filled(made_run(perplexity=None), name="c", model=GAUSSIAN),
+        filled(made_run(perplexity=1.0), name="d", model=GAUSSIAN, group="another"),
+        filled(made_run(perplexity=1.0), name="e", model=VMF),
+        filled(name="f", model=GAUSSIAN),
+    ]
+    assert reference(rows[4], rows, GAUSSIAN).row.name == "b"
+    assert reference(rows[3], rows, RNNLM) is None
+
+
+def test_cells_name_the_difference_and_set_a_decided_one_in_bold():
+    rows = [
+        filled(made_run(tight=ONE), name="vMF"),
+        filled(made_run(tight=[value + 3 + i / 10 for i, value in enumerate(ONE)]), name="Gaussian",
+               model=GAUSSIAN),
+    ]  # fmt: skip
+    column = above(GAUSSIAN, tight)
+    gaps = np.array([3.0, 3.1, 3.2, 3.3])
+    assert column.cell(rows[0], rows) == f"**-3.15 ± {gaps.std(ddof=1) / 2:.2f}**"
+    assert column.cell(rows[1], rows) == "-"
+    (table,) = tight_table([*rows, filled(made_run(), name="without")], (GAUSSIAN,))
+    assert [row[0] for row in table.rows] == ["vMF", "Gaussian"]
+
+
+def test_the_lowest_mean_of_a_group_is_in_bold():
+    rows = [
+        filled(made_run(0, perplexity=1.0, nll_nats=3.0), made_run(1, nll_nats=5.0)),
+        filled(made_run(0, nll_nats=4.5)),
+        filled(made_run(0, nll_nats=1.0), group="alone"),
+        filled(made_run(0, nll_nats=None)),
+    ]
+    column = mean("", bound(HONEST, "nll_nats"), 1, best=True)
+    cells = [column.cell(row, rows) for row in rows]
+    assert cells == ["**4.0** (3.0 to 5.0)", "4.5", "1.0", "-"]
+    assert mean_and_range([1.0, 4.0], 0, bold=True) == "**2** (1 to 4)"
+
+
+def test_rows_without_runs_are_in_no_table_but_beside_printed_values():
+    from paper.specs import Printed
+
+    rows = [filled(made_run()), filled(name="b", printed=Printed(99, 4.4, 109))]
+    for tables in (bounds_table(rows), runs_table(rows)):
+        assert [row[0] for row in tables[0].rows] == ["a"]
+    assert printed_table(rows)[0].rows == [["b", "99 (4.4) / 109", "not run", "-", "-", "-"]]
+    assert bounds_table(rows[1:]) == runs_table(rows[1:]) == printed_table(rows[1:]) == []
+    assert trials_table(rows) == []
+    for table in (*bounds_table(rows), *runs_table(rows)):
+        assert {len(row) for row in table.rows} == {len(table.head)}
+
+
+def test_a_curve_has_its_ends_and_extremes():
+    import dataclasses
+
+    points = (Point(1, 3.0, 90.0), Point(2, 5.0, None), Point(3, 1.0, 80.0), Point(4, 2.0, 85.0))
+    run = dataclasses.replace(made_run(), validation=points)
+    (table,) = curves_table([filled(run), filled(made_run())])
+    (row,) = table.rows
+    assert row == ["a", "4", "3.00", "5.00", "2.00", "90.0", "80.0", "85.0", "no", "1"]
+
+
+def test_the_ablation_shows_paired_differences_to_the_full_recipe():
+    def row(label, nats):
+        run = made_run()
+        elbo = Bounds(4, 9, 3, nll_nats=float(np.mean(nats)), perplexity=7.0, kl_nats=1.0,
+                      nats=tuple(nats))  # fmt: skip
+        run.bounds["valid/elbo"] = elbo
+        return filled(run, group="PTB, vMF", label=label)
+
+    better = [value - 2 - i / 10 for i, value in enumerate(ONE)]
+    worse = [value + 2 + i / 10 for i, value in enumerate(ONE)]
+    names = [idea.name for idea in SENTENCES.ideas]
+    rows = [row("full recipe", ONE), row(names[0], better), row(names[1], worse)]
+    table = ideas_table(SENTENCES, rows)
+    column = table.head.index("vMF: ELBO nats")
+    cells = {line[0]: line[column] for line in table.rows}
+    assert cells["full recipe"] == "5.00"
+    assert cells[names[0]].startswith("**-2.15 ±")
+    assert cells[names[1]].startswith("+2.15 ±")
+    assert cells[names[2]] == "not run"

@@ -1,0 +1,114 @@
+"""A claim is decided by its number and error, and by nothing where runs are missing."""
+
+import pytest
+from made import filled, made_run
+
+from paper.specs import GAUSSIAN, VMF
+from paper.store import Swap
+from paper.verdicts import CLAIMS, MISSING, transfer, verdict_table
+
+GROUP = "PTB, standard"
+
+
+def decided(text, views, setting=GROUP):
+    """Returns verdict, number, error, seeds and scale of a claim."""
+    (claim,) = (one for one in CLAIMS if (one.text, one.setting) == (text, setting))
+    row = claim.row(views)
+    return row[2], *row[4:]
+
+
+def pair(vmf, gaussian):
+    return [filled(*vmf, group=GROUP), filled(*gaussian, group=GROUP, model=GAUSSIAN)]
+
+
+def test_without_runs_nothing_is_decided():
+    table = verdict_table({})
+    assert len(table.rows) == len(CLAIMS) + 1
+    assert {row[2] for row in table.rows} == {MISSING}
+    assert {len(row) for row in table.rows} == {len(table.head)}
+    one_sided = {("table3", "full"): pair([made_run(tight=[1.0, 2.0])], [])}
+    assert decided("vMF beats the Gaussian", one_sided)[0] == MISSING
+
+
+@pytest.mark.parametrize(
+    ("gaussian", "seeds", "verdict"),
+    [
+        ([2.0, 3.1, 4.0], 2, "**holds**"),
+        ([2.0, 3.1, 4.0], 1, "**holds** (one seed)"),
+        ([0.0, 0.9, 2.0], 2, "**does not hold**"),
+        ([0.0, 4.0, 3.0], 2, "not decided: within two errors"),
+    ],
+)
+def test_a_paired_difference_decides(gaussian, seeds, verdict):
+    runs = [[made_run(s, tight=nats) for s in range(seeds)] for nats in ([1.0, 2.0, 3.0], gaussian)]
+    found = decided("vMF beats the Gaussian", {("table3", "full"): pair(*runs)})
+    assert found[0] == verdict
+    assert float(found[1]) == pytest.approx(2 - sum(gaussian) / 3, abs=0.006)
+    assert found[3:] == (str(seeds), "full")
+
+
+def test_the_larger_scale_decides_and_one_seed_without_examples_does_not():
+    full = pair([made_run(iw_nll_nats=3.0)], [made_run(iw_nll_nats=4.0)])
+    cpu = pair([made_run(tight=[1.0, 1.1])], [made_run(tight=[2.0, 2.3])])
+    views = {("table3", "full"): full, ("table3", "cpu"): cpu}
+    verdict, number, error, _, scale = decided("vMF beats the Gaussian", views)
+    assert verdict.startswith("not decided: one seed")
+    assert (number, error, scale) == ("-1.00", "-", "full")
+    assert decided("vMF beats the Gaussian", {("table3", "cpu"): cpu})[-1] == "cpu"
+
+
+def test_a_code_without_information_has_collapsed():
+    def verdict(levels):
+        runs = [made_run(i, mutual_information_nats=v) for i, v in enumerate(levels)]
+        return decided("A vMF latent does not collapse", {("table3", "full"): pair(runs, runs)})[0]
+
+    assert verdict([3.8, 3.9, 4.0]) == "**holds**"
+    assert verdict([0.01, 0.02, 0.01]) == "**does not hold**"
+    assert verdict([0.0, 0.9, 0.1]) == "not decided: within two errors"
+
+
+def test_the_order_of_words_is_not_compared_with_a_collapsed_gaussian():
+    def views(information):
+        swaps = [(Swap(1.0, cosine, 0.01),) for cosine in (0.8, 0.9)]
+        vmf, gaussian = (
+            [made_run(extras={"swaps": s}, mutual_information_nats=information)] for s in swaps
+        )
+        return {("fig5", "cpu"): pair(vmf, gaussian)}
+
+    assert decided("vMF encodes order", views(2.0))[0] == "**holds** (one seed)"
+    assert decided("vMF encodes order", views(0.0))[0].startswith("not decided: the Gaussian")
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"), [((103.0, 100.0), "**holds**"), ((100.0, 150.0), "**does not hold**")]
+)
+def test_a_concentration_transfers_if_it_is_near_the_best_everywhere(other, verdict):
+    """Of two settings: the lowest is at 40 in the first."""
+
+    def rows(group, levels):
+        return [
+            filled(*(made_run(s, perplexity=1.0) for s in ()), group=group, label=label)
+            if level is None
+            else filled(*(with_perplexity(s, level) for s in range(2)), group=group, label=label)
+            for label, level in zip(("kappa=40", "kappa=80"), levels, strict=True)
+        ]
+
+    def with_perplexity(seed, level):
+        import dataclasses
+
+        run = made_run(seed)
+        found = dataclasses.replace(run.bounds["test/honest"], perplexity=level + seed / 100)
+        return dataclasses.replace(run, bounds={"test/honest": found})
+
+    first = (100.0, 120.0) if verdict == "**holds**" else (150.0, 100.0)
+    views = {("fig6", "full"): [*rows("a", first), *rows("b", other)]}
+    assert transfer(views)[2] == verdict
+    incomplete = {("fig6", "full"): [*rows("a", first), *rows("b", (None, 1.0))]}
+    assert transfer(incomplete)[2] == MISSING
+
+
+def test_every_claim_compares_vmf_or_what_is_learned():
+    assert {claim.one.model for claim in CLAIMS} >= {VMF}
+    assert {claim.experiment for claim in CLAIMS} == {
+        "table1", "table3", "table4", "fig5", "learned_kappa",
+    }  # fmt: skip
