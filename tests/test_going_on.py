@@ -15,6 +15,7 @@ from small_run import (
 )
 
 from spherical_vae import evaluate, generate, train
+from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.runs.run_directory import load_config, load_origin
 from spherical_vae.runs.trained_model import load_trained
 from spherical_vae.system.errors import UserError
@@ -134,6 +135,26 @@ def test_a_run_starts_from_the_best_weights_of_another(corpus, finished, tmp_pat
     other = refusal(corpus, workdir, arguments[2] | {"train.steps": 2}, f"--init_from={tmp_path}")
     assert other.startswith(f"--init_from: {finished} in {workdir}, {tmp_path} given")
     evaluate.main([f"--workdir={workdir}", "--json"])
+
+
+def test_a_latent_is_added_to_a_language_model(corpus, tmp_path):
+    """With maps from z of zero the decoder is the language model, whatever z is."""
+    model = {"latent.kind": "none", "decoder.inputless": False, "decoder.tied_embeddings": True}
+    train_it(corpus, tmp_path / "lm", model | {"train.steps": 2})
+    still = {"optimizer.learning_rate": 1e-12, "dropout_rate": 0.0, "seed": 5, "train.steps": 14}
+    phase = {"rate.autoencoder_epochs": 1, "train.evaluate_every": 14}
+    added = model | {"latent.kind": "learned_vmf"} | still | phase
+    train_it(corpus, tmp_path / "vae", added, f"--init_from={tmp_path / 'lm'}")
+    one, other = (load_trained(tmp_path / name) for name in ("lm", "vae"))
+    bounds = []
+    for trained in (one, other):
+        evaluator = Evaluator(trained.model, trained.config, trained.corpus)
+        nats = evaluator.nats(trained.params, "valid", jax.random.key(0))
+        bounds.append(nats.reconstruction_nats)
+    np.testing.assert_allclose(*bounds, rtol=1e-5)
+    rows = other.params["decoder"]["layer_0"]["constant"]["kernel"]
+    assert rows.shape[0] > one.params["decoder"]["layer_0"]["constant"]["kernel"].shape[0]
+    assert np.abs(rows[: other.model.latent_size]).max() < 1e-9
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from spherical_vae.system.errors import Interrupted, UserError
 from spherical_vae.training.calls import batches_from, stack, take
 from spherical_vae.training.host import ReplicaHost
 from spherical_vae.training.optimizer import Timetable, build_optimizer
-from spherical_vae.training.step import init_state, make_train_step, with_new_decoder
+from spherical_vae.training.step import init_state, make_train_step, with_first_decoder
 from spherical_vae.training.trainer import STATE, train_model, train_replicas
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -245,7 +245,7 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(monkeypatch, tmp_path
     host, timetable = host_of(config)
     batch = jax.tree.map(jax.numpy.asarray, next(batches_from(CORPUS, config, timetable, PHASE)))
     take_step = jax.jit(make_train_step(model, optimizer, config))
-    expected = take_step(with_new_decoder(state, initial), batch, host.hyperparameters(PHASE))
+    expected = take_step(with_first_decoder(state, optimizer), batch, host.hyperparameters(PHASE))
     train(tmp_path, config)
     store = CheckpointStore(tmp_path / "checkpoints")
     found = take(store.restore(PHASE + 1, STATE, abstract), 0)

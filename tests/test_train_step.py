@@ -16,7 +16,7 @@ from spherical_vae.training.step import (
     hyperparameters,
     init_state,
     make_train_step,
-    with_new_decoder,
+    with_first_decoder,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -231,13 +231,14 @@ def test_the_multiplier_moves_by_the_excess_and_only_where_it_acts():
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_a_new_decoder_leaves_the_rest(name):
-    settings = EVERYTHING | {"optimizer__name": name}
+    settings = EVERYTHING | {"optimizer__name": name, "rate__autoencoder_epochs": 1}
     initial, step = prepared(**settings)
+    optimizer = build_optimizer(small_config(**settings).optimizer)
     step = jax.jit(step)
     state = initial
     for seed in range(3):
         state = step(state, sentences(rows=4, seed=seed), hyper())
-    found = with_new_decoder(state, initial)
+    found = with_first_decoder(state, optimizer)
     for mine, old, new in (
         (found.params, state.params, initial.params),
         (found.average, state.average, initial.average),
@@ -252,6 +253,20 @@ def test_a_new_decoder_leaves_the_rest(name):
     assert int(found.step) == 3
     assert float(found.log_multiplier) == float(state.log_multiplier) != 0
     jax.tree.map(np.testing.assert_array_equal, found.sums, state.sums)
+
+
+def test_embeddings_can_rest():
+    settings = EVERYTHING | {"rate__autoencoder_epochs": 1}
+    state, step = prepared(**settings)
+    step, config = jax.jit(step), small_config(**settings)
+    for fixed in (False, True):
+        after = step(state, sentences(rows=4), hyperparameters(config, 0.1, 0.0, 0, fixed))
+        for part in state.params:
+            gaps = jax.tree.map(
+                lambda a, b: jnp.abs(a - b).max(initial=0), state.params[part], after.params[part]
+            )
+            rests = max(jax.tree.leaves(gaps)) == 0
+            assert rests == (fixed and part == "word_embeddings")
 
 
 def test_seed_and_step_decide_the_noise():

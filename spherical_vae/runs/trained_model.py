@@ -1,6 +1,7 @@
 """Trained models with all that goes with them, and how to open a working directory."""
 
 import contextlib
+import copy
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from spherical_vae.config.sweeps import Replica, build_replicas
@@ -203,26 +206,38 @@ def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus)
     if load_replicas(workdir) is not None:
         raise UserError(f"{where}: a sweep, allowed: a single run")
     trained = load_trained(workdir)
+    there = trained.params
+    if trained.config.latent.kind == "none" and config.latent.kind != "none":
+        # A language model has a decoder for this one, and an encoder that was never trained.
+        config = copy.deepcopy(config)
+        config.latent.kind, config.prior.kind = "none", "standard"
+        there = {name: part for name, part in there.items() if name != "encoder"}
+    here = abstract_params(build_vae(config, len(corpus.vocabulary)))
     check_same_arrays(
         f"{where}: another model",
-        trained.params,
-        abstract_params(build_vae(config, len(corpus.vocabulary))),
+        there,
+        {name: part for name, part in here.items() if name in there or name != "encoder"},
         "use a configuration of the same sizes",
     )
     words = zip(trained.corpus.vocabulary.words, corpus.vocabulary.words, strict=True)
-    for number, (there, here) in enumerate(words):
-        if there != here:
+    for number, (theirs, ours) in enumerate(words):
+        if theirs != ours:
             raise UserError(
-                f"{where}: another vocabulary: word {number} is {there!r} there and {here!r} here"
+                f"{where}: another vocabulary: word {number} is {theirs!r} there and {ours!r} here"
             )
     return {"workdir": str(RunDirectory(workdir).path.absolute()), "step": trained.step}
 
 
-def load_params(origin: Mapping[str, Any]) -> dict:
+def load_params(origin: Mapping[str, Any], initial: Callable[[], dict]) -> dict:
     """Returns the parameters that a run starts from.
+
+    Those of the other run. If that is a language model and this one has a latent, then its decoder
+    and embeddings: kernels that multiply z begin at zero, so that the decoder is the language model
+    at first; encoder and latent begin as `initial`.
 
     Args:
       origin: of `best_of`.
+      initial: returns the parameters that the run would start from otherwise.
 
     Raises:
       UserError: the other run has been trained on since.
@@ -236,7 +251,22 @@ def load_params(origin: Mapping[str, Any]) -> dict:
         )
     if is_first():
         print(f"starting from step {step} of {workdir}", file=sys.stderr)
-    return trained.params
+    if trained.model.latent_size:
+        return trained.params
+    params = initial()
+    if "latent" not in params:
+        return trained.params
+    shared = [name for name in params if name not in ("encoder", "latent")]
+    return params | {
+        name: jax.tree.map(_with_rows_of_zeros, trained.params[name], params[name])
+        for name in shared
+    }
+
+
+def _with_rows_of_zeros(there: Array, here: Array) -> Array:
+    """Puts zeros before the rows of an array, as many as another one has more."""
+    missing = here.shape[0] - there.shape[0]
+    return jnp.concatenate([jnp.zeros((missing, *there.shape[1:]), there.dtype), there])
 
 
 def check_corpus(store: CheckpointStore, corpus: Corpus, workdir: object) -> None:

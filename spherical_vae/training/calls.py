@@ -12,11 +12,13 @@ replicas that have stopped: there they take their steps in turn, inside one comp
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, PyTree
 from ml_collections import ConfigDict
@@ -27,7 +29,7 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation.evaluator import corpus_boundaries
 from spherical_vae.parallel.sharding import shard_batch
 from spherical_vae.training.optimizer import Timetable
-from spherical_vae.training.step import Hyperparameters, TrainState, TrainStep, with_new_decoder
+from spherical_vae.training.step import Hyperparameters, TrainState, TrainStep, with_first_decoder
 
 # `(states, batches, hyperparameters, active) -> states`; all but batches joined over replicas.
 ReplicaStep = Callable[[TrainState, Batch, Hyperparameters, Bool[Array, " *R"]], TrainState]
@@ -162,11 +164,12 @@ def select(chosen: Bool[Array, " *R"], new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(leaf, new, old)
 
 
-def with_new_decoders(
-    states: TrainState, initial: TrainState, chosen: Bool[Array, " *R"]
+def with_first_decoders(
+    states: TrainState, chosen: Bool[Array, " *R"], optimizer: optax.GradientTransformation
 ) -> TrainState:
-    """Returns the states after `with_new_decoder` in the chosen replicas."""
-    return select(chosen, with_new_decoder(states, initial), states)
+    """Returns the states after `with_first_decoder` in the chosen replicas."""
+    renew = partial(with_first_decoder, optimizer=optimizer)
+    return select(chosen, jax.vmap(renew)(states) if chosen.ndim else renew(states), states)
 
 
 def abstract_replicas(

@@ -57,7 +57,8 @@ class ReplicaHost:
         weight = 0.0
         if step >= timetable.autoencoder_steps:
             weight = kl_weight(config.kl_weight, timetable.epoch(done), done, total - first)
-        return hyperparameters(config, rate, weight, first)
+        fixed = config.decoder.tied_embeddings and step < timetable.autoencoder_steps
+        return hyperparameters(config, rate, weight, first, fixed)
 
     def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:
         """Writes the totals since the last train record.

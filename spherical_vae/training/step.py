@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, UInt
+from jaxtyping import Array, Bool, Float, Int, UInt
 from ml_collections import ConfigDict
 
 from spherical_vae.data.batch import Batch
@@ -50,6 +50,8 @@ class TrainState(NamedTuple):
       average: moving average of the parameters, None where none is kept.
       log_multiplier: logarithm of what multiplies the KL so that its mean meets
         `config.rate.target_nats`, None where there is no target.
+      first_decoder: parameters of the decoder before the first step, to which it returns after the
+        autoencoder phase; None without one.
     """
 
     step: Int[Array, ""]
@@ -58,6 +60,7 @@ class TrainState(NamedTuple):
     sums: Sums
     average: dict | None = None
     log_multiplier: Float[Array, ""] | None = None
+    first_decoder: dict | None = None
 
     @property
     def evaluated(self) -> dict:
@@ -75,6 +78,7 @@ class Hyperparameters(NamedTuple):
       kl_weight: of this step.
       dropout: rates.
       average_from: steps before those that the moving average is of.
+      fixed_embeddings: whether the word embeddings keep their values in this step.
     """
 
     seed: UInt[Array, ""]
@@ -83,10 +87,15 @@ class Hyperparameters(NamedTuple):
     kl_weight: Float[Array, ""]
     dropout: DropoutRates
     average_from: Int[Array, ""]
+    fixed_embeddings: Bool[Array, ""]
 
 
 def hyperparameters(
-    config: ConfigDict, learning_rate: float, kl_weight: float = 1.0, average_from: int = 0
+    config: ConfigDict,
+    learning_rate: float,
+    kl_weight: float = 1.0,
+    average_from: int = 0,
+    fixed_embeddings: bool = False,
 ) -> Hyperparameters:
     """Returns what a configuration says, and what the schedules say of a step.
 
@@ -101,6 +110,7 @@ def hyperparameters(
         np.float32(kl_weight),
         DropoutRates(*dropout),
         np.int32(average_from),
+        np.bool_(fixed_embeddings),
     )
     return Hyperparameters(*values)
 
@@ -127,39 +137,39 @@ def init_state(
     Args:
       params: of the model.
       optimizer: of `build_optimizer`.
-      config: whole; says whether an average and a multiplier are kept.
+      config: whole; decides which optional parts there are.
     """
     average = jax.tree.map(jnp.copy, params) if config.optimizer.average_decay > 0 else None
     multiplier = jnp.zeros(()) if config.rate.target_nats > 0 else None
+    decoder = None
+    if config.rate.autoencoder_epochs:
+        decoder = jax.tree.map(jnp.copy, params["decoder"])
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, optimizer.init(params), empty_sums(), average, multiplier)
+    moments = optimizer.init(params)
+    return TrainState(zero, params, moments, empty_sums(), average, multiplier, decoder)
 
 
-def with_new_decoder(state: TrainState, initial: TrainState) -> TrainState:
-    """Returns the state that training goes on from after an autoencoder phase.
+def with_first_decoder(state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
+    """Returns the state that training continues from after an autoencoder phase.
 
-    The decoder's own parameters, and their averages, are the initial ones. Word embeddings, which
-    the encoder reads too, stay, also where the softmax multiplies by them; so do encoder, latent,
-    totals and the number of steps. The optimiser starts anew as a whole: Adam has one count of
-    steps for all moments, and new ones would be of the wrong size under an old count.
+    The decoder's parameters, and their averages, are again those before the first step. Word
+    embeddings stay: if the softmax multiplies by them, the phase has not trained them. Encoder,
+    latent, totals and the number of steps stay too. The optimiser starts anew as a whole: Adam has
+    one count of steps for all moments, and new ones would be of the wrong size under an old count.
 
     Args:
       state: after the last step of the phase.
-      initial: of `init_state`; both may be stacked alike.
+      optimizer: of `build_optimizer`.
 
     Source: Li et al. (2019), "A surprisingly effective fix for deep latent variable modeling of
     text", section 3.
     """
 
-    def renewed(params: dict, first: dict) -> dict:
-        return params | {"decoder": first["decoder"]}
-
-    average = state.average
-    if average is not None:
-        assert initial.average is not None
-        average = renewed(average, initial.average)
-    params = renewed(state.params, initial.params)
-    return state._replace(params=params, opt_state=initial.opt_state, average=average)
+    assert state.first_decoder is not None
+    decoder = {"decoder": state.first_decoder}
+    params = state.params | decoder
+    average = None if state.average is None else state.average | decoder
+    return state._replace(params=params, opt_state=optimizer.init(params), average=average)
 
 
 def abstract_state(
@@ -221,6 +231,9 @@ def make_train_step(
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         updates = jax.tree.map(lambda update: -hyper.learning_rate * update, updates)
+        if rate.autoencoder_epochs and "word_embeddings" in updates:
+            embeddings = updates["word_embeddings"]
+            updates["word_embeddings"] = jnp.where(hyper.fixed_embeddings, 0.0, embeddings)
         # The norm sees a NaN in any gradient, also where the loss itself was still finite.
         good = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradients))
         sums = state.sums
@@ -242,7 +255,9 @@ def make_train_step(
             moved = multiplier + rate.target_step * jnp.clip(excess, -1, 1)
             # What the multiplier does not act on says nothing of it.
             multiplier = jnp.where(hyper.kl_weight > 0, moved, multiplier)
-        return TrainState(state.step + 1, params, opt_state, new_sums, average, multiplier)
+        return TrainState(
+            state.step + 1, params, opt_state, new_sums, average, multiplier, state.first_decoder
+        )
 
     return train_step
 

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -171,7 +171,8 @@ class Trainer:
         )
         best = self._shardings.evaluated
         jit = partial(jax.jit, donate_argnums=0)
-        self._with_new_decoders = jit(calls.with_new_decoders, out_shardings=self._shardings)
+        renew = partial(calls.with_first_decoders, optimizer=self._optimizer)
+        self._with_first_decoders = jit(renew, out_shardings=self._shardings)
         self._keep = jit(
             lambda old, new, chosen: calls.select(chosen, new, old), out_shardings=best
         )
@@ -262,8 +263,7 @@ class Trainer:
         """
         active = self._mask([not host.state.finished for host in self._hosts])
         if self._timetable.is_restart(step):
-            initial = place(self._initial_states(), self._shardings)
-            self._state = self._with_new_decoders(self._state, initial, active)
+            self._state = self._with_first_decoders(self._state, active)
         hypers = [
             calls.join([host.hyperparameters(step + i) for i in range(call.steps)])
             for host in self._hosts
@@ -351,7 +351,7 @@ class Trainer:
                 state, best = self._drop_axis((state, best))
             return step, state, best, states
         origin = load_origin(self._run.path) if self._run.config_path.exists() else None
-        initial = self._initial_states(None if origin is None else load_params(origin))
+        initial = self._initial_states(origin)
         state = place(initial, self._shardings)
         best = place(initial.evaluated, self._shardings.evaluated)
         states = [HostState(self._corpus.fingerprint())] * len(self._replicas)
@@ -360,19 +360,20 @@ class Trainer:
             self._write(0, state, best, states)
         return 0, state, best, states
 
-    def _initial_states(self, params: dict | None = None) -> TrainState:
+    def _initial_states(self, origin: Mapping[str, Any] | None) -> TrainState:
         """Returns the states before the first step, on the host.
 
         Args:
-          params: of another run that this one starts from; None for those of the seed.
+          origin: another run, from whose parameters this one starts; None for those of the seed.
         """
         counts = self._corpus.vocabulary.train_counts
-        seeds = [replica.config.seed for replica in self._replicas]
-        initial = [params or init_params(self._model, seed, counts) for seed in seeds]
-        states: TrainState = calls.join(
-            [init_state(x, self._optimizer, self._config) for x in initial]
-        )
-        return states
+        states = []
+        for replica in self._replicas:
+            first = partial(init_params, self._model, replica.config.seed, counts)
+            params = first() if origin is None else load_params(origin, first)
+            states.append(init_state(params, self._optimizer, self._config))
+        joined: TrainState = calls.join(states)
+        return joined
 
     def _mask(self, chosen: list[bool]) -> Any:
         """Returns an argument of the compiled functions that chooses replicas."""
