@@ -3,9 +3,9 @@
     python benchmarks/input.py --json input.json
 
 The step is that of configs/ptb.py at batch 20. Sentences come from `--ptb`, or else are seeded with
-lengths like those of Penn Treebank; `large` is a prepared corpus of 40 times as many, too large to
-stay in memory, whose mapped pages are given back as it is read. `in turn`: a batch is made, copied
-and trained on before the next is made; `prefetched`: by the thread of training.
+lengths like those of Penn Treebank; `large` is a prepared corpus of 40 times as many, mapped from
+files. `in turn`: a batch is made, copied and trained on before the next is made; `prefetched`: by
+the thread of training.
 """
 
 import argparse

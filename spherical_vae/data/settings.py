@@ -43,8 +43,8 @@ def check_together(config_data: Any) -> None:
     if spec.source.path == "required" and not path:
         _raise("path", config_data, f"a folder or zip archive with your own files {with_name}")
     if spec.source.path == "no" and path:
-        package = "which comes as a package; your own files are"
-        _raise("path", config_data, f"'' {with_name}, {package} data.name={own}")
+        elsewhere = "which is not found by a path; your own files are"
+        _raise("path", config_data, f"'' {with_name}, {elsewhere} data.name={own}")
     if spec.label_names is not None and given not in (0, len(spec.label_names)):
         known = f" or {len(spec.label_names)}" if spec.label_names else ""
         _raise("label_classes", config_data, f"0{known} {with_name}")

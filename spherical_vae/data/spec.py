@@ -7,7 +7,7 @@ from typing import Any
 
 from spherical_vae.data.corpus import Kind
 from spherical_vae.data.examples import RawCorpus
-from spherical_vae.data.sources import Source
+from spherical_vae.data.sources import Package, Source
 
 # Takes the place that `Source.find` returns, `config.data`, and a folder for scratch files or None.
 Reader = Callable[[Path | None, Any, Path | None], RawCorpus]
@@ -75,4 +75,5 @@ class CorpusSpec:
 
     def missing(self, config_data: Any) -> str | None:
         """Returns in one line what to bring or install, or None if everything is here."""
-        return self.source.missing(config_data)
+        builder = Package(("tensorflow_datasets",), extra="corpora") if self.publication else None
+        return (builder and builder.missing(config_data)) or self.source.missing(config_data)

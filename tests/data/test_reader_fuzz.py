@@ -54,7 +54,7 @@ def test_any_bytes(name, archive, write_files, data_config, check_corpus):
     suffix = {"text": "txt", "feat": "feat"}[name]
     accepted = []
 
-    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=50, deadline=None, database=None, derandomize=True)
     @given(
         train=contents(name),
         valid=st.none() | contents(name),
@@ -89,7 +89,7 @@ def test_damaged_archives(name, write_files, data_config, check_corpus):
     assert zipfile.is_zipfile(good)
     content = good.read_bytes()
 
-    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=60, deadline=None, database=None, derandomize=True)
     @given(
         changes=st.lists(
             st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=4

@@ -14,6 +14,7 @@ from spherical_vae.data.corpora import (
     text,
     yelp,
     yelp10k,
+    yelp13_reduced,
 )
 from spherical_vae.data.spec import CorpusSpec
 
@@ -28,6 +29,7 @@ CORPORA: dict[str, CorpusSpec] = {
         news20.SPEC,
         rcv1.SPEC,
         yelp10k.SPEC,
+        yelp13_reduced.SPEC,
         movie_reviews.SPEC,
         movie_reviews.BAGS,
         reuters.SPEC,
