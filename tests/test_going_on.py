@@ -60,7 +60,8 @@ def test_more_epochs_are_those_of_a_run_that_was_as_long_from_the_start(corpus, 
     assert f"resumed {twice} at step {STEPS_PER_EPOCH}" in told.err
     assert told.out.startswith(f"{2 * STEPS_PER_EPOCH} steps")
     assert metrics_without_times(twice) == metrics_without_times(once)
-    assert checkpoint_contents(twice) == checkpoint_contents(once)
+    last = 2 * STEPS_PER_EPOCH
+    assert checkpoint_contents(twice)[last] == checkpoint_contents(once)[last]
     assert load_config(twice) == load_config(once)
     assert "config.train.epochs: 2 in" in refusal(corpus, twice, {"train.epochs": 1})
 
@@ -103,7 +104,8 @@ def test_replicas_that_are_at_the_end_go_on_together(corpus, tmp_path):
     for name, epochs in (("once", (2,)), ("twice", (1, 2))):
         for number in epochs:
             train_it(corpus, tmp_path / name, {"train.epochs": number}, sweep)
-    assert checkpoint_contents(tmp_path / "twice") == checkpoint_contents(tmp_path / "once")
+    twice, once = (checkpoint_contents(tmp_path / name) for name in ("twice", "once"))
+    assert twice[2 * STEPS_PER_EPOCH] == once[2 * STEPS_PER_EPOCH]
     results = [
         json.loads((tmp_path / name / "results.json").read_text()) for name in ("once", "twice")
     ]

@@ -127,13 +127,13 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
             "one kind of model"
         )
     replicas: dict[str, Replica] = {}
-    for given in settings:
-        if given.keys() != settings[0].keys():
+    for values in settings:
+        if values.keys() != settings[0].keys():
             raise UserError(
-                f"--sweep: keys {', '.join(given)} given, allowed: those of the first replica, "
+                f"--sweep: keys {', '.join(values)} given, allowed: those of the first replica, "
                 f"{', '.join(settings[0])}"
             )
-        replica = _build_replica(config, given)
+        replica = _build_replica(config, values)
         if replica.name in replicas:
             raise UserError(f"--sweep: {replica.name} is given twice, allowed: each setting once")
         replicas[replica.name] = replica
@@ -159,19 +159,19 @@ def settings_by_name(replicas: Sequence[Replica]) -> dict[str, Settings]:
     return {replica.name: replica.settings for replica in replicas}
 
 
-def _build_replica(config: ConfigDict, given: Mapping[str, Value]) -> Replica:
+def _build_replica(config: ConfigDict, values: Mapping[str, Value]) -> Replica:
     whole = copy.deepcopy(config)
-    for key in given:
+    for key in values:
         require_name("--sweep", key, SWEEPABLE)
     with whole.unlocked():
-        for key, value in given.items():
+        for key, value in values.items():
             try:
                 whole.update_from_flattened_dict({key: value})
             except TypeError:
                 raise _wrong_type(key, value) from None
     validate(whole)
     leaves = flatten(whole)  # where a float is meant, an int has become one
-    settings = {key: leaves[key] for key in given}
+    settings = {key: leaves[key] for key in values}
     return Replica(settings_name(settings), settings, whole)
 
 
@@ -181,10 +181,10 @@ def _refuse_idle_keys(keys: Iterable[str], replicas: Sequence[Replica]) -> None:
         if key not in _ACTS_WITH:
             continue
         other, allowed = _ACTS_WITH[key]
-        found = {flatten(replica.config)[other] for replica in replicas}
-        if found.isdisjoint(allowed):
+        others = {flatten(replica.config)[other] for replica in replicas}
+        if others.isdisjoint(allowed):
             raise UserError(
-                f"--sweep: {key} has no effect with {other}={', '.join(sorted(found))}, allowed: "
+                f"--sweep: {key} has no effect with {other}={', '.join(sorted(others))}, allowed: "
                 f"{other} {' or '.join(allowed)}"
             )
 

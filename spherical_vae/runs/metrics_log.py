@@ -1,4 +1,4 @@
-"""The metrics of a run as JSON lines, mirrored to TensorBoard; what is measured is not known here.
+"""Metrics of a run as JSON lines, mirrored to TensorBoard.
 
 Each line is `{"step": int, "split": str, ...}` with finite numbers or null: JSON knows no NaN and
 no infinity, so a non-finite figure is written as null. Times and rates live under keys that begin
@@ -80,8 +80,8 @@ class MetricsLog:
         self._close_file()
         self._purge_step = step + 1
         if self._path is not None and self._path.exists():
-            kept = [line for record, line in self._read() if record["step"] <= step]
-            write_atomically(self._path, "".join(f"{line}\n" for line in kept))
+            remaining = [line for record, line in self._read() if record["step"] <= step]
+            write_atomically(self._path, "".join(f"{line}\n" for line in remaining))
 
     def close(self) -> None:
         """Closes both files; a later record opens them again."""
@@ -111,7 +111,7 @@ class MetricsLog:
             return []
         lines = self._path.read_bytes().split(b"\n")
         # A whole file ends with a newline, so the last piece is empty or was torn by a crash.
-        found = []
+        records = []
         for number, raw in enumerate(lines[:-1], start=1):
             try:
                 line = raw.decode("utf-8")
@@ -122,8 +122,8 @@ class MetricsLog:
                     f"{self._path}: line {number} is no metrics record; remove that line, or use "
                     "another --workdir"
                 ) from None
-            found.append((record, line))
-        return found
+            records.append((record, line))
+        return records
 
     def _mirror(self, step: int, split: str, values: dict[str, Any]) -> None:
         if self._tensorboard_directory is None:

@@ -1,4 +1,4 @@
-"""A run's working directory: its configuration, its lock and where its other files lie.
+"""A run's working directory: its configuration, its lock and the paths of its other files.
 
 What is in the metrics and the checkpoints is the business of `metrics_log.py` and `checkpoint.py`.
 """
@@ -23,10 +23,10 @@ from spherical_vae.system.folder_lock import FolderLock, cannot_write, lock_fold
 from spherical_vae.system.paths import run_folder
 
 _FORMAT = 1
-# What changes no result but by rounding, or is a run of its own: where things are, how steps share
-# calls and devices, how often the state is saved, which baselines are trained beside. A run may go
-# on with other values, which its configuration has from then on. That the text is the same is seen
-# to by its fingerprint.
+# Keys that may change on resume, because they affect results at most by rounding, or are runs of
+# their own: paths, how steps share calls and devices, how often the state is saved, the baselines.
+# The configuration of the run has the new values from then on. That the text is the same is checked
+# by its fingerprint.
 NO_MATTER = frozenset(
     {
         "baselines",
@@ -41,8 +41,8 @@ NO_MATTER = frozenset(
         "train.steps_per_call",
     }
 )
-# What changes only what follows: a run may go on with other values, which are told, as may all of
-# `evaluation`. Steps, by their number or by epochs, may only become more.
+# Keys that affect only what follows: a run may go on with other values, with a message; so may all
+# of `evaluation`. Steps, by their number or by epochs, may only become more.
 MAY_CHANGE = frozenset({"train.early_stopping", "train.log_every"})
 _MAY_CHANGE_GROUP = "evaluation."
 MAY_GROW = ("train.epochs", "train.steps")
@@ -269,20 +269,20 @@ def _lock(path: Path) -> FolderLock:
 
 def _completed(path: Path, stored: ConfigDict) -> ConfigDict:
     """Returns a stored configuration with the keys that it is older than."""
-    config, given = base_config(), flatten(stored)
-    unknown = given.keys() - flatten(config).keys()
+    config, leaves = base_config(), flatten(stored)
+    unknown = leaves.keys() - flatten(config).keys()
     if unknown:
         raise UserError(
             f"{path}: config.{min(unknown)}: this version has no such key; use the version that "
             "the run was trained with"
         )
-    config.update_from_flattened_dict(given)
+    config.update_from_flattened_dict(leaves)
     return config
 
 
-def _allowed_changes(path: Path, stored: ConfigDict, given: ConfigDict, sweep: bool) -> list[str]:
-    """Returns what is told of differences that change something; raises if one is not allowed."""
-    old, new = flatten(stored), flatten(given)
+def _allowed_changes(path: Path, stored: ConfigDict, requested: ConfigDict, sweep: bool) -> list[str]:
+    """Returns a message for each difference that has an effect; raises if one is not allowed."""
+    old, new = flatten(stored), flatten(requested)
     changed = [
         key
         for key in old | new
@@ -292,19 +292,19 @@ def _allowed_changes(path: Path, stored: ConfigDict, given: ConfigDict, sweep: b
         key: f"config.{key}: {_show(old, key)} in {path}, {_show(new, key)}" for key in changed
     }
     refused = [
-        f"{told} given{limit}"
-        for key, told in differences.items()
+        f"{difference} given{limit}"
+        for key, difference in differences.items()
         if (limit := _refusal(key, old, new, sweep)) is not None
     ]
     if refused:
         raise UserError("; ".join([*refused, "use another --workdir"]))
-    told = [f"{difference} from now on" for difference in differences.values()]
-    if not set(MAY_GROW).isdisjoint(changed) and given.optimizer.schedule == "cosine":
-        told.append(
+    messages = [f"{difference} from now on" for difference in differences.values()]
+    if not set(MAY_GROW).isdisjoint(changed) and requested.optimizer.schedule == "cosine":
+        messages.append(
             "config.optimizer.schedule=cosine: the learning rate of every step to come is that of "
             "a training as long as this one is now"
         )
-    return told
+    return messages
 
 
 def _refusal(key: str, old: dict[str, Any], new: dict[str, Any], sweep: bool) -> str | None:
@@ -322,12 +322,12 @@ def _refusal(key: str, old: dict[str, Any], new: dict[str, Any], sweep: bool) ->
 
 
 def _same_origin(
-    path: Path, stored: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+    path: Path, stored: Mapping[str, Any] | None, requested: Mapping[str, Any] | None
 ) -> Mapping[str, Any] | None:
-    if given is not None and (stored is None or stored["workdir"] != given["workdir"]):
+    if requested is not None and (stored is None or stored["workdir"] != requested["workdir"]):
         began = "none" if stored is None else stored["workdir"]
         raise UserError(
-            f"--init_from: {began} in {path}, {given['workdir']} given; use another --workdir"
+            f"--init_from: {began} in {path}, {requested['workdir']} given; use another --workdir"
         )
     return stored
 
@@ -335,12 +335,12 @@ def _same_origin(
 def _refuse_other_replicas(
     path: Path,
     stored: Mapping[str, Mapping[str, Any]] | None,
-    given: Mapping[str, Mapping[str, Any]] | None,
+    requested: Mapping[str, Mapping[str, Any]] | None,
 ) -> None:
     # Their order is that of the arrays in the checkpoints.
-    if (stored and list(stored)) != (given and list(given)):
+    if (stored and list(stored)) != (requested and list(requested)):
         raise UserError(
-            f"--sweep: {_listed(stored)} in {path}, {_listed(given)} given; use another --workdir"
+            f"--sweep: {_listed(stored)} in {path}, {_listed(requested)} given; use another --workdir"
         )
 
 

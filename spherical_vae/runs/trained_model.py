@@ -97,9 +97,9 @@ def load_trained(
     """
     names = load_replicas(workdir)
     if names is not None and replica not in names:
-        given = "is missing" if replica is None else f"{replica!r} given"
+        mistake = "is missing" if replica is None else f"{replica!r} given"
         raise UserError(
-            f"--replica: {given}, allowed for the sweep in {workdir}: {' '.join(names)}"
+            f"--replica: {mistake}, allowed for the sweep in {workdir}: {' '.join(names)}"
         )
     if names is None and replica is not None:
         raise UserError(f"--replica={replica}: {workdir} holds a single run, without replicas")

@@ -32,7 +32,7 @@ from spherical_vae.training.trainer import train_model
 
 PRIOR_SAMPLES = 5
 INTERPOLATION_POINTS = 7
-WALK_TEMPERATURE = 0.5
+PATH_TEMPERATURE = 0.5
 
 
 @dataclass(frozen=True)
@@ -178,17 +178,17 @@ def sample_texts(trained: TrainedModel) -> list[str]:
     if trained.config.condition_on_bag:
         return [BAG_NOTE, "no samples: the decoder needs the bag of words of a given sentence"]
     key = root_key(trained.config.seed, Purpose.GENERATE)
-    key_prior, key_walk = jax.random.split(key)
+    key_prior, key_path = jax.random.split(key)
     samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, WordChoice(), label=0)
     lines = ["from the prior:", *(f"  {text}" for text in samples)]
     if not has_codes(trained):
         return lines
-    key_choice, key_words = jax.random.split(key_walk)
+    key_choice, key_words = jax.random.split(key_path)
     ends = sample_examples(trained.corpus, "test", key_choice, 2)
-    choice = WordChoice(WALK_TEMPERATURE)
-    walk = interpolation_texts(trained, key_words, ends, INTERPOLATION_POINTS, choice)
+    choice = WordChoice(PATH_TEMPERATURE)
+    path = interpolation_texts(trained, key_words, ends, INTERPOLATION_POINTS, choice)
     return [
         *lines,
-        f"a walk from one example of test to another, temperature {WALK_TEMPERATURE}:",
-        *(f"  {text}" for text in walk),
+        f"a walk from one example of test to another, temperature {PATH_TEMPERATURE}:",
+        *(f"  {text}" for text in path),
     ]

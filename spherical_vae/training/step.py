@@ -22,7 +22,7 @@ from spherical_vae.training.optimizer import averaging_weight
 
 
 class Sums(NamedTuple):
-    """Totals since the last log line, kept on the device so that no step waits for the host.
+    """Totals since the last log line, on the device so that no step waits for the host.
 
     Attributes:
       reconstruction_nats: over examples.
@@ -40,14 +40,14 @@ class Sums(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that training changes on the device; with the host's plateau it is the whole checkpoint.
+    """All that training changes on the device; with the host state it is the whole checkpoint.
 
     Attributes:
       step: steps done.
       params: of the model.
       opt_state: of optax.
       sums: since the last log line.
-      average: moving average of the parameters, None where none is kept.
+      average: moving average of the parameters, or None.
       log_multiplier: logarithm of what multiplies the KL so that its mean meets
         `config.rate.target_nats`, None where there is no target.
       first_decoder: parameters of the decoder before the first step, to which it returns after the
@@ -64,7 +64,7 @@ class TrainState(NamedTuple):
 
     @property
     def evaluated(self) -> dict:
-        """The parameters that are measured and kept: the average where there is one."""
+        """The parameters that are measured and selected: the average if there is one."""
         return self.params if self.average is None else self.average
 
 
