@@ -637,7 +637,7 @@ def protocols_table(rows: Sequence[Filled], split: str = "test") -> list[Table]:
     )
     if converted:
         caption += f" Converted from slots of batches of 64: {'; '.join(dict.fromkeys(converted))}."
-    return table(rows, [*columns, SEEDS], caption)
+    return table([one for one in rows if len(one.row.bounds) > 1], [*columns, SEEDS], caption)
 
 
 def _mean(filled: Filled, key: str) -> float | None:

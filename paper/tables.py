@@ -323,7 +323,7 @@ def printed_table(rows: Sequence[Filled], quoted: Sequence[tuple[str, str]] = ()
         f"{PROTOCOL_NOTE} Ours are trained and selected by *honest*; the paper's are trained by "
         "*paper* too."
     )
-    return [Table(head, body, caption)] if body and any(filled.runs for filled in rows) else []
+    return [Table(head, body, caption)] if any(one.runs and one.row.printed for one in rows) else []
 
 
 def printed_text(printed: Printed) -> str:

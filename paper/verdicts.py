@@ -244,7 +244,8 @@ def verdict_table(views: Views) -> Table:
         "A claim holds, or does not, if the number is two standard errors away from 0 or the "
         "threshold that is named. The error is over examples, paired, if both models were measured "
         "on the same ones, otherwise over seeds; what another seed would change is not in an error "
-        "over examples. Of several models of a kind the best on validation stands for it."
+        "over examples. Of several models of a kind the best on validation stands for it. Scale "
+        "`cpu`: few epochs, untuned, not converged."
     )
     head = ["claim of the paper", "setting", "our verdict", "decided by", "number", "error",
             "seeds", "scale"]  # fmt: skip
