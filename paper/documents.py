@@ -66,10 +66,10 @@ _PRINTED = {
     ("rcv1", VMF, 200): 560.0,
 }
 _QUOTED = {"20NG fDARN d=50": 917.0, "RCV1 fDARN d=50": 724.0, "RCV1 fDARN d=200": 598.0}
-# Recipes beside the paper's: group, model, name, config, overrides; a row is a line.
-RECIPES: tuple[tuple[str, str, str, str, Mapping[str, Value]], ...] = (
-    ("20NG, d=50, recipe", GAUSSIAN, "Gaussian, learned prior", "best_news20:gaussian", {}),
-    ("20NG, d=50, recipe", VMF, "vMF, learned, learned prior", "best_news20:vmf", {}),
+# Recipes beside the paper's: corpus, d, model, name, config, overrides; a row is a line.
+RECIPES: tuple[tuple[str, int, str, str, str, Mapping[str, Value]], ...] = (
+    ("20NG", 50, GAUSSIAN, "Gaussian, learned prior", "best_news20:gaussian", {}),
+    ("20NG", 50, VMF, "vMF, learned, learned prior", "best_news20:vmf", {}),
 )
 _BUDGET_NOTE = (
     "Both kinds of latent have the same budget: three trials on validation, with seed 0 and a "
@@ -116,8 +116,15 @@ def table4_rows(scale: str) -> list[Row]:
     order = sorted(grid, key=lambda one: list(_CORPORA).index(one[0]))
     rows = [document_row(*one[:1], model, one[1]) for one in order for model in (GAUSSIAN, VMF)]
     recipes = [
-        Row(f"20NG {name} (recipe)", group, model, config, overrides, bounds=(HONEST,))
-        for group, model, name, config, overrides in RECIPES
+        Row(
+            f"{corpus} {name} (recipe)",
+            f"{corpus}, d={dimension}, recipe",
+            model,
+            config,
+            overrides,
+            bounds=(HONEST,),
+        )
+        for corpus, dimension, model, name, config, overrides in RECIPES
     ]
     return rows if scale == "smoke" else rows + recipes
 

@@ -65,7 +65,7 @@ class Section:
     def markdown(self, folder: str) -> list[str]:
         """Returns the paragraphs; links to figures start with `folder`."""
         title = self.experiment.title
-        parts = [f"## {_heading(self.experiment)}", self.facts]
+        parts = [f"## {_heading(self.experiment, self.scale)}", self.facts]
         parts += [_CPU] if self.scale == "cpu" else []
         parts += [f"Not run: {'; '.join(self.missing)}."] if self.missing else []
         parts += [f"![{title}]({folder}/figures/{self.name}.png)"] if self.figure else []
@@ -78,8 +78,10 @@ def views_of(results: Path, places: Sequence[Place], names: Iterable[str]) -> Vi
     views: dict[tuple[str, str], Sequence[Filled]] = {}
     for name in names:
         experiment = EXPERIMENTS[name]
+        if isinstance(experiment, Computed):
+            continue
         grids: list[list[Row]] = []
-        for place in places if isinstance(experiment, Trained) else ():
+        for place in places:
             rows = list(experiment.rows(place.scale))
             if rows not in grids:
                 views[name, place.scale] = fill(rows, store, place)
@@ -181,9 +183,9 @@ def page(found: Sequence[Section], verdicts: Table, folder: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _heading(experiment: Trained | Computed) -> str:
+def _heading(experiment: Trained | Computed, scale: str) -> str:
     name = experiment.name
     for short, word in (("table", "Table "), ("fig", "Figure ")):
         name = name.replace(short, word)
-    shown = name.replace("_", " ")
+    shown = name.replace("_", " ") + (", scale cpu" if scale == "cpu" else "")
     return f"{shown[0].upper()}{shown[1:]}: {experiment.title}"

@@ -306,7 +306,7 @@ PROTOCOL_NOTE = (
 )
 
 
-def printed_table(rows: Sequence[Filled], quoted: Sequence[tuple[str, str]] = ()) -> list[Table]:
+def printed_table(rows: Sequence[Filled], quoted: str = "") -> list[Table]:
     """Returns the paper's values of sentence models beside ours, by its protocol."""
     body = []
     for filled in rows:
@@ -317,13 +317,12 @@ def printed_table(rows: Sequence[Filled], quoted: Sequence[tuple[str, str]] = ()
         ours = [mean_and_range(values_of(filled, bound(name, key))) for key in keys]
         cells = [*ours, str(len(filled.runs))] if filled.runs else [NOT_RUN, *[NOTHING] * 3]
         body.append([filled.row.name, printed_text(filled.row.printed), *cells])
-    body += [[name, value, "not reproduced", *[NOTHING] * 3] for name, value in quoted]
     head = ["row", "paper: NLL (KL) / PPL", "ours: NLL", "KL", "PPL", "seeds"]
     caption = (
         f"{PROTOCOL_NOTE} Ours are trained and selected by *honest*; the paper's are trained by "
-        "*paper* too."
+        f"*paper* too. {quoted}".rstrip()
     )
-    return [Table(head, body, caption)] if body and any(filled.runs for filled in rows) else []
+    return [Table(head, body, caption)] if any(one.runs and one.row.printed for one in rows) else []
 
 
 def printed_text(printed: Printed) -> str:

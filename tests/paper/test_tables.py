@@ -1,12 +1,14 @@
 """Differences have the right errors, and cells are of the right runs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made import filled, made_run
 
 from paper.ablation import SENTENCES, ideas_table
 from paper.language import curves_table
-from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF
+from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF, Printed
 from paper.store import Bounds, Point
 from paper.tables import (
     Difference,
@@ -120,12 +122,14 @@ def test_the_lowest_mean_of_a_group_is_in_bold():
 
 
 def test_rows_without_runs_are_in_no_table_but_beside_printed_values():
-    from paper.specs import Printed
-
-    rows = [filled(made_run()), filled(name="b", printed=Printed(99, 4.4, 109))]
+    printed = Printed(99, 4.4, 109)
+    rows = [filled(made_run(), printed=printed), filled(name="b", printed=printed)]
     for tables in (bounds_table(rows), runs_table(rows)):
         assert [row[0] for row in tables[0].rows] == ["a"]
-    assert printed_table(rows)[0].rows == [["b", "99 (4.4) / 109", "not run", "-", "-", "-"]]
+    assert printed_table(rows)[0].rows == [
+        ["a", "99 (4.4) / 109", "-", "-", "-", "1"],
+        ["b", "99 (4.4) / 109", "not run", "-", "-", "-"],
+    ]
     assert bounds_table(rows[1:]) == runs_table(rows[1:]) == printed_table(rows[1:]) == []
     assert trials_table(rows) == []
     for table in (*bounds_table(rows), *runs_table(rows)):
@@ -133,8 +137,6 @@ def test_rows_without_runs_are_in_no_table_but_beside_printed_values():
 
 
 def test_a_curve_has_its_ends_and_extremes():
-    import dataclasses
-
     points = (Point(1, 3.0, 90.0), Point(2, 5.0, None), Point(3, 1.0, 80.0), Point(4, 2.0, 85.0))
     run = dataclasses.replace(made_run(), validation=points)
     (table,) = curves_table([filled(run), filled(made_run())])
