@@ -280,7 +280,9 @@ def _completed(path: Path, stored: ConfigDict) -> ConfigDict:
     return config
 
 
-def _allowed_changes(path: Path, stored: ConfigDict, requested: ConfigDict, sweep: bool) -> list[str]:
+def _allowed_changes(
+    path: Path, stored: ConfigDict, requested: ConfigDict, sweep: bool
+) -> list[str]:
     """Returns a message for each difference that has an effect; raises if one is not allowed."""
     old, new = flatten(stored), flatten(requested)
     changed = [
@@ -340,7 +342,8 @@ def _refuse_other_replicas(
     # Their order is that of the arrays in the checkpoints.
     if (stored and list(stored)) != (requested and list(requested)):
         raise UserError(
-            f"--sweep: {_listed(stored)} in {path}, {_listed(requested)} given; use another --workdir"
+            f"--sweep: {_listed(stored)} in {path}, {_listed(requested)} given; "
+            "use another --workdir"
         )
 
 
