@@ -60,7 +60,8 @@ def test_50_million_tokens_take_the_memory_of_one_million(tmp_path, capsys):
         command = [sys.executable, "-c", READ, str(tmp_path / str(tokens)), str(tmp_path / "cache")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         read, peaks[tokens] = map(int, done.stdout.split())
-        assert read == pytest.approx(tokens, rel=0.02)
+        # Some are carved for validation.
+        assert read == pytest.approx(tokens, rel=0.1)
         with capsys.disabled():
             print(f"\n{read:,} tokens: peak of private memory {peaks[tokens] / MIB:.0f} MiB")
     # Without blocks the tokens alone are 200 MB, and the words of a sentence some gigabytes.

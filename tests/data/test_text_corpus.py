@@ -100,13 +100,18 @@ def test_labels_go_with_their_sentences_when_carved(load):
     assert (len(corpus.splits["train"]), len(corpus.splits["valid"])) == (70, 30)
 
 
-def test_carving_hangs_on_the_seed_alone_and_loses_nothing(load):
-    train = "\n".join(f"w{i}" for i in range(50))
+def test_carving_depends_on_the_seed_alone_and_loses_nothing(load):
+    # Between lines that are dropped.
+    train = "\n\n".join(f"w{i}" for i in range(50))
 
     def carve(seed):
-        corpus = load(train, valid=None, seed=seed, valid_fraction=0.2, vocabulary_size=100)
+        settings = {"seed": seed, "valid_fraction": 0.2, "vocabulary_size": 100}
+        corpus = load(train, valid=None, **settings)
+        assert len(corpus.splits["valid"]) == 10
         return sentences(corpus, "train")
 
+    assert len(set(carve(1))) == 40
+    assert "<unk> </s>" not in carve(1)
     assert carve(1) == carve(1)
     assert carve(1) != carve(2)
     assert carve(1) == sorted(carve(1), key=lambda s: int(s.split()[0][1:]))
