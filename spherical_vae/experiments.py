@@ -3,5 +3,7 @@
 import sys
 
 if __name__ == "__main__":
-    print("error: spherical_vae.experiments: moved; in a clone: python -m paper NAME", file=sys.stderr)
+    print(
+        "error: spherical_vae.experiments: moved; in a clone: python -m paper NAME", file=sys.stderr
+    )
     sys.exit(2)
