@@ -7,7 +7,8 @@ training stays in `configs/ptb.py`.
 Paper row: table 3, PTB: standard RNNLM 114, Gaussian 109, vMF 98, inputless 596, 379, 262, by the
            paper's protocol; the recipe is not the paper's.
 Command:   python -m spherical_vae.train --config=configs/best_ptb.py:VARIANT --workdir=DIR
-Variants:  rnnlm, gaussian, vmf (standard), and each with `_inputless`.
+Variants:  rnnlm, gaussian, vmf (standard), and each with `_inputless`. vmf_added and gaussian_added
+           take `--init_from=DIR` with the run of rnnlm; rnnlm_longer gives it as many epochs more.
 Device:    NVIDIA H200, jax 0.11.2, products in bfloat16, dropout 0.4 and 0.5 as a sweep;
            results/accelerator/ptb_rnnlm.json and ptb_vmf.json have the commands.
 Expected:  rnnlm, 30 epochs: validation perplexity 95.5, test 90.8 (float32, 2 CPU cores). vmf, 8
@@ -37,8 +38,22 @@ _KINDS = {
     "gaussian": {"latent.kind": "gaussian"},
     "vmf": {},
 }
+# A latent is added to a language model that has been trained (`--init_from`): one epoch as an
+# autoencoder, in which the decoder learns nothing that stays, then as a VAE.
+_ADDED = {
+    "rate.autoencoder_epochs": 1,
+    "rate.free_nats": 4.0,
+    "rate.target_nats": 0.0,
+    "kl_weight.schedule": "linear",
+    "kl_weight.linear_epochs": 2.0,
+    "optimizer.learning_rate": 1e-3,
+    "train.epochs": 7,
+}
 VARIANTS = {
     **_KINDS,
+    "vmf_added": _ADDED,
+    "gaussian_added": _ADDED | {"latent.kind": "gaussian"},
+    "rnnlm_longer": _KINDS["rnnlm"] | {"optimizer.learning_rate": 1e-3, "train.epochs": 7},
     **{f"{name}_inputless": _INPUTLESS | changed for name, changed in _KINDS.items()},
 }
 
