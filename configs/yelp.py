@@ -3,7 +3,8 @@
 The data: Yelp 2013, `yelp.zip` of the authors' repository (github.com/jiacheng-xu/vmf_vae_nlp,
 data/), fetched where there is a network, or found by `--config.data.manual_dir=FOLDER`; its digest
 and its counts are checked. Needs the extra `corpora`. The variants `yelp10k` and `yelp10k_standard`
-are the same models on a stand-in, 10,000 raw reviews in FOLDER/yelp10k.csv.xz, tokenised here.
+are the same models on a stand-in, 10,000 raw reviews in FOLDER/yelp10k.csv.xz, tokenised here;
+`reduced` and `reduced_standard` those on the official test file with a reduced train split.
 
 Paper row: table 3, vMF, Yelp: standard 198 (6.4) / 54, inputless 242 (48.5) / 134, which follow the
            paper's protocol. Inputless: the checkpoint of the authors' repository is named d=100,
@@ -31,11 +32,18 @@ VARIANTS = {
         "latent.concentration": 40.0,
     },
     "yelp10k": {"name": "yelp10k", "data.name": "yelp10k"},
+    "reduced_standard": {
+        "name": "yelp13_reduced",
+        "data.name": "yelp13_reduced",
+        "decoder.inputless": False,
+        "latent.concentration": 40.0,
+    },
+    "reduced": {"name": "yelp13_reduced", "data.name": "yelp13_reduced"},
 }
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
-    """Returns the inputless setting or the standard one, on Yelp 2013 or on the stand-in."""
+    """Returns the inputless setting or the standard one, on Yelp 2013 or on what there is of it."""
     config = paper_nvrnn_config()
     config.name = "yelp"
 
