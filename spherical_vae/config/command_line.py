@@ -8,7 +8,6 @@ imported beside each other, and called from Python, several times and in several
 import difflib
 import importlib.util
 import inspect
-import io
 import os
 import re
 import sys
@@ -27,7 +26,7 @@ from spherical_vae.config import validation as config_validation
 from spherical_vae.config.defaults import base_config
 from spherical_vae.parallel import hosts
 from spherical_vae.system.compilation_cache import keep_compiled_programs
-from spherical_vae.system.errors import Interrupted, UserError
+from spherical_vae.system.errors import UserError, exit_on_error
 from spherical_vae.system.malloc import keep_freed_memory
 from spherical_vae.system.names import nearest_name_hint
 from spherical_vae.system.paths import expanded
@@ -318,7 +317,7 @@ class Command:
         standard error; Control-C with status 130. Other errors keep their traceback. Standard
         output is left to the command's results.
         """
-        guarded(self._parse_and_call)
+        exit_on_error(self._parse_and_call)
         sys.exit(0)
 
     def _parse_and_call(self) -> None:
@@ -392,29 +391,6 @@ def _find_config(selected: str) -> tuple[Path, str | None]:
     hint = nearest_name_hint(given, [*packaged, *neighbours])
     names = f"; configs of the package: {', '.join(packaged)}" if path.name == given else ""
     raise UserError(f"--config={selected}: there is no file {given!r}{names}{hint}")
-
-
-def guarded(action: Callable[[], Any]) -> None:
-    """Calls `action`, turning mistakes into one line and an exit status; see `Command.run`."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What its encoding lacks is written as `\\xe9`, as standard error does.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        action()
-        sys.stdout.flush()
-    except UserError as error:
-        # One line, also if the message has several.
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(128 + stop.signal)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
 
 
 def _split_selection(argv: list[str]) -> tuple[str | None, list[str]]:

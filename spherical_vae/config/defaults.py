@@ -1,10 +1,12 @@
 """The base configuration: every key there is, with its default; `configs/*.py` are short deltas.
 
-The defaults are the main job: small inputless models on the King James verses. What the keys mean
-stands beside them; which values are allowed is decided in `config_rules.py`.
+The defaults are the main job: small inputless models on the King James verses. Their meaning stands
+beside them; `rules.py` decides which values are allowed. `data/settings.py` has the keys of `data`.
 """
 
 from ml_collections import ConfigDict
+
+from spherical_vae.data.settings import default_settings
 
 
 def base_config() -> ConfigDict:
@@ -20,21 +22,7 @@ def base_config() -> ConfigDict:
     # Latent kinds trained beside this model at the same size, for the same steps, and tabulated.
     config.baselines = ("none", "gaussian")
 
-    config.data = ConfigDict()
-    config.data.name = "kjv"  # in data/corpora/: kjv, text, feat, ptb, yelp ...
-    # A folder with the files of published corpora, under the names they are published by.
-    config.data.manual_dir = ""
-    config.data.path = ""  # text, feat: folder or zip of train/valid/test files; else an archive
-    config.data.vocabulary_size = 2000  # most frequent words of train, specials included
-    config.data.max_length = 50  # words of a sentence, the end mark not counted
-    config.data.long_lines = "cut"  # cut | drop: what happens to longer sentences
-    config.data.label_classes = 0  # 0: no labels; n: each line starts with a label in 1..n
-    config.data.valid_fraction = 0.05  # carved from train if there is no valid split
-    config.data.test_fraction = 0.05  # the same for test; of corpora that come as a whole
-    config.data.seed = 0  # of what is carved, and of the order of batches
-    # Where prepared corpora are kept; empty: $XDG_CACHE_HOME or ~/.cache; none: nothing is kept.
-    config.data.cache_dir = ""
-    config.data.buckets = 2  # number of padded lengths, hence of compiled shapes
+    config.data = default_settings()
 
     config.embedding_size = 100  # word embeddings, shared by encoder, decoder and bag condition
     config.label_embedding_size = 0  # 0: labels are not used

@@ -17,20 +17,18 @@ from typing import NoReturn
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config import base_config
-from spherical_vae.config.command_line import guarded
 from spherical_vae.data.cache import prepared_folders
 from spherical_vae.data.corpora import CORPORA
 from spherical_vae.data.loading import load_corpus, prepare_corpus
-from spherical_vae.data.settings import RULES
+from spherical_vae.data.settings import RULES, default_settings
 from spherical_vae.data.sources import cache_root
 from spherical_vae.data.statistics import as_json, as_text
 from spherical_vae.data.store import DamagedStoreError, verify
-from spherical_vae.system.errors import UserError
+from spherical_vae.system.errors import UserError, exit_on_error
 from spherical_vae.system.names import nearest_name_hint, require_name
 
 # Keys of `config.data`; a prepared corpus does not depend on how batches are padded.
-_FLAGS = frozenset(base_config().data) - {"name", "buckets"}
+_FLAGS = frozenset(default_settings()) - {"name", "buckets"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -123,7 +121,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     for key in sorted(_FLAGS):
         parser.add_argument(
             f"--{key}",
-            type=type(base_config().data[key]),
+            type=type(default_settings()[key]),
             default=argparse.SUPPRESS,
             help=f"config.data.{key}",
         )
@@ -145,7 +143,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _settings(arguments: argparse.Namespace) -> ConfigDict:
     """Returns `config.data`: the base, the usual settings of the corpus, and the given flags."""
-    config_data = base_config().data
+    config_data = default_settings()
     if arguments.name is not None:
         config_data.name = arguments.name
         config_data.update(CORPORA[arguments.name].settings)
@@ -157,4 +155,4 @@ def _settings(arguments: argparse.Namespace) -> ConfigDict:
 
 
 if __name__ == "__main__":
-    guarded(lambda: main(sys.argv))
+    exit_on_error(lambda: main(sys.argv))

@@ -1,6 +1,8 @@
-"""Allowed values of `config.data`, for the configuration, the commands and the loader alike."""
+"""Defaults and allowed values of `config.data`: of configuration, commands and loader alike."""
 
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from spherical_vae.data.corpora import CORPORA
 from spherical_vae.system.errors import UserError
@@ -21,6 +23,26 @@ RULES: dict[str, Rule] = {
     "seed": SEED,
     "buckets": SIZE,
 }
+
+
+def default_settings() -> ConfigDict:
+    """Returns a fresh copy of the defaults of `config.data`."""
+    settings = ConfigDict()
+    settings.name = "kjv"  # in data/corpora/: kjv, text, feat, ptb, yelp ...
+    # A folder with the files of published corpora, under the names they are published by.
+    settings.manual_dir = ""
+    settings.path = ""  # text, feat: folder or zip of train/valid/test files; else an archive
+    settings.vocabulary_size = 2000  # most frequent words of train, specials included
+    settings.max_length = 50  # words of a sentence, the end mark not counted
+    settings.long_lines = "cut"  # cut | drop: what happens to longer sentences
+    settings.label_classes = 0  # 0: no labels; n: each line starts with a label in 1..n
+    settings.valid_fraction = 0.05  # carved from train if there is no valid split
+    settings.test_fraction = 0.05  # the same for test; of corpora that come as a whole
+    settings.seed = 0  # of what is carved, and of the order of batches
+    # Where prepared corpora are kept; empty: $XDG_CACHE_HOME or ~/.cache; none: nothing is kept.
+    settings.cache_dir = ""
+    settings.buckets = 2  # number of padded lengths, hence of compiled shapes
+    return settings
 
 
 def check_settings(config_data: Any) -> None:

@@ -27,7 +27,7 @@ _FORMAT = 1
 # their own: paths, how steps share calls and devices, how often the state is saved, the baselines.
 # The configuration of the run has the new values from then on. That the text is the same is checked
 # by its fingerprint.
-NO_MATTER = frozenset(
+RESUMABLE = frozenset(
     {
         "baselines",
         "compute.logits_at_once",
@@ -140,7 +140,7 @@ def open_run(
     Args:
       workdir: the directory; made with its parents where it is not there.
       config: the configuration to train with; written at the first use, compared at every later
-        one, when only what is in `NO_MATTER`, `MAY_CHANGE` and `evaluation` may differ, and what
+        one, when only what is in `RESUMABLE`, `MAY_CHANGE` and `evaluation` may differ, and what
         is in `MAY_GROW` be more.
       replicas: of a sweep, settings by name, which are kept and compared as well.
       origin: whose weights a new run starts from, `{"workdir": path, "step": its best}`; kept. A
@@ -288,7 +288,7 @@ def _allowed_changes(
     changed = [
         key
         for key in old | new
-        if key not in NO_MATTER and not (key in old and key in new and _same(old[key], new[key]))
+        if key not in RESUMABLE and not (key in old and key in new and _same(old[key], new[key]))
     ]
     differences = {
         key: f"config.{key}: {_show(old, key)} in {path}, {_show(new, key)}" for key in changed

@@ -1,4 +1,10 @@
-"""Exceptions with a message for the person at the command line."""
+"""Exceptions with a message for the person at the command line, and their exit status."""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -33,3 +39,29 @@ class Interrupted(Exception):
         """As `Exception`, with the signal."""
         super().__init__(f"stopped by signal {number} after step {step}; the state is saved")
         self.signal = number
+
+
+def exit_on_error(action: Callable[[], Any]) -> None:
+    """Calls a command; a mistake ends the process with one line and an exit status.
+
+    Status 2 for a `UserError`, 128 + its number for a signal, 141 if nobody reads the output.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What its encoding lacks is written as `\\xe9`, as standard error does.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        action()
+        sys.stdout.flush()
+    except UserError as error:
+        # One line, also if the message has several.
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
