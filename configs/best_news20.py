@@ -7,7 +7,7 @@ Command:   python -m spherical_vae.train --config=configs/best_news20.py:VARIANT
 Variants:  vmf (a concentration for each document), gaussian, product (spheres with a concentration
            each).
 Device:    2 CPU cores, jax 0.10.2.
-Expected:  test perplexity, corpus and per document, with `--sweep=seed=0,1,2`, mean of the seeds: vmf
+Expected:  test perplexity, corpus and per document, with `--sweep=seed=0,1,2`, mean of seeds: vmf
            ELBO 745.3 and 812.0, IW-100 711.5 and 759.8; gaussian 746.6 and 825.8, 713.5 and 770.1.
            Standard deviations of IW 0.9 to 1.0. 2026-11-27. A linear skip (`decoder.skip`) made vmf
            worse on validation (ELBO 713.1 against 710.2, seed 0). product has not been run.
