@@ -7,6 +7,7 @@ import pytest
 from spherical_vae.config import base_config
 from spherical_vae.config.rules import CONFLICTS, RULES
 from spherical_vae.config.validation import apply_variant, flatten, validate
+from spherical_vae.models.decoders import DECODERS
 from spherical_vae.system.errors import UserError
 
 INTEGERS = [key for key, value in flatten(base_config()).items() if type(value) is int]
@@ -162,7 +163,7 @@ def test_whole_numbers_are_bounded(key):
                 "decoder.kind": "bag_of_words",
             },
             "compute.dtype",
-            "without an LSTM",
+            "do not read it",
         ),
         ({"label_embedding_size": 50}, "label_embedding_size", "data.label_classes"),
         ({"data.name": "feat", "data.path": "x"}, "encoder.kind", "no order"),
@@ -176,11 +177,11 @@ def test_whole_numbers_are_bounded(key):
             "condition_on_bag",
             "decoder.kind=bag_of_words",
         ),
-        ({"decoder.layers": 0}, "decoder.layers", "decoder.kind=lstm"),
+        ({"decoder.layers": 0}, "decoder.layers", ">= 1 with decoder.kind=lstm"),
         (
             {"decoder.kind": "bag_of_words", "decoder.layers": 2},
             "decoder.layers",
-            "0 or 1",
+            "<= 1 with decoder.kind=bag_of_words",
         ),
         ({"optimizer.weight_decay": 0.1}, "optimizer.weight_decay", "only adamw"),
         ({"latent.spheres": 2}, "latent.spheres", "1 with latent.kind=vmf"),
@@ -238,13 +239,13 @@ def test_whole_numbers_are_bounded(key):
         (
             {"decoder.tied_embeddings": True, "decoder.kind": "bag_of_words"},
             "decoder.tied_embeddings",
-            "False with decoder.kind=bag_of_words",
+            "decoder.kind=bag_of_words, which do not read it",
         ),
-        ({"decoder.skip": True}, "decoder.skip", "False with decoder.kind=lstm"),
+        ({"decoder.skip": True}, "decoder.skip", "decoder.kind=lstm, which do not read it"),
         (
             {"state_dropout_rate": 0.1, "decoder.kind": "bag_of_words"},
             "state_dropout_rate",
-            "no recurrent state",
+            "do not read it",
         ),
         ({"word_dropout_rate": 0.1}, "word_dropout_rate", "reads no previous words"),
         (
@@ -254,7 +255,7 @@ def test_whole_numbers_are_bounded(key):
                 "decoder.kind": "bag_of_words",
             },
             "word_dropout_rate",
-            "reads no previous words",
+            "do not read it",
         ),
         (
             {
@@ -263,7 +264,7 @@ def test_whole_numbers_are_bounded(key):
                 "decoder.kind": "bag_of_words",
             },
             "dropout_mask",
-            "step without an LSTM",
+            "do not read it",
         ),
     ],
 )
@@ -276,7 +277,7 @@ def test_kinds_that_cannot_combine_are_refused(changes, key, why):
 
 def test_every_conflict_is_formatted_from_the_configuration():
     for conflict in CONFLICTS:
-        assert "{" not in conflict.allowed.format(c=base_config())
+        assert "{" not in conflict.allowed.format(c=base_config(), decoder=DECODERS["lstm"])
 
 
 @pytest.mark.parametrize(

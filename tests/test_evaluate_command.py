@@ -141,7 +141,7 @@ def test_the_papers_protocol_says_so(sentences):
     paper = json.loads(run(evaluate(workdir, "--protocol=paper", "--json"), variables).stdout)
     assert paper.keys() == KEYS | EXTRA_KEYS | {"note"}
     assert paper["protocol"] == "paper"
-    assert "no bound" in paper["note"]
+    assert "not a bound" in paper["note"]
     for absent in ("iw_nll_nats", "iw_perplexity", "importance_samples", RATE):
         assert paper[absent] is None
 

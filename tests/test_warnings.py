@@ -38,6 +38,8 @@ def test_which_warnings_fail(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     command = [sys.executable, "-m", "pytest", "-c", PYPROJECT, f"--rootdir={tmp_path}"]
+    # Not the package that is here.
+    command += ["-o", f"pythonpath={tmp_path}"]
     done = subprocess.run(
         [*command, "-n", "0", "-p", "no:cacheprovider", "-rA", "-q", "test_it.py"],
         cwd=tmp_path,

@@ -261,12 +261,12 @@ CONFLICTS = (
     Conflict(
         "decoder.layers",
         lambda c: c.decoder.layers < DECODERS[c.decoder.kind].min_layers,
-        "more with decoder.kind={c.decoder.kind}",
+        ">= {decoder.min_layers} with decoder.kind={c.decoder.kind}",
     ),
     Conflict(
         "decoder.layers",
         lambda c: c.decoder.layers > DECODERS[c.decoder.kind].max_layers,
-        "fewer with decoder.kind={c.decoder.kind}",
+        "<= {decoder.max_layers} with decoder.kind={c.decoder.kind}",
     ),
     Conflict(
         "optimizer.weight_decay",

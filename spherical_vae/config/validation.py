@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from spherical_vae.config.defaults import base_config
 from spherical_vae.config.rules import CONFLICTS, RULES
 from spherical_vae.data.settings import check_together
+from spherical_vae.models.decoders import DECODERS
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import nearest_name_hint, require_name
 
@@ -62,7 +63,7 @@ def validate(config: ConfigDict) -> None:
         RULES[key].check(f"config.{key}", given[key])
     for conflict in CONFLICTS:
         if conflict.when(config):
-            allowed = conflict.allowed.format(c=config)
+            allowed = conflict.allowed.format(c=config, decoder=DECODERS[config.decoder.kind])
             value = given[conflict.key]
             raise UserError(f"config.{conflict.key}: {value!r} given, allowed: {allowed}")
     check_together(config.data)

@@ -92,7 +92,8 @@ ANY = Anything()
 class Conflict:
     """A combination of keys that makes no sense: the key to change, when, and what it may be.
 
-    `allowed` is a format string in which `c` is the configuration.
+    `allowed` is a format string in which `c` is the configuration, and `decoder` the kind of its
+    decoder.
     """
 
     key: str

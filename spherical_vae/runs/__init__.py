@@ -1,0 +1,1 @@
+"""Working directories: checkpoints, the log of metrics, and models loaded from them."""
