@@ -23,7 +23,7 @@ COMMIT=$(cat .carry/commit)
 export COMMIT
 
 # Here rather than in every job.
-"$python" -c "import spherical_vae.training.loop, spherical_vae.train"
+"$python" -c "import spherical_vae.training.trainer, spherical_vae.train"
 
 # What an earlier run brought back.
 parts=(.carry/compiled.tar.gz.*)
