@@ -33,6 +33,7 @@ class Training(NamedTuple):
       overrides: of the configuration, by dotted key.
       sweep: as the flag; single runs are sweeps of one seed.
       seconds: below which it is not begun or gone on with.
+      origin: packed parameters of the run that it starts from, by their name in `PARAMETERS`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Training(NamedTuple):
     overrides: dict[str, Any]
     sweep: str = "seed=0,1,2"
     seconds: float = 60.0
+    origin: str = ""
 
     @property
     def question(self) -> str:
@@ -57,6 +59,7 @@ SMOKE: dict[str, Any] = {
     "train.batch_size": 16,
     "train.steps": 4,
     "train.epochs": 1,
+    "rate.autoencoder_epochs": 0,
     "train.steps_per_call": 2,
     "train.evaluate_every": 0,
     "evaluation.importance_samples": 2,
@@ -72,10 +75,15 @@ CARD: dict[str, Any] = {
     "train.epochs": 30,
     "evaluation.batch_size": 256,
 }
+ADDED = CARD | {"train.epochs": 7, "train.evaluate_every": 2 * 658}
 DROPOUTS = "dropout_rate=0.4,0.5"
+# Where `carry_parameters.py pack` puts what comes along.
+PARAMETERS = ROOT / ".carry" / "parameters"
 # Trying kernels on the card took a minute a program, and gave nothing that a step would show.
 COMPILER_FLAGS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
 TRAININGS = (
+    Training("ptb_vmf_added", "best_ptb:vmf_added", ADDED, origin="ptb_rnnlm"),
+    Training("ptb_gaussian_added", "best_ptb:gaussian_added", ADDED, origin="ptb_rnnlm"),
     Training("ptb_vmf", "best_ptb:vmf", CARD, DROPOUTS),
     Training("ptb_gaussian", "best_ptb:gaussian", CARD, DROPOUTS),
     Training("ptb_rnnlm", "best_ptb:rnnlm", CARD, DROPOUTS),
@@ -145,12 +153,27 @@ def command_of(training: Training, settings: Settings, workdir: Path) -> list[st
     flags = [f"--config={config}:{variant}" if variant else f"--config={config}"]
     flags += [f"--config.{key}={value}" for key, value in overrides.items()]
     flags += [f"--sweep={training.sweep}", f"--workdir={workdir}"]
+    if training.origin and not settings.smoke:
+        flags.append(f"--init_from={_unpacked(training.origin, workdir.parent, settings.corpora)}")
     if settings.compilation_cache:
         # The command has another working directory, and "none" is no folder.
         given = settings.compilation_cache
         place = given if given == "none" else Path(given).absolute()
         flags.append(f"--compilation_cache={place}")
     return [sys.executable, "-m", "spherical_vae.train", *flags]
+
+
+def _unpacked(name: str, folder: Path, corpora: str) -> Path:
+    """Returns the run of packed parameters, which is made if it is not there.
+
+    Raises:
+      FileNotFoundError: they have not been carried.
+    """
+    workdir = folder / f"{name}-carried"
+    if not workdir.exists():
+        cache = str(Path(corpora).absolute()) if corpora else ""
+        carry_parameters.unpack(PARAMETERS / name, workdir, cache)
+    return workdir
 
 
 def _run(command: list[str], seconds: float) -> tuple[int, bool]:

@@ -96,8 +96,13 @@ def pack(workdir: Path, name: Path) -> list[Path]:
     return files
 
 
-def unpack(name: Path, workdir: Path) -> None:
+def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
     """Makes a finished run of packed parameters; the optimiser's moments are those of a start.
+
+    Args:
+      name: of the files, without their ends.
+      workdir: of the run.
+      cache_dir: `config.data.cache_dir` of the run.
 
     Raises:
       SystemExit: parameters that are not those of the model.
@@ -107,7 +112,9 @@ def unpack(name: Path, workdir: Path) -> None:
     arrays = np.load(io.BytesIO(data))
     config = base_config()
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items()}
-    config.update_from_flattened_dict(values | {"compute.dtype": "float32", "data.cache_dir": ""})
+    config.update_from_flattened_dict(
+        values | {"compute.dtype": "float32", "data.cache_dir": cache_dir}
+    )
     validate(config)
     corpus = load_corpus(config.data)
     model, optimizer = build_vae(config, len(corpus.vocabulary)), build_optimizer(config.optimizer)

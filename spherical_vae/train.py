@@ -48,9 +48,9 @@ def main() -> None:
         raise UserError("--sweep: one process trains the replicas of a sweep; start a single one")
     if replicas is not None and config.mesh.model != 1:
         raise UserError(f"config.mesh.model: {config.mesh.model} given, allowed: 1 with --sweep")
-    if INIT_FROM.value is not None and (replicas or config.baselines):
-        given = "--sweep" if replicas else f"config.baselines={config.baselines!r}"
-        raise UserError(f"--init_from: not with {given}, allowed: a single model")
+    if INIT_FROM.value is not None and config.baselines and replicas is None:
+        given = f"config.baselines={config.baselines!r}"
+        raise UserError(f"--init_from: not with {given}, allowed: a single model, or a sweep")
     corpus = load_corpus(config.data)
     hosts.refuse_differences("the corpus", str(corpus.fingerprint()) if hosts.several() else "")
     settings = None if replicas is None else settings_by_name(replicas)

@@ -17,7 +17,7 @@ from small_run import (
 from spherical_vae import evaluate, generate, train
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.runs.run_directory import load_config, load_origin
-from spherical_vae.runs.trained_model import load_trained
+from spherical_vae.runs.trained_model import load_all, load_trained
 from spherical_vae.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -159,6 +159,19 @@ def test_a_latent_is_added_to_a_language_model(corpus, tmp_path):
     assert np.abs(rows[: other.model.latent_size]).max() < 1e-9
 
 
+def test_replicas_start_from_one_run(corpus, finished, tmp_path):
+    still = {"optimizer.learning_rate": 1e-12, "dropout_rate": 0.0, "train.steps": 1}
+    arguments = ["--sweep=seed=0,1", f"--init_from={finished}"]
+    train_it(corpus, tmp_path / "sweep", still, *arguments)
+    source = load_trained(finished)
+    for trained in load_all(tmp_path / "sweep"):
+        jax.tree.map(
+            lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6),
+            trained.model.params,
+            source.params,
+        )
+
+
 @pytest.mark.parametrize(
     ("settings", "arguments", "told"),
     [
@@ -170,7 +183,6 @@ def test_a_latent_is_added_to_a_language_model(corpus, tmp_path):
         ({"latent.kind": "gaussian"}, ["--init_from={finished}"], "is absent there and float32["),
         ({}, ["--init_from={new}"], "{new}: no run here"),
         ({}, ["--init_from={workdir}"], "is --workdir itself"),
-        ({}, ["--init_from={finished}", "--sweep=seed=0,1"], "not with --sweep"),
         ({"baselines": "none"}, ["--init_from={finished}"], "not with config.baselines=('none',)"),
         ({}, ["--init_from=gs://bucket/run"], "a URL, allowed: a folder"),
     ],
