@@ -105,6 +105,8 @@ def train(settings: Settings, name: str) -> dict[str, Any]:
     """
     training = next(training for training in TRAININGS if training.name == name)
     workdir = Path(settings.runs).absolute() / name
+    if training.origin and not settings.smoke:
+        _unpack(training.origin, workdir, settings.corpora)
     command = command_of(training, settings, workdir)
     say(" ".join(command))
     begin = time.monotonic()
@@ -154,7 +156,7 @@ def command_of(training: Training, settings: Settings, workdir: Path) -> list[st
     flags += [f"--config.{key}={value}" for key, value in overrides.items()]
     flags += [f"--sweep={training.sweep}", f"--workdir={workdir}"]
     if training.origin and not settings.smoke:
-        flags.append(f"--init_from={_unpacked(training.origin, workdir.parent, settings.corpora)}")
+        flags.append(f"--init_from={_origin(training.origin, workdir)}")
     if settings.compilation_cache:
         # The command has another working directory, and "none" is no folder.
         given = settings.compilation_cache
@@ -163,17 +165,20 @@ def command_of(training: Training, settings: Settings, workdir: Path) -> list[st
     return [sys.executable, "-m", "spherical_vae.train", *flags]
 
 
-def _unpacked(name: str, folder: Path, corpora: str) -> Path:
-    """Returns the run of packed parameters, which is made if it is not there.
+def _origin(name: str, workdir: Path) -> Path:
+    """Returns the run of packed parameters that another run starts from."""
+    return workdir.parent / f"{name}-carried"
+
+
+def _unpack(name: str, workdir: Path, corpora: str) -> None:
+    """Makes that run if it is not there.
 
     Raises:
-      FileNotFoundError: they have not been carried.
+      FileNotFoundError: the parameters have not been carried.
     """
-    workdir = folder / f"{name}-carried"
-    if not workdir.exists():
+    if not _origin(name, workdir).exists():
         cache = str(Path(corpora).absolute()) if corpora else ""
-        carry_parameters.unpack(PARAMETERS / name, workdir, cache)
-    return workdir
+        carry_parameters.unpack(PARAMETERS / name, _origin(name, workdir), cache)
 
 
 def _run(command: list[str], seconds: float) -> tuple[int, bool]:

@@ -324,7 +324,9 @@ def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
             given = CommandFlags("train", None)
             config, sweep = given.define_config(), given.DEFINE_string("sweep", None, "")
             given.DEFINE_string("workdir", None, "")
+            given.DEFINE_string("init_from", None, "")
             given.parse(words[2:])
+            assert bool(training.origin and not smoke) == given.parsed()["init_from"].present
             assert build_replicas(config.value, parse_sweep(sweep.value))
             assert config.value.data.cache_dir == ("none" if smoke else corpora)
             assert given.parsed()["compilation_cache"].value == (
