@@ -228,16 +228,11 @@ def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus)
     return {"workdir": str(RunDirectory(workdir).path.absolute()), "step": trained.step}
 
 
-def load_params(origin: Mapping[str, Any], initial: Callable[[], dict]) -> dict:
-    """Returns the parameters that a run starts from.
-
-    Those of the other run. If that is a language model and this one has a latent, then its decoder
-    and embeddings: kernels that multiply z begin at zero, so that the decoder is the language model
-    at first; encoder and latent begin as `initial`.
+def load_origin_model(origin: Mapping[str, Any]) -> TrainedModel:
+    """Opens the run that another one starts from.
 
     Args:
       origin: of `best_of`.
-      initial: returns the parameters that the run would start from otherwise.
 
     Raises:
       UserError: the other run has been trained on since.
@@ -251,14 +246,25 @@ def load_params(origin: Mapping[str, Any], initial: Callable[[], dict]) -> dict:
         )
     if is_first():
         print(f"starting from step {step} of {workdir}", file=sys.stderr)
-    if trained.model.latent_size:
-        return trained.params
-    params = initial()
-    if "latent" not in params:
-        return trained.params
+    return trained
+
+
+def starting_params(origin: TrainedModel, params: dict) -> dict:
+    """Returns the parameters that a run starts from if it starts from another one.
+
+    Those of the other run. If that is a language model and this one has a latent, then its decoder
+    and embeddings: kernels that multiply z begin at zero, so that the decoder is the language model
+    at first; encoder and latent begin as they would otherwise.
+
+    Args:
+      origin: the other run.
+      params: that the run would start from otherwise.
+    """
+    if origin.model.latent_size or "latent" not in params:
+        return origin.params
     shared = [name for name in params if name not in ("encoder", "latent")]
     return params | {
-        name: jax.tree.map(_with_rows_of_zeros, trained.params[name], params[name])
+        name: jax.tree.map(_with_rows_of_zeros, origin.params[name], params[name])
         for name in shared
     }
 

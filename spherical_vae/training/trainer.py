@@ -37,7 +37,8 @@ from spherical_vae.runs.trained_model import (
     TrainedModel,
     TrainedReplica,
     check_corpus,
-    load_params,
+    load_origin_model,
+    starting_params,
     trained_replicas,
 )
 from spherical_vae.system.errors import DivergedError, Interrupted, UserError
@@ -367,11 +368,11 @@ class Trainer:
           origin: another run, from whose parameters this one starts; None for those of the seed.
         """
         counts = self._corpus.vocabulary.train_counts
-        states = []
-        for replica in self._replicas:
-            first = partial(init_params, self._model, replica.config.seed, counts)
-            params = first() if origin is None else load_params(origin, first)
-            states.append(init_state(params, self._optimizer, self._config))
+        params = [init_params(self._model, one.config.seed, counts) for one in self._replicas]
+        if origin is not None:
+            other = load_origin_model(origin)
+            params = [starting_params(other, one) for one in params]
+        states = [init_state(one, self._optimizer, self._config) for one in params]
         joined: TrainState = calls.join(states)
         return joined
 
