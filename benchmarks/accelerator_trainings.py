@@ -76,6 +76,28 @@ CARD: dict[str, Any] = {
     "evaluation.batch_size": 256,
 }
 ADDED = CARD | {"train.epochs": 7, "train.evaluate_every": 2 * 658}
+# Table 1 is about the authors' own training: SGD at 10, batches of 20, in float32, until validation
+# does not improve. The figures compare settings by shorter runs of equal length.
+PAPER: dict[str, Any] = {"data.buckets": 2, "evaluation.batch_size": 256}
+FIGURE = CARD | {
+    "latent.dimension": 50,
+    "optimizer.name": "adam",
+    "optimizer.learning_rate": 2e-3,
+    "optimizer.schedule": "cosine",
+    "optimizer.clip_norm": 5.0,
+    "train.nats_per": "example",
+    "train.batch_size": 64,
+    "train.early_stopping": 0,
+    "train.epochs": 10,
+    "train.evaluate_every": 5 * 658,
+    "evaluation.importance_samples": 50,
+}
+GAUSSIAN = {"latent.kind": "gaussian"}
+THREE_LAYERS = {"encoder.layers": 3, "decoder.layers": 3}
+ANNEALING = "kl_weight.schedule=constant,sigmoid;seed=0,1,2"
+KL_WEIGHTS = "kl_weight.value=0.2,0.5,1.0"
+FIG4_KAPPAS = "latent.concentration=20,40,60,80,100,120"
+FIG6_KAPPAS = "latent.concentration=20,50,80,110,150,200"
 DROPOUTS = "dropout_rate=0.4,0.5"
 # Where `carry_parameters.py pack` puts what comes along.
 PARAMETERS = ROOT / ".carry" / "parameters"
@@ -87,9 +109,18 @@ TRAININGS = (
     Training("ptb_vmf", "best_ptb:vmf", CARD, DROPOUTS),
     Training("ptb_gaussian", "best_ptb:gaussian", CARD, DROPOUTS),
     Training("ptb_rnnlm", "best_ptb:rnnlm", CARD, DROPOUTS),
-    Training("ptb_inputless_vmf", "best_ptb:vmf_inputless", CARD, "seed=0"),
-    Training("ptb_inputless_gaussian", "best_ptb:gaussian_inputless", CARD, "seed=0"),
-    Training("ptb_inputless_rnnlm", "best_ptb:rnnlm_inputless", CARD, "seed=0"),
+    Training("ptb_inputless_vmf", "best_ptb:vmf_inputless", CARD),
+    Training("ptb_inputless_gaussian", "best_ptb:gaussian_inputless", CARD),
+    Training("ptb_inputless_rnnlm", "best_ptb:rnnlm_inputless", CARD),
+    Training("table1_gaussian", "ptb:inputless", PAPER | GAUSSIAN, ANNEALING),
+    Training("table1_three_layers", "ptb:inputless", PAPER | GAUSSIAN | THREE_LAYERS, ANNEALING),
+    Training("table1_vmf", "ptb:inputless", PAPER),
+    Training("fig4_gaussian", "ptb:inputless", FIGURE | GAUSSIAN, KL_WEIGHTS),
+    Training("fig4_vmf", "ptb:inputless", FIGURE, FIG4_KAPPAS),
+    *(
+        Training(f"fig6_{setting}", f"ptb:{setting}", FIGURE, FIG6_KAPPAS)
+        for setting in ("standard", "inputless", "standard_bow", "inputless_bow")
+    ),
 )
 
 
