@@ -16,7 +16,7 @@ from spherical_vae.data.corpora import (
     yelp10k,
     yelp13_reduced,
 )
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.sources import CorpusSpec
 
 CORPORA: dict[str, CorpusSpec] = {
     spec.name: spec
