@@ -90,7 +90,7 @@ def read_published(
     )
     mean = f"; mean length printed there: {facts.mean_length}" if facts.mean_length else ""
     first = (
-        f"source: {printable(place.name)}, {verified}; counts as in table 2 of the paper: "
+        f"source: {printable(place.name)}, {verified}; counts as in {facts.counted_in}: "
         f"{_listing(facts.examples)}; {facts.vocabulary:,} words{mean}"
     )
     return RawCorpus(raw.splits, raw.words, history=[first, *raw.history])
@@ -147,14 +147,14 @@ def _builder_class(spec: CorpusSpec, place: Path, seed: int) -> Any:
 
 
 def _check(spec: CorpusSpec, splits: Mapping[str, Examples], words: Sequence[str]) -> None:
-    """Raises a `UserError` for counts that are not those of table 2, with both."""
+    """Raises a `UserError` for counts that are not the published ones, with both."""
     name, facts = spec.name, spec.publication
     assert facts is not None
     found = {key: len(part) for key, part in splits.items()}
     if found != dict(facts.examples):
         raise UserError(
             f"{name}: the files hold {_listing(found)}, "
-            f"expected {_listing(facts.examples)} (table 2 of the paper)"
+            f"expected {_listing(facts.examples)} ({facts.counted_in})"
         )
     size = len(words)
     if spec.kind == "sequences":
@@ -164,7 +164,7 @@ def _check(spec: CorpusSpec, splits: Mapping[str, Examples], words: Sequence[str
     if size != facts.vocabulary if slack is None else size > facts.vocabulary + slack:
         raise UserError(
             f"{name}: the files have {size:,} words, expected {facts.vocabulary:,} "
-            "(table 2 of the paper)"
+            f"({facts.counted_in})"
         )
 
 

@@ -210,6 +210,7 @@ class Publication:
       vocabulary_slack: None if there are exactly so many words, else how many more there may be.
       mean_length: words an example as the paper prints it; for the report.
       by_seed: whether the test split is sampled from the files by the data seed.
+      counted_in: where the counts are printed.
     """
 
     title: str
@@ -220,6 +221,7 @@ class Publication:
     vocabulary_slack: int | None = None
     mean_length: str = ""
     by_seed: bool = False
+    counted_in: str = "table 2 of the paper"
 
 
 @dataclass(frozen=True)
