@@ -22,10 +22,9 @@ import train_step
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import bucket_boundaries, epoch_batches
-from spherical_vae.data.corpus import Corpus, Split, Vocabulary
+from spherical_vae.data.corpus import Corpus, Split, Vocabulary, open_corpus, write_corpus
 from spherical_vae.data.loading import load_corpus
 from spherical_vae.data.prefetch import prefetched
-from spherical_vae.data.store import open_corpus, write_corpus
 
 LARGE = 40
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from spherical_vae.data.cache import prepared_folders
+from spherical_vae.data.loading import prepared_folders
 from spherical_vae.system.provenance import commit
 
 ROOT = Path(__file__).parents[1]

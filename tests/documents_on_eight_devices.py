@@ -26,7 +26,7 @@ def main() -> None:
     corpus = small_corpus("bags")
     model, optimizer = build_vae(config, WORDS), build_optimizer(config.optimizer)
     step = make_train_step(model, optimizer, config)
-    batch = gather_batch(corpus.splits["train"], np.arange(BATCH), [8])
+    batch = gather_batch(corpus.splits["train"], np.arange(BATCH), 8)
     hyper = hyperparameters(config, 0.01)
     found = {}
     for parts in (1, 2, 4):

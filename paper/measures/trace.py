@@ -41,7 +41,7 @@ class Tracer:
         """
         self._path = directory / _FILE
         split = corpus.splits[SPLIT]
-        batch = gather_batch(split, np.array([EXAMPLE]), [int(split.lengths[EXAMPLE])])
+        batch = gather_batch(split, np.array([EXAMPLE]))
         self._tokens = int(batch.counts.sum())
         model, hyper = (
             build_vae(config, len(corpus.vocabulary)),

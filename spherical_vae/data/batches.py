@@ -16,18 +16,15 @@ _MAX_CANDIDATES = 512
 def bucket_boundaries(
     lengths: Int[np.ndarray, " examples"], buckets: int, longest: int = 0
 ) -> tuple[int, ...]:
-    """Chooses the padded lengths that minimise the padded slots of a split.
+    """Returns the padded lengths that minimise the padded slots of a split, in increasing order.
 
-    Exact dynamic programme over the histogram of lengths; for very long examples over lengths
-    rounded up to a common step.
+    An example goes to the first one that is not below its length. Exact dynamic programme over the
+    histogram of lengths; for very long examples over lengths rounded up to a common step.
 
     Args:
       lengths: `[examples]` slots of each example, at least 1.
-      buckets: padded lengths wanted, at least 1; fewer come back where fewer differ.
+      buckets: padded lengths wanted, at least 1; there are fewer if fewer lengths differ.
       longest: of all splits; the last padded length is at least that.
-
-    Returns:
-      Increasing padded lengths; an example goes to the first that is not below its length.
     """
     if buckets < 1 or not len(lengths):
         raise ValueError("bucket_boundaries needs a bucket and an example at least")
@@ -104,12 +101,23 @@ def epoch_batches(
       ValueError: an example longer than the last boundary, a negative `start`, or a batch that does
         not divide over the processes.
     """
-    share = _share(batch_size, process_index, process_count)
     if start < 0:
         raise ValueError(f"start is {start}: batches to skip are 0 or more")
-    plan = _plan(split, batch_size, boundaries, seed, epoch)
-    order = shuffled(len(plan), seed, EPOCH, epoch, 1)
-    yield from _gather_all(split, plan, order[start:], boundaries, share)
+    _check(split, batch_size, boundaries, process_index, process_count)
+    # Half the memory, which is what grows with the corpus.
+    narrow = np.int32 if len(split) < 2**31 else np.int64
+    order = shuffled(len(split), seed, EPOCH, epoch, 0).astype(narrow)
+    small = np.min_scalar_type(len(boundaries))
+    bucket = np.searchsorted(np.asarray(boundaries), split.lengths).astype(small)[order]
+    ready, waiting = [], order[:0]
+    for i in range(len(boundaries)):
+        waiting = np.concatenate([waiting, order[bucket == i]])
+        full = len(waiting) - len(waiting) % batch_size
+        ready.append(waiting[:full])
+        waiting = waiting[full:]
+    batches = _rows(np.concatenate([*ready, waiting]), batch_size)
+    for i in shuffled(len(batches), seed, EPOCH, epoch, 1)[start:]:
+        yield _share(split, batches[i], boundaries, process_index, process_count)
 
 
 def evaluation_batches(
@@ -122,28 +130,16 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Yields every example of a split exactly once, shortest first; the last batch may have filler.
 
-    Args:
-      split: the examples.
-      batch_size: rows of every batch, over all processes.
-      boundaries: increasing padded lengths, the last not below the longest example.
-      process_index: whose share of the rows, as in `epoch_batches`.
-      process_count: processes that share each batch; divides `batch_size`.
-
-    Yields:
-      `batches_per_epoch(len(split), batch_size)` batches of `batch_size / process_count` rows.
-
-    Raises:
-      ValueError: an example longer than the last boundary, or a batch that does not divide over the
-        processes.
+    Arguments and errors are those of `epoch_batches`.
     """
-    share = _share(batch_size, process_index, process_count)
-    _check_boundaries(split, boundaries)
-    plan = _rows(np.argsort(split.lengths, kind="stable"), batch_size)
-    yield from _gather_all(split, plan, np.arange(len(plan)), boundaries, share)
+    _check(split, batch_size, boundaries, process_index, process_count)
+    for rows in _rows(np.argsort(split.lengths, kind="stable"), batch_size):
+        yield _share(split, rows, boundaries, process_index, process_count)
 
 
-def _share(batch_size: int, process_index: int, process_count: int) -> slice:
-    """Returns the rows of a batch that one process gets."""
+def _check(
+    split: Split, batch_size: int, boundaries: Sequence[int], process_index: int, process_count: int
+) -> None:
     if not 0 <= process_index < process_count:
         raise ValueError(f"process {process_index} of {process_count}: they count from 0")
     if batch_size % process_count:
@@ -151,30 +147,6 @@ def _share(batch_size: int, process_index: int, process_count: int) -> slice:
             f"a batch of {batch_size} does not divide over {process_count} processes; "
             f"use a multiple of {process_count}"
         )
-    rows = batch_size // process_count
-    return slice(process_index * rows, (process_index + 1) * rows)
-
-
-def _plan(
-    split: Split, batch_size: int, boundaries: Sequence[int], seed: int, epoch: int
-) -> np.ndarray:
-    """Returns the batches of an epoch as `[batches, batch_size]` positions, not yet shuffled."""
-    _check_boundaries(split, boundaries)
-    # Half the memory, which is what grows with the corpus.
-    narrow = np.int32 if len(split) < 2**31 else np.int64
-    order = shuffled(len(split), seed, EPOCH, epoch, 0).astype(narrow)
-    small = np.min_scalar_type(len(boundaries))
-    bucket = np.searchsorted(np.asarray(boundaries), split.lengths).astype(small)[order]
-    ready, waiting = [], order[:0]
-    for i in range(len(boundaries)):
-        waiting = np.concatenate([waiting, order[bucket == i]])
-        full = len(waiting) - len(waiting) % batch_size
-        ready.append(waiting[:full])
-        waiting = waiting[full:]
-    return _rows(np.concatenate([*ready, waiting]), batch_size)
-
-
-def _check_boundaries(split: Split, boundaries: Sequence[int]) -> None:
     longest = int(split.lengths.max(initial=0))
     if longest > boundaries[-1]:
         raise ValueError(f"an example has {longest} slots, the last bucket {boundaries[-1]}")
@@ -188,37 +160,31 @@ def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
     return plan.reshape(-1, batch_size)
 
 
-def _gather_all(
-    split: Split, plan: np.ndarray, order: np.ndarray, boundaries: Sequence[int], share: slice
-) -> Iterator[Batch]:
-    """Yields one process's share of the batches of a plan, in the given order."""
-    for batch in order:
-        rows = plan[batch]
-        # Of the whole batch: a compiled step over all processes has one shape.
-        lengths = split.lengths[rows]
-        yield gather_batch(split, rows[share], [_width(lengths[rows >= 0], boundaries)])
+def _share(
+    split: Split, rows: np.ndarray, boundaries: Sequence[int], process_index: int, processes: int
+) -> Batch:
+    """Returns the rows of a batch that one process gets."""
+    # The length of the whole batch: a compiled step over all processes has one shape.
+    longest = split.lengths[rows[rows >= 0]].max()
+    width = next(boundary for boundary in boundaries if boundary >= longest)
+    return gather_batch(split, np.split(rows, processes)[process_index], width)
 
 
-def _width(lengths: np.ndarray, boundaries: Sequence[int]) -> int:
-    return next(boundary for boundary in boundaries if boundary >= lengths.max())
-
-
-def gather_batch(split: Split, index: np.ndarray, boundaries: Sequence[int]) -> Batch:
+def gather_batch(split: Split, index: np.ndarray, width: int | None = None) -> Batch:
     """Returns chosen examples of a split as one padded batch.
 
     Args:
       split: the examples.
       index: `[B]` positions in the split; -1 for a row that only fills the batch.
-      boundaries: increasing padded lengths; the first that holds every chosen example is taken.
+      width: padded length; by default that of the longest chosen example.
     """
     real = index >= 0
     begin = np.where(real, split.offsets[index], 0)
     lengths = np.where(real, split.offsets[index + 1] - begin, 0)
-    width = _width(lengths, boundaries)
-    column = np.arange(width)
+    column = np.arange(lengths.max() if width is None else width)
     filled = column < lengths[:, None]
-    ids = np.zeros((len(index), width), np.int32)
-    counts = np.zeros((len(index), width), np.int32)
+    ids = np.zeros(filled.shape, np.int32)
+    counts = np.zeros(filled.shape, np.int32)
     positions = (begin[:, None] + column)[filled]
     ids[filled] = split.ids[positions]
     counts[filled] = 1 if split.counts is None else split.counts[positions]

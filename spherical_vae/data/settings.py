@@ -46,28 +46,24 @@ def default_settings() -> ConfigDict:
 
 
 def check_settings(config_data: Any) -> None:
-    """Raises a `UserError` unless the values are allowed, each by itself and with this corpus.
-
-    Args:
-      config_data: `config.data`.
-    """
+    """Raises a `UserError` unless the values of `config.data` are allowed, alone and together."""
     for key, rule in RULES.items():
         rule.check(f"config.data.{key}", config_data[key])
     check_together(config_data)
 
 
 def check_together(config_data: Any) -> None:
-    """Does the same for values that are allowed each by itself."""
+    """Raises a `UserError` unless values that are allowed alone fit together and to the corpus."""
     spec = CORPORA[config_data.name]
     with_name = f"with data.name={spec.name}"
-    own = " or ".join(n for n, other in CORPORA.items() if other.source.path == "required")
-    path, given = config_data.path.strip(), config_data.label_classes
+    path, classes = config_data.path.strip(), config_data.label_classes
     if spec.source.path == "required" and not path:
         _raise("path", config_data, f"a folder or zip archive with your own files {with_name}")
     if spec.source.path == "no" and path:
+        own = " or ".join(n for n, other in CORPORA.items() if other.source.path == "required")
         elsewhere = "which is not found by a path; your own files are"
         _raise("path", config_data, f"'' {with_name}, {elsewhere} data.name={own}")
-    if spec.label_names is not None and given not in (0, len(spec.label_names)):
+    if spec.label_names is not None and classes not in (0, len(spec.label_names)):
         known = f" or {len(spec.label_names)}" if spec.label_names else ""
         _raise("label_classes", config_data, f"0{known} {with_name}")
     if spec.undivided and config_data.valid_fraction + config_data.test_fraction >= 1:

@@ -1,19 +1,21 @@
-"""Where corpora come from: files of one's own, published archives, installed packages."""
+"""What is known of a corpus, and where its files come from: own files, archives, packages."""
 
 import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from spherical_vae.data.corpus import Kind
+from spherical_vae.data.examples import RawCorpus
 from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
 
 # Below the cache folder.
-DOWNLOADS = "downloads"
+_DOWNLOADS = "downloads"
 _TIMEOUT_SECONDS = 20
 
 
@@ -39,8 +41,8 @@ class Source(Protocol):
         """
         ...
 
-    def find(self, config_data: Any) -> Path | None:
-        """Returns the file or folder to read, fetched if it has to be; None for a package.
+    def find(self, config_data: Any) -> Path:
+        """Returns the file or folder to read, fetched if it has to be.
 
         Raises:
           MissingFilesError: it is not here; the message says what to bring and where to put it.
@@ -67,7 +69,7 @@ class OwnFiles:
 
     def files(self, config_data: Any) -> list[Path]:
         """As `Source.files`."""
-        place = usable_path("path", config_data.path)
+        place = _usable_path("path", config_data.path)
         if not place.is_dir():
             return [place]
         return [place / file for name in self.names for file in (name, f"{name}.gz")]
@@ -104,20 +106,16 @@ class Archive:
             place = self._look_up(config_data)
         except MissingFilesError:
             return []
-        if place is None:
-            return []
-        return sorted(p for p in place.iterdir() if p.is_file()) if place.is_dir() else [place]
+        if place is None or place.is_file():
+            return [place] if place else []
+        return sorted(path for path in place.iterdir() if path.is_file())
 
     def find(self, config_data: Any) -> Path:
-        """As `Source.find`.
-
-        Raises:
-          UserError: as there; or the file has another blob id than the registered one.
-        """
+        """As `Source.find`; a `UserError` if the blob id is not the registered one."""
         place, root = self._look_up(config_data), cache_root(config_data)
         if place is None and self.url and root is not None:
             try:
-                place = fetch(self.url, self.blob_id, root / DOWNLOADS)
+                place = fetch(self.url, self.blob_id, root / _DOWNLOADS)
             except OSError as error:
                 print(f"not fetched from {self.url}: {printable(str(error))}", file=sys.stderr)
         if place is None:
@@ -128,11 +126,10 @@ class Archive:
             )
         if self.blob_id and place.is_file():
             try:
-                content = place.read_bytes()
+                verify_blob(place.read_bytes(), self.blob_id, str(place))
             except OSError as error:
                 shown = printable(str(place))
                 raise UserError(f"{shown} cannot be read: {error.strerror}") from None
-            _verify(content, self.blob_id, str(place))
         return place
 
     def missing(self, config_data: Any) -> str | None:
@@ -146,20 +143,20 @@ class Archive:
         """Returns the file or folder that is given, or was fetched before, or None.
 
         Raises:
-          MissingFilesError: there is no such place.
+          MissingFilesError: the path or folder that is given does not exist.
         """
         if config_data.path.strip():
             return _given_path(config_data)
         folders = []
         if config_data.manual_dir.strip():
-            folders.append(usable_path("manual_dir", config_data.manual_dir))
+            folders.append(_usable_path("manual_dir", config_data.manual_dir))
             if not folders[0].is_dir():
                 raise MissingFilesError(
                     f"config.data.manual_dir: {printable(config_data.manual_dir)} is no folder"
                 )
         root = cache_root(config_data)
         if self.url and root is not None:
-            folders.append(root / DOWNLOADS)
+            folders.append(root / _DOWNLOADS)
         return next((f / self.name for f in folders if (f / self.name).is_file()), None)
 
 
@@ -178,19 +175,14 @@ class Package:
 
     def files(self, config_data: Any) -> list[Path]:
         """As `Source.files`."""
-        found = filter(None, map(importlib.util.find_spec, self.modules))
-        folders = [folder for spec in found for folder in spec.submodule_search_locations or []]
-        return sorted(
-            path
-            for folder in folders
-            for path in Path(folder).rglob("*")
-            if path.is_file() and path.suffix != ".pyc"
-        )
+        found = [file for folder in self._folders() for file in folder.rglob("*")]
+        return sorted(file for file in found if file.is_file() and file.suffix != ".pyc")
 
-    def find(self, config_data: Any) -> None:
-        """As `Source.find`."""
+    def find(self, config_data: Any) -> Path:
+        """As `Source.find`; the folder of the first package."""
         if lacking := self.missing(config_data):
             raise MissingFilesError(f"the corpus {config_data.name} needs {lacking}")
+        return self._folders()[0]
 
     def missing(self, config_data: Any) -> str | None:
         """As `Source.missing`."""
@@ -198,6 +190,80 @@ class Package:
             if importlib.util.find_spec(module) is None:
                 return f'the package {module}: pip install -e ".[{self.extra}]"'
         return None
+
+    def _folders(self) -> list[Path]:
+        found = filter(None, map(importlib.util.find_spec, self.modules))
+        return [Path(f) for spec in found for f in spec.submodule_search_locations or []]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Facts of a published corpus, checked when its files are read; it is kept as a TFDS builder.
+
+    Attributes:
+      title: one sentence.
+      examples: expected by split, before anything is carved.
+      vocabulary: number of words expected; of sentences those of train, unknown word and end mark
+        included.
+      license: terms of the text.
+      citation: BibTeX.
+      vocabulary_slack: None if there are exactly so many words, else how many more there may be.
+      mean_length: words an example as the paper prints it; for the report.
+      by_seed: whether the test split is sampled from the files by the data seed.
+      counted_in: where the counts are printed.
+    """
+
+    title: str
+    examples: Mapping[str, int]
+    vocabulary: int
+    license: str
+    citation: str
+    vocabulary_slack: int | None = None
+    mean_length: str = ""
+    by_seed: bool = False
+    counted_in: str = "table 2 of the paper"
+
+
+@dataclass(frozen=True)
+class CorpusSpec:
+    """A corpus: where it comes from, how it is read, and what it may be asked for.
+
+    Attributes:
+      name: value of `config.data.name`.
+      description: a few words, for `python -m spherical_vae.data list`.
+      kind: whether the order of words is known.
+      source: where its files come from.
+      read: reads the files. Its arguments are the place that `Source.find` returns, `config.data`
+        (of which it gets nothing but the seed if there is a `publication`), and a folder for
+        temporary files or None.
+      label_names: of the labels, from 0; `label_classes` is 0 or their number. None for files of
+        one's own, which may have any number.
+      undivided: whether it comes as a whole, from which valid and test are carved.
+      settings: keys of `config.data` whose usual values differ from the base configuration's.
+      tokenize: splits a text as the corpus was split; by default at white space.
+      publication: facts to check, for published archives.
+    """
+
+    name: str
+    description: str
+    kind: Kind
+    source: Source
+    read: Callable[[Path, Any, Path | None], RawCorpus]
+    label_names: tuple[str, ...] | None = ()
+    undivided: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    tokenize: Callable[[str], list[str]] = str.split
+    publication: Publication | None = None
+
+    def __post_init__(self) -> None:
+        # Folders of prepared corpora are NAME-SETTINGS-SOURCES.
+        if not self.name.isidentifier():
+            raise ValueError(f"{self.name!r} given, allowed: a name of letters, digits and _")
+
+    def missing(self, config_data: Any) -> str | None:
+        """Returns in one line what to bring or install, or None if everything is here."""
+        builder = Package(("tensorflow_datasets",), extra="corpora") if self.publication else None
+        return (builder and builder.missing(config_data)) or self.source.missing(config_data)
 
 
 def cache_root(config_data: Any) -> Path | None:
@@ -210,7 +276,7 @@ def cache_root(config_data: Any) -> Path | None:
     if config_data.cache_dir == "none":
         return None
     if config_data.cache_dir:
-        return usable_path("cache_dir", config_data.cache_dir)
+        return _usable_path("cache_dir", config_data.cache_dir)
     home = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(home) if home else Path("~/.cache").expanduser()) / "spherical_vae"
@@ -218,39 +284,37 @@ def cache_root(config_data: Any) -> Path | None:
         return None  # the user has no home folder
 
 
-def usable_path(key: str, given: str) -> Path:
-    """Returns the path that `config.data` gives, `~` being a home folder.
-
-    Raises:
-      UserError: there can be no such path.
-    """
+def _usable_path(key: str, given: str) -> Path:
+    """Returns the path that `config.data` gives, `~` being a home folder."""
     try:
         path = Path(given).expanduser()
         path.stat()
-    except FileNotFoundError:
-        return path
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        pass
     # An embedded null byte; no such user; too long a name.
-    except (ValueError, RuntimeError, OSError) as error:
-        if isinstance(error, PermissionError | NotADirectoryError):
-            return path
+    except (ValueError, RuntimeError, OSError):
         raise UserError(f"config.data.{key}: {printable(given)} is no usable path") from None
     return path
 
 
-def blob_id(content: bytes) -> str:
-    """Returns the id that git gives to a file: SHA-1 of `blob <size>`, a zero byte, the content."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+def _given_path(config_data: Any) -> Path:
+    place = _usable_path("path", config_data.path)
+    if not place.exists():
+        raise MissingFilesError(
+            f"config.data.path: {printable(config_data.path)} does not exist; the docstring of "
+            "the config file says where the corpus is to be had"
+        )
+    return place
 
 
-def digest_of_files(files: Sequence[Path]) -> dict[str, str | None]:
+def digest_of_files(files: Iterable[Path]) -> dict[str, str | None]:
     """Returns the SHA-256 of each file, by its path from the folder that holds all of them.
 
     A file that cannot be read has None, or the reason; if none is there nothing is returned.
     """
-    if not files:
-        return {}
-    folder = os.path.commonpath([path.absolute().parent for path in files])
-    digests = {path.absolute().relative_to(folder).as_posix(): _digest(path) for path in files}
+    paths = [path.absolute() for path in files]
+    folder = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    digests = {path.relative_to(folder).as_posix(): _digest(path) for path in paths}
     return digests if any(digests.values()) else {}
 
 
@@ -263,6 +327,21 @@ def _digest(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return error.strerror  # the loader will meet it, and say so
+
+
+def blob_id(content: bytes) -> str:
+    """Returns the id that git gives to a file: SHA-1 of `blob <size>`, a zero byte, the content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def verify_blob(content: bytes, expected: str, where: str) -> None:
+    """Raises a `UserError` that names the place `where` if the blob id is not the expected one."""
+    found = blob_id(content)
+    if found != expected:
+        raise UserError(
+            f"{printable(where)} is not the published file: its git blob id is {found}, "
+            f"expected {expected}"
+        )
 
 
 def fetch(url: str, expected: str, folder: Path) -> Path:
@@ -285,28 +364,9 @@ def fetch(url: str, expected: str, folder: Path) -> Path:
             content = answer.read()
     except http.client.HTTPException as error:
         raise OSError(f"{url}: the transfer broke off ({type(error).__name__})") from None
-    _verify(content, expected, url)
+    verify_blob(content, expected, url)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(target)
     return target
-
-
-def _given_path(config_data: Any) -> Path:
-    place = usable_path("path", config_data.path)
-    if not place.exists():
-        raise MissingFilesError(
-            f"config.data.path: {printable(config_data.path)} does not exist; the docstring of "
-            "the config file says where the corpus is to be had"
-        )
-    return place
-
-
-def _verify(content: bytes, expected: str, where: str) -> None:
-    found = blob_id(content)
-    if found != expected:
-        raise UserError(
-            f"{printable(where)} is not the published file: its git blob id is {found}, "
-            f"expected {expected}"
-        )

@@ -62,18 +62,14 @@ def histogram(words: Int64[np.ndarray, " examples"]) -> list[dict[str, int]]:
     Returns:
       The number of `examples` that have `low` to `high` words, both included.
     """
-    longest = int(words.max())
-    width = _round_up(float(np.quantile(words, 0.99)) / _BARS)
+    longest, wanted = int(words.max()), float(np.quantile(words, 0.99)) / _BARS
+    # The smallest of 1, 2, 5, 10, 20, 50 ... that is not below what is wanted.
+    power = 10 ** math.floor(math.log10(max(wanted, 1)))
+    width = next(step * power for step in (1, 2, 5, 10) if step * power >= wanted)
     bars = min(_BARS, -(-longest // width))
     counts = np.bincount(np.minimum((words - 1) // width, bars - 1), minlength=bars).tolist()
     highs = [*((i + 1) * width for i in range(bars - 1)), longest]
     return [{"low": i * width + 1, "high": highs[i], "examples": counts[i]} for i in range(bars)]
-
-
-def _round_up(width: float) -> int:
-    """Returns the smallest of 1, 2, 5, 10, 20, 50 ... that is not below `width`."""
-    power = 10 ** max(0, math.floor(math.log10(max(width, 1))))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= width)
 
 
 def as_text(corpus: Corpus, label_names: Sequence[str] | None = None) -> str:

@@ -124,12 +124,12 @@ def sample_examples(corpus: Corpus, split: str, key: Key[Array, ""], count: int)
     if count > len(examples):
         raise UserError(f"--split={split}: it has {len(examples)} examples, {count} are needed")
     rows = jax.random.choice(key, len(examples), (count,), replace=False)
-    return gather_batch(examples, np.asarray(rows), [int(examples.lengths.max())])
+    return gather_batch(examples, np.asarray(rows), int(examples.lengths.max()))
 
 
 def all_examples(split: Split) -> Batch:
     """Returns all examples of a small split, in their order."""
-    return gather_batch(split, np.arange(len(split)), [int(split.lengths.max())])
+    return gather_batch(split, np.arange(len(split)), int(split.lengths.max()))
 
 
 def has_codes(trained: TrainedModel) -> bool:

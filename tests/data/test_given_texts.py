@@ -7,8 +7,7 @@ from small_models import small_corpus
 
 from spherical_vae.config import base_config
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
-from spherical_vae.data.encoding import encode
-from spherical_vae.data.examples import Numbering, RawCorpus, in_memory
+from spherical_vae.data.examples import Numbering, RawCorpus, collect, encode
 from spherical_vae.data.given_texts import encode_texts
 from spherical_vae.system.errors import UserError
 
@@ -21,7 +20,7 @@ def settings(name: str, max_length: int = 50) -> ConfigDict:
 
 def corpus_of(name: str, sentences: list[str]) -> Corpus:
     words = Numbering()
-    examples = in_memory(words.sentences([line.split() for line in sentences], None))
+    examples = collect([words.sentences([line.split() for line in sentences])])
     raw = RawCorpus(dict.fromkeys(("train", "valid", "test"), examples), list(words))
     return encode(name, "sequences", raw, settings("text"))
 

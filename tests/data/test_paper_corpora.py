@@ -79,7 +79,9 @@ def test_changed_archive_is_refused_with_both_ids(config, write_files, refusal):
     assert blob_id(archive.read_bytes()) in message
 
 
-@pytest.mark.parametrize("name", ["ptb", "yelp", "news20", "rcv1", "yelp10k", "reuters"])
+@pytest.mark.parametrize(
+    "name", ["ptb", "yelp", "news20", "news20_prodlda", "rcv1", "yelp10k", "reuters"]
+)
 def test_missing_file_says_what_to_fetch_and_where_to_put_it(name, config, refusal):
     message = refusal(load_corpus, config(name))
     assert "--config.data.manual_dir=FOLDER" in message

@@ -12,9 +12,8 @@ import pytest
 from small_run import QUICK_TO_COMPILE, SMALL_DOCUMENTS, overrides
 
 from spherical_vae.config import base_config
-from spherical_vae.data import load_corpus, store
-from spherical_vae.data.cache import prepared_folders
-from spherical_vae.data.loading import prepare_corpus
+from spherical_vae.data import corpus, load_corpus
+from spherical_vae.data.loading import prepare_corpus, prepared_folders
 from spherical_vae.data.sources import MissingFilesError, blob_id
 
 TEXTS = {
@@ -233,13 +232,13 @@ def test_code_is_no_part_of_the_key_and_the_format_is(ptb, place, monkeypatch, r
     load_corpus(ptb(manual_dir=str(place())))
     monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
     load_corpus(ptb())
-    for module in ("store", "cache"):
-        monkeypatch.setattr(f"spherical_vae.data.{module}.FORMAT", store.FORMAT + 1)
+    for module in ("corpus", "loading"):
+        monkeypatch.setattr(f"spherical_vae.data.{module}.FORMAT", corpus.FORMAT + 1)
     assert "ptb.zip is not here" in refusal(load_corpus, ptb())
 
 
 # Of small corpora, under the present format. Where one changes, the same files and settings give
-# another corpus: raise `store.FORMAT`, so that nothing prepared before is opened, and note the new.
+# another corpus: raise `FORMAT`, so that nothing prepared before is opened, and note the new.
 FORMAT = 2
 FINGERPRINTS = {
     "text": 1307852380,
@@ -281,4 +280,4 @@ def test_who_changes_what_is_made_of_the_same_files_raises_the_format(
         "reuters": data_config("reuters", manual_dir=str(newswire)),
     }
     found = {name: load_corpus(config).fingerprint() for name, config in configs.items()}
-    assert (store.FORMAT, found) == (FORMAT, FINGERPRINTS)
+    assert (corpus.FORMAT, found) == (FORMAT, FINGERPRINTS)

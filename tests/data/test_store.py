@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from spherical_vae.data import load_corpus
-from spherical_vae.data.cache import prepared_folders
 from spherical_vae.data.corpora import CORPORA
-from spherical_vae.data.store import DamagedStoreError, open_corpus, verify
+from spherical_vae.data.corpus import DamagedStoreError, open_corpus, verify
+from spherical_vae.data.loading import prepared_folders
 
 SENTENCES = {"train.txt": "1 the cat\n2 a\u2028dog sat\n2 the\n", "test.txt": "1 the\n"}
 DOCUMENTS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spherical_vae.data.cache import prepared_folders
-from spherical_vae.data.store import verify
+from spherical_vae.data.corpus import verify
+from spherical_vae.data.loading import prepared_folders
 
 TEXTS = {
     "train.txt": "".join(f"a b w{i % 50}\n" for i in range(400)),

@@ -8,6 +8,7 @@ from spherical_vae.data.corpora import (
     kjv,
     movie_reviews,
     news20,
+    news20_prodlda,
     ptb,
     rcv1,
     reuters,
@@ -16,7 +17,7 @@ from spherical_vae.data.corpora import (
     yelp10k,
     yelp13_reduced,
 )
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.sources import CorpusSpec
 
 CORPORA: dict[str, CorpusSpec] = {
     spec.name: spec
@@ -27,6 +28,7 @@ CORPORA: dict[str, CorpusSpec] = {
         ptb.SPEC,
         yelp.SPEC,
         news20.SPEC,
+        news20_prodlda.SPEC,
         rcv1.SPEC,
         yelp10k.SPEC,
         yelp13_reduced.SPEC,

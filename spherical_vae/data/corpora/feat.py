@@ -6,16 +6,15 @@ the word of id n.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from spherical_vae.data.examples import Block, Examples, ExamplesWriter, RawCorpus
+from spherical_vae.data.examples import Block, RawCorpus, collect
 from spherical_vae.data.files import CorpusFiles, printable
-from spherical_vae.data.sources import OwnFiles
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.sources import CorpusSpec, OwnFiles
 from spherical_vae.system.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -28,25 +27,22 @@ _PAIR = re.compile(rf"[0-9]{{1,9}}:{_WHOLE}")
 _FRACTION = re.compile(r"\.0*")
 
 
-def read_feat(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
-    """Reads documents, with labels if there are classes."""
-    return read_feat_files(place, scratch, config_data.label_classes)
-
-
-def read_feat_files(place: Path | None, scratch: Path | None, label_classes: int = 0) -> RawCorpus:
+def read_feat(
+    place: Path, config_data: Any, scratch: Path | None, label_classes: int | None = None
+) -> RawCorpus:
     """Reads a folder or zip archive with train.feat and test.feat, and maybe valid.feat.
 
-    If there are label classes, labels must be in 1..label_classes; else they are not looked at.
+    If there are label classes (by default those of `config_data`), labels must be in
+    1..label_classes; else they are not looked at.
     """
-    assert place is not None
+    classes = config_data.label_classes if label_classes is None else label_classes
     files = CorpusFiles(place, "train.feat")
     if files.find(["test.feat"]) is None:
         raise UserError(f"{files.shown} has no test.feat: only valid.feat may be missing")
     words = read_words(files)
+    found = [key for key in SPLITS if files.find([f"{key}.feat"])]
     splits = {
-        key: _read_bags(files, f"{key}.feat", len(words), label_classes, scratch)
-        for key in SPLITS
-        if files.find([f"{key}.feat"])
+        key: collect(_blocks(files, f"{key}.feat", len(words), classes), scratch) for key in found
     }
     return RawCorpus(splits, words, "lines", name=f"feat:{files.name}")
 
@@ -77,16 +73,12 @@ def read_words(files: CorpusFiles) -> list[str]:
     return list(words)
 
 
-def _read_bags(
-    files: CorpusFiles, file: str, vocabulary: int, label_classes: int, scratch: Path | None
-) -> Examples:
-    """Returns the documents of one file, empty ones included."""
-    where, before = files.describe(file), 0
-    with ExamplesWriter(scratch, f".{file}", bags=True) as writer:
-        for lines in files.lines(file):
-            writer.append(_parse(lines, where, before, vocabulary, label_classes))
-            before += len(lines)
-        return writer.finish()
+def _blocks(files: CorpusFiles, file: str, vocabulary: int, label_classes: int) -> Iterator[Block]:
+    """Yields the documents of one file, empty ones included."""
+    before = 0
+    for lines in files.lines(file):
+        yield _parse(lines, files.describe(file), before, vocabulary, label_classes)
+        before += len(lines)
 
 
 def _parse(

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.examples import Numbering, RawCorpus, in_memory
-from spherical_vae.data.sources import Package
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.examples import RawCorpus, raw_corpus
+from spherical_vae.data.sources import CorpusSpec, Package
 
 _VERSE_NUMBER = re.compile(r"^\s*\d+\.")
 # The possessive 's is a word of its own, hyphenated names are one word, any other sign is a word.
@@ -26,7 +25,7 @@ def tokenize_verse(verse: str) -> list[str]:
     return _TOKEN.findall(_VERSE_NUMBER.sub("", verse).translate(_REMOVED).lower())
 
 
-def read_kjv(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
+def read_kjv(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads all verses."""
     from pythonbible import VersionMissingVerseError
     from pythonbible.verses import VERSE_IDS
@@ -39,8 +38,7 @@ def read_kjv(place: Path | None, config_data: Any, scratch: Path | None) -> RawC
             verses.append(tokenize_verse(bible.get_scripture(verse_id)))
         except VersionMissingVerseError:
             continue
-    words = Numbering()
-    return RawCorpus({"all": in_memory(words.sentences(verses, None))}, list(words), "verses")
+    return raw_corpus("sequences", {"all": verses}, "verses")
 
 
 SPEC = CorpusSpec(

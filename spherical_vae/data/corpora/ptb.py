@@ -1,21 +1,10 @@
 """Penn Treebank sentences in Mikolov's preprocessing."""
 
-from pathlib import Path
-from typing import Any
-
-from spherical_vae.data.corpora.text import read_text_files
-from spherical_vae.data.examples import RawCorpus
-from spherical_vae.data.sources import Archive
-from spherical_vae.data.spec import CorpusSpec, Publication
+from spherical_vae.data.corpora.text import read_text
+from spherical_vae.data.sources import Archive, CorpusSpec, Publication
 
 # Of the authors of the paper.
 REPOSITORY = "github.com/jiacheng-xu/vmf_vae_nlp"
-
-
-def read_ptb(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
-    """Reads a sentence a line."""
-    return read_text_files(place, scratch)
-
 
 SPEC = CorpusSpec(
     name="ptb",
@@ -27,7 +16,7 @@ SPEC = CorpusSpec(
         blob_id="635ab9888e67dbb85829cb5b07ef6fc79b537b45",
         url=f"https://{REPOSITORY}/raw/master/data/ptb.zip",
     ),
-    read=read_ptb,
+    read=read_text,
     settings={"vocabulary_size": 10_000, "max_length": 100},
     publication=Publication(
         title="Penn Treebank sentences in Mikolov's preprocessing.",

@@ -2,50 +2,49 @@
 
 import gzip
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spherical_vae.data.corpora.feat import read_feat_files
-from spherical_vae.data.encoding import rename_words
-from spherical_vae.data.examples import CARVING, Block, ExamplesWriter, RawCorpus, shuffled
+from spherical_vae.data.corpora.feat import read_feat
+from spherical_vae.data.examples import (
+    CARVING,
+    Block,
+    Numbering,
+    RawCorpus,
+    collect,
+    rename_words,
+    shuffled,
+)
 from spherical_vae.data.files import printable
-from spherical_vae.data.sources import Archive
-from spherical_vae.data.spec import CorpusSpec, Publication
+from spherical_vae.data.sources import Archive, CorpusSpec, Publication
 from spherical_vae.system.errors import UserError
 
 WORDS, TEST = 10_000, 10_000
-_ROWS_AT_ONCE = 4096
 TOKEN_FILES = (
     "lyrl2004_tokens_train.dat",
     *(f"lyrl2004_tokens_test_pt{part}.dat" for part in range(4)),
 )
 
 
-def read_rcv1(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
+def read_rcv1(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads Miao's files, or the token files with a test split sampled by the data seed."""
-    assert place is not None
     if place.is_dir() and not (place / "train.feat").exists():
         return _read_tokens(place, config_data.seed, scratch)
-    return read_feat_files(place, scratch)
+    return read_feat(place, config_data, scratch, label_classes=0)
 
 
 def _read_tokens(folder: Path, seed: int, scratch: Path | None) -> RawCorpus:
     """Counts stems: the 10,000 most frequent ones stay, 10,000 documents become the test split."""
-    ids: dict[str, int] = {}
-    with ExamplesWriter(scratch, ".stems", bags=True) as writer:
-        for block in _count_stems(folder, ids):
-            writer.append(block)
-        stems = writer.finish()
+    ids = Numbering()
+    stems = collect(_count_stems(folder, ids), scratch)
     total = stems.occurrences(len(ids))
     words = sorted(ids, key=lambda word: (-total[ids[word]], word))[:WORDS]
     new_ids = np.full(len(ids), -1, np.int32)
     new_ids[[ids[word] for word in words]] = np.arange(len(words))
-    full = rename_words(stems, new_ids, scratch, ".words")
+    full = rename_words(stems, new_ids, scratch)
     test = np.zeros(len(full), bool)
     test[shuffled(len(full), seed, CARVING)[:TEST]] = True
     history = [
@@ -58,10 +57,9 @@ def _read_tokens(folder: Path, seed: int, scratch: Path | None) -> RawCorpus:
     return RawCorpus(splits, words, history=history)
 
 
-def _count_stems(folder: Path, ids: dict[str, int]) -> Iterator[Block]:
-    """Yields the documents of all token files, some at a time; `ids` grows by new stems."""
+def _count_stems(folder: Path, ids: Numbering) -> Iterator[Block]:
+    """Yields the documents of all token files one by one; `ids` grows by new stems."""
     seen: set[str] = set()
-    rows: list[Counter[int]] = []
     for name in TOKEN_FILES:
         place = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
         if place is None:
@@ -70,19 +68,7 @@ def _count_stems(folder: Path, ids: dict[str, int]) -> Iterator[Block]:
             if number in seen:
                 raise UserError(f"{place.name}: document {number} is there twice")
             seen.add(number)
-            rows.append(Counter(ids.setdefault(word, len(ids)) for word in words))
-            if len(rows) == _ROWS_AT_ONCE:
-                yield _block(rows)
-                rows = []
-    yield _block(rows)
-
-
-def _block(rows: Sequence[Counter[int]]) -> Block:
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    size = int(lengths.sum())
-    ids = np.fromiter(chain.from_iterable(rows), np.int32, size)
-    counts = np.fromiter(chain.from_iterable(row.values() for row in rows), np.int32, size)
-    return Block(ids, counts, lengths, None)
+            yield ids.bag(words)
 
 
 def read_token_file(path: Path) -> Iterator[tuple[str, list[str]]]:

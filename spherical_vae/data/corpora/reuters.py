@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.examples import Numbering, RawCorpus, in_memory
+from spherical_vae.data.examples import RawCorpus, raw_corpus
 from spherical_vae.data.raw_text import content_words, tar_members
-from spherical_vae.data.sources import Archive
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.sources import Archive, CorpusSpec
 from spherical_vae.system.errors import UserError
 
 FILE = "reuters21578.tar.xz"
@@ -20,7 +19,7 @@ _UNPROC = re.compile(r'<TEXT[^>]*TYPE="UNPROC"')
 _TAG = re.compile(r"<[^>]{0,100}>")
 
 
-def read_reuters(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
+def read_reuters(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads the articles; words are those of title and body without the stop list.
 
     Train are the articles with LEWISSPLIT="TRAIN" and TOPICS="YES", test those with "TEST".
@@ -28,7 +27,6 @@ def read_reuters(place: Path | None, config_data: Any, scratch: Path | None) -> 
     Raises:
       UserError: the archive breaks its layout.
     """
-    assert place is not None
     path = place / FILE if place.is_dir() else place
     documents: dict[str, list[list[str]]] = {"train": [], "test": []}
     unused, seen = 0, set[str]()
@@ -51,13 +49,11 @@ def read_reuters(place: Path | None, config_data: Any, scratch: Path | None) -> 
             documents[split].append(content_words(_article_text(body)))
     if not seen:
         raise UserError(f"{path.name} holds no article (.sgm)")
-    words = Numbering()
-    splits = {key: in_memory(words.bags(some, None)) for key, some in documents.items()}
     read = (
-        f"{len(seen):,} articles read = {len(splits['train']):,} train + "
-        f"{len(splits['test']):,} test + {unused:,} outside the ModApte split"
+        f"{len(seen):,} articles read = {len(documents['train']):,} train + "
+        f"{len(documents['test']):,} test + {unused:,} outside the ModApte split"
     )
-    return RawCorpus(splits, list(words), "articles", [read])
+    return raw_corpus("bags", documents, "articles", history=[read])
 
 
 def _article_text(body: str) -> str:

@@ -1,21 +1,12 @@
 """Yelp 2013 reviews cut at 50 words, each line its stars less one and its words."""
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from spherical_vae.data.corpora.ptb import REPOSITORY
-from spherical_vae.data.corpora.text import read_text_files
-from spherical_vae.data.examples import RawCorpus
-from spherical_vae.data.sources import Archive
-from spherical_vae.data.spec import CorpusSpec, Publication
+from spherical_vae.data.corpora.text import read_text
+from spherical_vae.data.sources import Archive, CorpusSpec, Publication
 
 STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
-
-
-def read_yelp(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
-    """Reads a review a line, with its stars as labels."""
-    return read_text_files(place, scratch, label_classes=len(STARS))
-
 
 SPEC = CorpusSpec(
     name="yelp",
@@ -27,7 +18,7 @@ SPEC = CorpusSpec(
         blob_id="8a097f3057587ef7af9e4a87e304867139ebdfac",
         url=f"https://{REPOSITORY}/raw/master/data/yelp.zip",
     ),
-    read=read_yelp,
+    read=partial(read_text, label_classes=len(STARS)),
     label_names=STARS,
     settings={"vocabulary_size": 15_000, "label_classes": 5},
     publication=Publication(

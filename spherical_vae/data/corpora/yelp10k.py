@@ -4,30 +4,27 @@ from pathlib import Path
 from typing import Any
 
 from spherical_vae.data.corpora.yelp import STARS
-from spherical_vae.data.examples import Numbering, RawCorpus, in_memory
+from spherical_vae.data.examples import RawCorpus, raw_corpus
 from spherical_vae.data.raw_text import csv_rows, tokenize_review, unpack_xz
-from spherical_vae.data.sources import Archive
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.sources import Archive, CorpusSpec
 from spherical_vae.system.errors import UserError
 
 FILE = "yelp10k.csv.xz"
 
 
-def read_yelp10k(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
+def read_yelp10k(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads all reviews and their stars."""
     reviews, labels = read_reviews(place)
-    words = Numbering()
-    block = words.sentences([tokenize_review(text) for text in reviews], labels)
-    return RawCorpus({"all": in_memory(block)}, list(words), "reviews")
+    words = {"all": [tokenize_review(text) for text in reviews]}
+    return raw_corpus("sequences", words, "reviews", {"all": labels})
 
 
-def read_reviews(place: Path | None) -> tuple[list[str], list[int]]:
+def read_reviews(place: Path) -> tuple[list[str], list[int]]:
     """Returns the raw reviews, and their stars less one.
 
     Raises:
       UserError: the file is missing or breaks its layout; the message names the record.
     """
-    assert place is not None
     path = place / FILE if place.is_dir() else place
     reviews, labels, ids = [], [], set[str]()
     rows = csv_rows(unpack_xz(path), path.name, ("review_id", "stars", "text"))

@@ -17,11 +17,9 @@ from jaxtyping import Bool
 
 from spherical_vae.data.corpora import yelp10k
 from spherical_vae.data.corpora.yelp import STARS
-from spherical_vae.data.encoding import UNKNOWN_WORD
-from spherical_vae.data.examples import CARVING, Numbering, RawCorpus, in_memory, shuffled
+from spherical_vae.data.examples import CARVING, UNKNOWN_WORD, RawCorpus, raw_corpus, shuffled
 from spherical_vae.data.files import decode_lines
-from spherical_vae.data.sources import Archive, blob_id
-from spherical_vae.data.spec import CorpusSpec
+from spherical_vae.data.sources import Archive, CorpusSpec, blob_id
 from spherical_vae.system.errors import UserError
 
 VALID = 500
@@ -124,22 +122,18 @@ class _TwoArchives:
     path: ClassVar[str] = "no"
 
     def files(self, config_data: Any) -> list[Path]:
-        """As `Source.files`."""
         return [*OFFICIAL.files(config_data), *RAW.files(config_data)]
 
     def find(self, config_data: Any) -> Path:
-        """As `Source.find`."""
         RAW.find(config_data)
         return OFFICIAL.find(config_data).parent
 
     def missing(self, config_data: Any) -> str | None:
-        """As `Source.missing`."""
         return OFFICIAL.missing(config_data) or RAW.missing(config_data)
 
 
-def read_yelp13_reduced(place: Path | None, config_data: Any, scratch: Path | None) -> RawCorpus:
+def read_yelp13_reduced(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads both archives; the data seed chooses the validation reviews."""
-    assert place is not None
     rows = {file: _official(place / OFFICIAL.name, file) for file in BLOBS}
     dev, test = rows["valid.txt"], rows["test.txt"]
     test_words = [words for words, _ in test]
@@ -157,11 +151,6 @@ def read_yelp13_reduced(place: Path | None, config_data: Any, scratch: Path | No
     kept = np.flatnonzero(~(like_dev | like_test)).tolist()
     raw = [(tokenize(texts[i])[:MAX_TOKENS], stars[i]) for i in kept]
     splits = {"train": other + raw, "valid": valid, "test": test}
-    words = Numbering()
-    examples = {
-        key: in_memory(words.sentences([w for w, _ in some], [label for _, label in some]))
-        for key, some in splits.items()
-    }
     history = [
         "official test, reduced train: the official train file is not public",
         f"raw: {len(texts):,} reviews read = {len(kept):,} kept + {len(texts) - len(kept):,} like "
@@ -171,7 +160,9 @@ def read_yelp13_reduced(place: Path | None, config_data: Any, scratch: Path | No
         f"train + {np.count_nonzero(in_test):,} like test reviews, dropped + "
         f"{np.count_nonzero(in_valid):,} like valid ones, dropped; by data seed {config_data.seed}",
     ]
-    return RawCorpus(examples, list(words), "reviews", history)
+    words = {key: [row[0] for row in rows] for key, rows in splits.items()}
+    labels = {key: [row[1] for row in rows] for key, rows in splits.items()}
+    return raw_corpus("sequences", words, "reviews", labels, history)
 
 
 def _official(archive: Path, file: str) -> list[tuple[list[str], int]]:
