@@ -13,16 +13,16 @@ flags.define_places()
 WORKDIR = flags.DEFINE_string("workdir", None, "the run to evaluate", required=True)
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "what to evaluate on")
 SAMPLES = flags.DEFINE_integer(
-    "importance_samples", None, "draws of the bound; default: as configured", lower_bound=1
+    "importance_samples", None, "of the bound; default: as configured", lower_bound=1
 )
 PROTOCOL = flags.DEFINE_enum(
     "protocol",
     "honest",
     ["honest", "paper", "averaged"],
-    "paper: as the authors' code, no valid bound; averaged: its mean of draws, charged in full",
+    "paper: as the authors' code, no valid bound; averaged: its mean of samples, with their KL",
 )
 JSON = flags.DEFINE_bool("json", False, "print one JSON object")
-SEED = flags.DEFINE_integer("seed", 0, "of the draws", lower_bound=0, upper_bound=2**32 - 1)
+SEED = flags.DEFINE_integer("seed", 0, "of the samples", lower_bound=0, upper_bound=2**32 - 1)
 REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name; default: all of them")
 
 

@@ -1,7 +1,7 @@
-"""`python -m spherical_vae.train`: trains the configured model, and its baselines if it names any.
+"""`python -m spherical_vae.train`: trains the configured model, and its baselines if there are any.
 
-Without `--config` it does the main job: small models on the King James verses, compared. With
-`--sweep` it trains several settings of one model at once.
+Without `--config` it does the main job: it trains and compares small models on the King James
+verses. With `--sweep` it trains several settings of one model at once.
 """
 
 import sys
@@ -22,7 +22,7 @@ flags = CommandFlags(__name__, __doc__)
 CONFIG = flags.define_config()
 flags.define_hosts()
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "where the run lives; default runs/NAME, of a sweep runs/NAME-sweep"
+    "workdir", None, "folder of the run; default: runs/NAME, of a sweep runs/NAME-sweep"
 )
 SWEEP = flags.DEFINE_multi_string(
     "sweep",
@@ -37,24 +37,24 @@ INIT_FROM = flags.DEFINE_string(
 
 @flags.command
 def main() -> None:
-    """Trains, or goes on training, and prints what came out."""
+    """Trains, or continues training, and prints the results."""
     config = CONFIG.value
-    replicas = None
+    replicas = settings = origin = None
     if SWEEP.value is not None:
         swept = [settings for text in SWEEP.value for settings in parse_sweep(text)]
         replicas = build_replicas(config, swept)
-    workdir = WORKDIR.value or f"runs/{config.name}{'-sweep' if replicas else ''}"
-    if replicas is not None and hosts.several():
-        raise UserError("--sweep: one process trains the replicas of a sweep; start a single one")
-    if replicas is not None and config.mesh.model != 1:
-        raise UserError(f"config.mesh.model: {config.mesh.model} given, allowed: 1 with --sweep")
-    if INIT_FROM.value is not None and config.baselines and replicas is None:
+        settings = settings_by_name(replicas)
+        if hosts.several():
+            raise UserError("--sweep: one process trains a sweep; start a single one")
+        if config.mesh.model != 1:
+            given = f"config.mesh.model: {config.mesh.model} given"
+            raise UserError(f"{given}, allowed: 1 with --sweep")
+    elif INIT_FROM.value is not None and config.baselines:
         given = f"config.baselines={config.baselines!r}"
         raise UserError(f"--init_from: not with {given}, allowed: a single model, or a sweep")
+    workdir = WORKDIR.value or f"runs/{config.name}{'-sweep' if replicas else ''}"
     corpus = load_corpus(config.data)
     hosts.refuse_differences("the corpus", str(corpus.fingerprint()) if hosts.several() else "")
-    settings = None if replicas is None else settings_by_name(replicas)
-    origin = None
     if INIT_FROM.value is not None:
         origin = _origin(INIT_FROM.value, workdir, config, corpus)
     with open_run(workdir, config, settings, origin) as directory:
@@ -80,11 +80,11 @@ def main() -> None:
 
 
 def _origin(init_from: str, workdir: str, config: ConfigDict, corpus: Corpus) -> dict[str, Any]:
-    """Returns what is kept of the run that this one starts from."""
+    """Returns the record of the run from which this one starts."""
     folder = run_folder(init_from).absolute()
     if folder == run_folder(workdir).absolute():
         raise UserError(f"--init_from={init_from}: is --workdir itself, allowed: another run")
-    # A run that has begun keeps what it began from, whatever became of that one.
+    # A run that has begun keeps its record, whatever has become of the other run.
     if RunDirectory(workdir).config_path.exists():
         return {"workdir": str(folder)}
     from spherical_vae.runs.trained_model import best_of

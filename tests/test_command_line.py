@@ -47,10 +47,10 @@ main.run()
 """
 
 
-def parsed(*arguments, default=None):
+def parsed(*arguments):
     """Returns the config that a command line gives."""
     flags = CommandFlags("program", None)
-    config = flags.define_config(default)
+    config = flags.define_config()
     flags.parse(["program", *arguments])
     return config.value
 
@@ -76,10 +76,6 @@ def command(*arguments, **options):
 
 def test_without_a_config_it_is_the_base():
     assert parsed().to_dict() == base_config().to_dict()
-
-
-def test_the_default_config_can_be_a_file():
-    assert parsed(default=str(CONFIGS / "news20.py")).name == "news20"
 
 
 @pytest.mark.parametrize("equals", [True, False])

@@ -5,9 +5,8 @@ import math
 import pytest
 
 from spherical_vae.config import base_config
-from spherical_vae.config.rules import CONFLICTS, RULES
+from spherical_vae.config.defaults import RULES
 from spherical_vae.config.validation import apply_variant, flatten, validate
-from spherical_vae.models.decoders import DECODERS
 from spherical_vae.system.errors import UserError
 
 INTEGERS = [key for key, value in flatten(base_config()).items() if type(value) is int]
@@ -36,7 +35,6 @@ def test_the_base_configuration_is_valid():
 def test_every_key_has_a_rule_and_every_rule_a_key():
     keys = list(flatten(base_config()))
     assert sorted(RULES) == sorted(keys)
-    assert {conflict.key for conflict in CONFLICTS} <= set(keys)
 
 
 @pytest.mark.parametrize(
@@ -273,11 +271,6 @@ def test_kinds_that_cannot_combine_are_refused(changes, key, why):
     value = flatten(changed(**changes))[key]
     assert message.startswith(f"config.{key}: {value!r} given, allowed: ")
     assert why in message
-
-
-def test_every_conflict_is_formatted_from_the_configuration():
-    for conflict in CONFLICTS:
-        assert "{" not in conflict.allowed.format(c=base_config(), decoder=DECODERS["lstm"])
 
 
 @pytest.mark.parametrize(

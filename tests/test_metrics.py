@@ -39,7 +39,7 @@ def test_documents_are_averaged_by_document():
 def test_paper_units():
     """Nats a slot, times the mean words of a sentence."""
     nats = example_nats([5, 10, 3], slots=[10.0, 10.0, 10.0])
-    summary = metrics.summarise_paper(nats, 7.0)
+    summary = metrics.summarise(nats, 7.0)
     assert summary["perplexity"] == pytest.approx(np.exp(51 / 30))
     assert summary["nll_nats"] == pytest.approx(51 / 30 * 7)
     assert summary["kl_nats"] == pytest.approx(6 / 30 * 7)

@@ -10,6 +10,7 @@ import pytest
 from small_models import small_config, small_corpus
 
 from spherical_vae.config.sweeps import build_replicas, settings_by_name
+from spherical_vae.runs import host_state
 from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
@@ -63,9 +64,9 @@ def test_validation_does_not_touch_the_rate_of_other_schedules():
     assert learning_rate(settings, 5, 10, state.rate_divisor) == 0.5
 
 
-def test_a_host_state_comes_back_from_json():
-    for state in (HostState(corpus=2**60), HostState(3, 9, 40, True, 4, 1.5, 6, 2, 1.2)):
-        assert HostState.from_json(json.loads(json.dumps(state.to_json()))) == state
+def test_host_states_come_back_from_json():
+    states = [HostState(corpus=2**60), HostState(3, 9, 40, True, 4, 1.5, 6, 2, 1.2)]
+    assert host_state.from_json(json.loads(json.dumps(host_state.to_json(states)))) == states
 
 
 def test_a_warmup_that_never_ends_is_refused():

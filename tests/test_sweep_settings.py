@@ -7,7 +7,6 @@ from spherical_vae.config.sweeps import (
     SWEEPABLE,
     build_replicas,
     parse_sweep,
-    write_sweep,
 )
 from spherical_vae.config.validation import flatten
 from spherical_vae.system.errors import UserError
@@ -32,28 +31,6 @@ def test_axes_are_multiplied_and_the_last_is_the_fastest():
         {"seed": 1, "latent.concentration": 40.0},
         {"seed": 1, "latent.concentration": 80.0},
     ]
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        ["seed=3,1;latent.concentration=40,1e-05"],
-        ["kl_weight.schedule=constant,linear"],
-        # No product, and a product in another order.
-        [
-            f"dropout_rate={rate};kl_weight.schedule={kind}"
-            for rate, kind in (("0.2", "linear"), (1, "constant"))
-        ],
-        [
-            "seed=0;dropout_rate=0.2",
-            "seed=1;dropout_rate=0.2",
-            "seed=0;dropout_rate=0.5",
-            "seed=1;dropout_rate=0.5",
-        ],
-    ],
-)
-def test_settings_are_written_as_they_are_read(texts):
-    assert write_sweep([point for text in texts for point in parse_sweep(text)]) == texts
 
 
 def test_a_replica_has_the_config_of_a_single_run():

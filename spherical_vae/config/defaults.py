@@ -1,133 +1,148 @@
-"""The base configuration: every key there is, with its default; `configs/*.py` are short deltas.
+"""The configuration: every key with its default and its allowed values; `configs/*.py` are deltas.
 
-The defaults are the main job: small inputless models on the King James verses. Their meaning stands
-beside them; `rules.py` decides which values are allowed. `data/settings.py` has the keys of `data`.
+The defaults are the main job: small inputless models on the King James verses. The keys of `data`
+are in `data/settings.py`, combinations of keys that make no sense in `validation.py`.
 """
+
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from spherical_vae.data.settings import RULES as DATA_RULES
 from spherical_vae.data.settings import default_settings
+from spherical_vae.models.decoders import DECODERS
+from spherical_vae.models.encoders import ENCODERS
+from spherical_vae.models.latents import LATENTS, PRIORS
+from spherical_vae.system.errors import UserError
+from spherical_vae.system.rules import ANY, COUNT, SEED, SIZE, Number, OneOf, Rule, Text
+
+
+class _Baselines:
+    """A tuple of different kinds of latent, possibly empty."""
+
+    def check(self, key: str, value: Any) -> None:
+        for name in value:
+            LATENTS.check(key, name)
+        if len(set(value)) != len(value):
+            raise UserError(f"{key}: {value!r} given, allowed: each name once")
+
+
+_POSITIVE = Number(low=0, low_open=True)
+_NOT_NEGATIVE = Number(low=0)
+_RATE = Number(low=0, high=1, high_open=True)
+_SHARE = Number(low=0, high=1, low_open=True)
+
+_KEYS: dict[str, tuple[Any, Rule]] = {
+    "name": ("kjv", Text()),
+    # Determines initialisation, dropout and samples; the order of batches depends on `data.seed`.
+    "seed": (0, SEED),
+    # Latent kinds trained beside this model at the same size, for the same steps, and tabulated.
+    "baselines": (("none", "gaussian"), _Baselines()),
+    **{f"data.{key}": (value, DATA_RULES[key]) for key, value in default_settings().items()},
+    "embedding_size": (100, SIZE),  # word embeddings, shared by encoder, decoder, bag condition
+    "label_embedding_size": (0, COUNT),  # 0: labels are not used
+    "condition_on_bag": (False, ANY),  # NVRNN-BoW: the decoder sees the target's mean embedding
+    "dropout_rate": (0.1, _RATE),  # of embeddings, hidden layers and outputs
+    # sentence: one mask for all steps of a sentence.
+    "dropout_mask": ("step", OneOf(("step", "sentence"))),
+    "state_dropout_rate": (0.0, _RATE),  # lstm decoder: recurrent state, one mask a sentence
+    "word_dropout_rate": (0.0, _RATE),  # lstm decoder: previous words, which become <unk>
+    "encoder.kind": ("lstm", ENCODERS),
+    "encoder.hidden_size": (128, SIZE),
+    "encoder.layers": (1, SIZE),
+    "encoder.bidirectional": (False, ANY),  # lstm
+    # How LSTM states become one vector.
+    "encoder.pooling": ("mean_max", OneOf(("last", "mean_max"))),
+    "encoder.counts": ("log", OneOf(("log", "raw"))),  # the input of bag_of_words
+    "latent.kind": ("vmf", LATENTS),
+    "latent.dimension": (8, SIZE),  # coordinates of z, over all spheres
+    "latent.spheres": (1, SIZE),  # product_vmf; divides `dimension`
+    # product_vmf.
+    "latent.concentrations": ("learned_each", OneOf(("learned_each", "learned_shared", "fixed"))),
+    # Of every example; if concentrations are learned, their initial value.
+    "latent.concentration": (30.0, _NOT_NEGATIVE),
+    # The range of learned concentrations, which move on a logarithmic scale.
+    "latent.min_concentration": (1.0, _POSITIVE),
+    "latent.max_concentration": (1000.0, _POSITIVE),
+    "latent.range": ("smooth", OneOf(("smooth", "clipped"))),  # clipped: no gradient at the ends
+    # learned_vmf; kl_only: samples pass no gradient to it, as in the authors' code.
+    "latent.concentration_gradient": ("exact", OneOf(("exact", "kl_only"))),
+    "latent.sampler": ("transport", OneOf(("transport", "wood"))),
+    "latent.unit_variance": (True, ANY),  # the decoder sees sqrt(d) z, whose prior variance is 1
+    # standard: uniform, N(0, I); mixture: learned components; vamp: learned pseudo-inputs.
+    "prior.kind": ("standard", PRIORS),
+    "prior.components": (64, SIZE),  # mixture, vamp
+    "decoder.kind": ("lstm", DECODERS),
+    "decoder.inputless": (True, ANY),  # lstm: fed z only, no previous word
+    "decoder.hidden_size": (128, SIZE),
+    "decoder.layers": (1, COUNT),  # bag_of_words: hidden layers, 0 or 1
+    "decoder.tied_embeddings": (False, ANY),  # lstm: the softmax multiplies by word embeddings
+    "decoder.skip": (False, ANY),  # bag_of_words: adds a linear map of z to the logits
+    # linear and sigmoid change between epochs, cyclical at every step.
+    "kl_weight.schedule": ("constant", OneOf(("constant", "linear", "sigmoid", "cyclical"))),
+    "kl_weight.value": (1.0, _NOT_NEGATIVE),  # the constant weight; the maximum of the schedules
+    "kl_weight.linear_epochs": (20.0, _POSITIVE),  # linear: min(1, epoch / linear_epochs)
+    "kl_weight.sigmoid_slope": (0.5, _POSITIVE),  # sigmoid(slope * epoch - shift)
+    "kl_weight.sigmoid_shift": (5.0, Number()),
+    "kl_weight.cycles": (4, SIZE),  # cyclical: equal parts of training, each of which starts at 0
+    "kl_weight.rising_fraction": (0.5, _SHARE),  # cyclical: of a cycle; then the weight is constant
+    # The KL in the training loss; measured bounds do not depend on these keys.
+    "rate.free_nats": (0.0, _NOT_NEGATIVE),  # least KL that the loss charges; 0: off
+    # factor: a coordinate or a sphere, in the mean over the batch.
+    "rate.free_nats_per": ("example", OneOf(("example", "factor"))),
+    "rate.target_nats": (0.0, _NOT_NEGATIVE),  # a learned multiplier keeps the mean KL there
+    "rate.target_step": (0.01, _POSITIVE),  # of its logarithm, for a KL twice the target
+    # Training begins with so many epochs in which the KL weighs nothing and no evaluation counts;
+    # then the decoder is reset, and the schedule of the KL weight begins.
+    "rate.autoencoder_epochs": (0, COUNT),
+    "optimizer.name": ("adam", OneOf(("sgd", "adam", "adamw"))),
+    "optimizer.learning_rate": (5e-3, _POSITIVE),
+    "optimizer.schedule": ("cosine", OneOf(("constant", "cosine", "plateau"))),
+    "optimizer.warmup_steps": (0, COUNT),
+    "optimizer.final_fraction": (0.05, Number(low=0, high=1)),  # cosine: last rate over first rate
+    # plateau: divides the learning rate after each evaluation without improvement.
+    "optimizer.plateau_divisor": (1.2, Number(low=1, low_open=True)),
+    "optimizer.clip_norm": (5.0, _NOT_NEGATIVE),  # of the gradient's global norm; 0: off
+    "optimizer.weight_decay": (0.0, _NOT_NEGATIVE),  # adamw
+    # Decay of a moving average of the parameters, which is evaluated and kept instead; 0: off.
+    "optimizer.average_decay": (0.0, _RATE),
+    "train.batch_size": (64, SIZE),
+    "train.epochs": (1, SIZE),
+    "train.steps": (0, COUNT),  # 0: as many as `epochs` need; otherwise the exact number
+    "train.nats_per": ("example", OneOf(("example", "token"))),  # the loss is the mean over these
+    "train.samples": (1, SIZE),  # samples of z per example in the training objective
+    "train.steps_per_call": (1, SIZE),  # consecutive steps of one padded length that share a call
+    "train.log_every": (20, SIZE),  # steps
+    "train.evaluate_every": (0, COUNT),  # steps; 0: at the end of each epoch
+    "train.checkpoint_every": (0, COUNT),  # steps; 0: at evaluations only
+    "train.early_stopping": (0, COUNT),  # evaluations in a row without improvement; 0: off
+    # paper: mean of three samples, Guu's KL.
+    "train.protocol": ("honest", OneOf(("honest", "paper"))),
+    # How a step is computed; results depend on the last two only by rounding.
+    "compute.dtype": ("float32", OneOf(("float32", "bfloat16"))),  # factors of the LSTM's products
+    "compute.recompute_gates": (False, ANY),  # in an LSTM's backward pass, to save memory
+    "compute.logits_at_once": (2**26, SIZE),  # most logits of an LSTM decoder in memory at a time
+    # Devices that share one copy of arrays as large as the vocabulary.
+    "mesh.model": (1, SIZE),
+    "evaluation.batch_size": (64, SIZE),
+    "evaluation.importance_samples": (100, SIZE),
+    "evaluation.chunk": (10, SIZE),  # importance samples decoded at once
+}
+RULES = {key: rule for key, (_, rule) in _KEYS.items()}
 
 
 def base_config() -> ConfigDict:
     """Returns a fresh, unlocked copy of the default configuration.
 
-    The default of a key that is added means what was done before there was that key: it is what a
-    stored configuration without the key is completed by (`run_directory.load_config`).
+    A stored configuration that is older than a key is completed by the key's default
+    (`run_directory.load_config`), which must therefore mean what was done before.
     """
     config = ConfigDict()
-    config.name = "kjv"
-    # Governs initialisation, dropout and sampling; the order of batches depends on `data.seed`.
-    config.seed = 0
-    # Latent kinds trained beside this model at the same size, for the same steps, and tabulated.
-    config.baselines = ("none", "gaussian")
-
-    config.data = default_settings()
-
-    config.embedding_size = 100  # word embeddings, shared by encoder, decoder and bag condition
-    config.label_embedding_size = 0  # 0: labels are not used
-    config.condition_on_bag = False  # NVRNN-BoW: the decoder sees the target's mean embedding
-    config.dropout_rate = 0.1  # of embeddings, hidden layers and outputs
-    config.dropout_mask = "step"  # step | sentence: whether a sentence has one mask for all steps
-    config.state_dropout_rate = 0.0  # lstm decoder: of the recurrent state, one mask a sentence
-    config.word_dropout_rate = 0.0  # lstm decoder: of the previous words, which become <unk>
-
-    config.encoder = ConfigDict()
-    config.encoder.kind = "lstm"  # lstm | bag_of_words
-    config.encoder.hidden_size = 128
-    config.encoder.layers = 1
-    config.encoder.bidirectional = False  # lstm
-    config.encoder.pooling = "mean_max"  # last | mean_max: how lstm states become one vector
-    config.encoder.counts = "log"  # log | raw: the input of bag_of_words
-
-    config.latent = ConfigDict()
-    # none | gaussian | vmf | learned_vmf | product_vmf | power_spherical
-    config.latent.kind = "vmf"
-    config.latent.dimension = 8  # coordinates of z, over all spheres
-    config.latent.spheres = 1  # product_vmf; divides `dimension`
-    # product_vmf: learned_each | learned_shared | fixed
-    config.latent.concentrations = "learned_each"
-    config.latent.concentration = 30.0  # of every example; where learned ones start
-    config.latent.min_concentration = 1.0  # of learned ones, above 0
-    config.latent.max_concentration = 1000.0  # of learned ones
-    config.latent.range = "smooth"  # of learned ones: smooth | clipped (no gradient at the ends)
-    # learned_vmf: exact | kl_only (samples pass no gradient to it, as in the authors' code).
-    config.latent.concentration_gradient = "exact"
-    config.latent.sampler = "transport"  # transport | wood
-    config.latent.unit_variance = True  # the decoder sees sqrt(d) z, whose prior variance is 1
-
-    config.prior = ConfigDict()
-    # standard (uniform, N(0, I)) | mixture (learned components) | vamp (learned pseudo-inputs)
-    config.prior.kind = "standard"
-    config.prior.components = 64  # mixture, vamp
-
-    config.decoder = ConfigDict()
-    config.decoder.kind = "lstm"  # lstm | bag_of_words
-    config.decoder.inputless = True  # lstm: fed z only, no previous word
-    config.decoder.hidden_size = 128
-    config.decoder.layers = 1  # bag_of_words: hidden layers, 0 or 1
-    config.decoder.tied_embeddings = False  # lstm: the softmax multiplies by the word embeddings
-    config.decoder.skip = False  # bag_of_words: adds a linear map of z to the logits
-
-    config.kl_weight = ConfigDict()
-    config.kl_weight.schedule = "constant"  # constant | linear | sigmoid | cyclical
-    config.kl_weight.value = 1.0  # the constant weight; the ceiling of the schedules
-    # linear and sigmoid change between epochs, cyclical at every step.
-    config.kl_weight.linear_epochs = 20.0  # linear: min(1, epoch / linear_epochs)
-    config.kl_weight.sigmoid_slope = 0.5  # sigmoid(slope * epoch - shift)
-    config.kl_weight.sigmoid_shift = 5.0
-    config.kl_weight.cycles = 4  # cyclical: equal parts of training, each of which starts at 0
-    config.kl_weight.rising_fraction = 0.5  # cyclical: of a cycle; the weight is constant after it
-
-    # What becomes of the KL in the training loss; bounds that are measured never depend on it.
-    config.rate = ConfigDict()
-    config.rate.free_nats = 0.0  # the loss charges no less than so many; 0: off
-    config.rate.free_nats_per = "example"  # example | factor (coordinate or sphere, batch mean)
-    config.rate.target_nats = 0.0  # a learned multiplier holds the mean KL there; 0: off
-    config.rate.target_step = 0.01  # of its logarithm, for a KL twice the target
-    # Training begins with so many epochs in which the KL weighs nothing and no evaluation counts;
-    # then the decoder is reset, and the schedule of the KL weight is counted from there.
-    config.rate.autoencoder_epochs = 0
-
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adam"  # sgd | adam | adamw
-    config.optimizer.learning_rate = 5e-3
-    config.optimizer.schedule = "cosine"  # constant | cosine | plateau
-    config.optimizer.warmup_steps = 0
-    config.optimizer.final_fraction = 0.05  # cosine: of the first, what it is when training ends
-    config.optimizer.plateau_divisor = 1.2  # plateau: applied whenever validation does not improve
-    config.optimizer.clip_norm = 5.0  # of the gradient's global norm; 0: off
-    config.optimizer.weight_decay = 0.0  # adamw
-    # Decay of a moving average of the weights, which is measured and kept in their place; 0: off.
-    config.optimizer.average_decay = 0.0
-
-    config.train = ConfigDict()
-    config.train.batch_size = 64
-    config.train.epochs = 1
-    config.train.steps = 0  # 0: as many as `epochs` need; otherwise the exact number
-    config.train.nats_per = "example"  # example | token: what the gradient is the mean over
-    config.train.samples = 1  # samples of z per example in the training objective
-    config.train.steps_per_call = 1  # consecutive steps of one padded length that share a call
-    config.train.log_every = 20  # steps
-    config.train.evaluate_every = 0  # steps; 0: at the end of each epoch
-    config.train.checkpoint_every = 0  # steps; 0: at evaluations only
-    config.train.early_stopping = 0  # evaluations in a row without improvement; 0: off
-    config.train.protocol = "honest"  # honest | paper (mean of three samples, Guu's KL)
-
-    # How a step is computed; no result depends on the last two but by rounding.
-    config.compute = ConfigDict()
-    config.compute.dtype = "float32"  # float32 | bfloat16: factors of the LSTM's large products
-    config.compute.recompute_gates = False  # in an LSTM's backward pass: less memory, more products
-    config.compute.logits_at_once = 2**26  # most logits of an LSTM decoder in memory at a time
-
-    # How a step is laid out over the devices; no result depends on it but by rounding.
-    config.mesh = ConfigDict()
-    config.mesh.model = 1  # devices that share one copy of what is as large as the vocabulary
-
-    config.evaluation = ConfigDict()
-    config.evaluation.batch_size = 64
-    config.evaluation.importance_samples = 100
-    config.evaluation.chunk = 10  # importance samples decoded at once
+    for key, (default, _) in _KEYS.items():
+        group, _, name = key.rpartition(".")
+        if group and group not in config:
+            config[group] = ConfigDict()
+        (config[group] if group else config)[name] = default
     return config
 
 

@@ -1,12 +1,12 @@
-"""Settings of a sweep: the keys that may differ, their grammar on a command line, the replicas.
+"""Sweeps: keys that may differ between replicas, their syntax on a command line, the replicas.
 
-One executable serves all replicas, so only keys can differ whose values reach the compiled step as
-arguments, or are read by the host.
+One executable serves all replicas, so only keys may differ whose values are arguments of the
+compiled step, or are read by the host.
 """
 
 import copy
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ml_collections import ConfigDict
@@ -40,12 +40,10 @@ SWEEPABLE = (
     "kl_weight.rising_fraction",
     "train.early_stopping",
 )
-# Keys that act only with some values of another.
+# Keys that have an effect only with some values of another key.
+_SPHERICAL = tuple(name for name, kind in LATENTS.items() if kind.spherical)
 _ACTS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
-    "latent.concentration": (
-        "latent.kind",
-        tuple(name for name, kind in LATENTS.items() if kind.spherical),
-    ),
+    "latent.concentration": ("latent.kind", _SPHERICAL),
     "optimizer.final_fraction": ("optimizer.schedule", ("cosine",)),
     "optimizer.plateau_divisor": ("optimizer.schedule", ("plateau",)),
     "kl_weight.linear_epochs": ("kl_weight.schedule", ("linear",)),
@@ -62,9 +60,9 @@ class Replica:
     """One run of a sweep.
 
     Attributes:
-      name: its settings as `seed=0,latent.concentration=40`; a folder has this name.
+      name: its settings as `seed=0,latent.concentration=40`, also the name of its folder.
       settings: values by dotted key.
-      config: whole, validated and locked: that of a single run with these settings.
+      config: validated and locked: that of a single run with these settings.
     """
 
     name: str
@@ -73,13 +71,10 @@ class Replica:
 
 
 def parse_sweep(text: str) -> list[Settings]:
-    """Returns the product of the axes that a command line names, the last axis fastest.
-
-    Args:
-      text: `KEY=VALUE,VALUE...;KEY=VALUE...`.
+    """Returns the product of the axes in `KEY=VALUE,VALUE...;KEY=VALUE...`, the last axis fastest.
 
     Raises:
-      UserError: no such grammar, a key that cannot be swept, or one that is given twice.
+      UserError: the syntax is wrong, or a key cannot be swept or is given twice.
     """
     axes: dict[str, list[Value]] = {}
     for axis in text.split(";"):
@@ -89,35 +84,24 @@ def parse_sweep(text: str) -> list[Settings]:
         require_name("--sweep", key, SWEEPABLE)
         if key in axes:
             raise UserError(f"--sweep: {key} is given twice, allowed: each key once")
-        axes[key] = [_parse_value(key, value.strip()) for value in values.split(",")]
+        axes[key] = []
+        for value in values.split(","):
+            try:
+                axes[key].append(type(flatten(base_config())[key])(value.strip()))
+            except ValueError:
+                raise _wrong_type(key, value.strip()) from None
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
-
-
-def write_sweep(settings: Sequence[Mapping[str, Value]]) -> list[str]:
-    """Returns the texts of which `parse_sweep` makes these settings, one after the other.
-
-    Args:
-      settings: one mapping for each replica, all with the same keys in the same order.
-
-    Returns:
-      One text where the settings are a product in the order of `parse_sweep`, else one for each.
-    """
-    axes = {key: list(dict.fromkeys(one[key] for one in settings)) for key in settings[0]}
-    product = _write_axes(axes)
-    if parse_sweep(product) == list(settings):
-        return [product]
-    return [_write_axes({key: [value] for key, value in one.items()}) for one in settings]
 
 
 def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) -> list[Replica]:
     """Returns the replicas of a sweep.
 
     Args:
-      config: what they have in common, whole and validated.
-      settings: one mapping for each replica, all with the same keys, out of `SWEEPABLE`.
+      config: the validated configuration that they share.
+      settings: one mapping for each replica, all with the same keys, from `SWEEPABLE`.
 
     Raises:
-      UserError: settings that cannot be meant, in one line.
+      UserError: there are no settings, or they are invalid, equal or without effect.
     """
     if not settings:
         raise UserError("--sweep: no replica given, allowed: at least one")
@@ -137,26 +121,16 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
         if replica.name in replicas:
             raise UserError(f"--sweep: {replica.name} is given twice, allowed: each setting once")
         replicas[replica.name] = replica
-    _refuse_idle_keys(settings[0], list(replicas.values()))
+    # Replicas that differ by a key without effect would only seem to be compared.
+    for key in [key for key in settings[0] if key in _ACTS_WITH]:
+        other, allowed = _ACTS_WITH[key]
+        others = {flatten(replica.config)[other] for replica in replicas.values()}
+        if others.isdisjoint(allowed):
+            raise UserError(
+                f"--sweep: {key} has no effect with {other}={', '.join(sorted(others))}, allowed: "
+                f"{other} {' or '.join(allowed)}"
+            )
     return list(replicas.values())
-
-
-def program_config(config: ConfigDict, replicas: Sequence[Replica]) -> ConfigDict:
-    """Returns the configuration of the model that serves all replicas.
-
-    A model without dropout of states or words has none at any rate, so each rate is the largest of
-    the replicas.
-    """
-    whole = copy.deepcopy(config)
-    with whole.unlocked():
-        for key in ("state_dropout_rate", "word_dropout_rate"):
-            whole[key] = max(replica.config[key] for replica in replicas)
-    return whole
-
-
-def settings_by_name(replicas: Sequence[Replica]) -> dict[str, Settings]:
-    """Returns what a sweep's directory keeps of its replicas, in their order."""
-    return {replica.name: replica.settings for replica in replicas}
 
 
 def _build_replica(config: ConfigDict, values: Mapping[str, Value]) -> Replica:
@@ -170,23 +144,27 @@ def _build_replica(config: ConfigDict, values: Mapping[str, Value]) -> Replica:
             except TypeError:
                 raise _wrong_type(key, value) from None
     validate(whole)
-    leaves = flatten(whole)  # where a float is meant, an int has become one
+    leaves = flatten(whole)  # An int that is given for a float has become one.
     settings = {key: leaves[key] for key in values}
     return Replica(settings_name(settings), settings, whole)
 
 
-def _refuse_idle_keys(keys: Iterable[str], replicas: Sequence[Replica]) -> None:
-    """Refuses a key that changes nothing in any replica: they would only seem to be compared."""
-    for key in keys:
-        if key not in _ACTS_WITH:
-            continue
-        other, allowed = _ACTS_WITH[key]
-        others = {flatten(replica.config)[other] for replica in replicas}
-        if others.isdisjoint(allowed):
-            raise UserError(
-                f"--sweep: {key} has no effect with {other}={', '.join(sorted(others))}, allowed: "
-                f"{other} {' or '.join(allowed)}"
-            )
+def program_config(config: ConfigDict, replicas: Sequence[Replica]) -> ConfigDict:
+    """Returns the configuration of the model that serves all replicas.
+
+    Each rate of states and words is the largest of the replicas: a model with a rate of 0 has no
+    such dropout.
+    """
+    whole = copy.deepcopy(config)
+    with whole.unlocked():
+        for key in ("state_dropout_rate", "word_dropout_rate"):
+            whole[key] = max(replica.config[key] for replica in replicas)
+    return whole
+
+
+def settings_by_name(replicas: Sequence[Replica]) -> dict[str, Settings]:
+    """Returns the record of the replicas in a sweep's directory, in their order."""
+    return {replica.name: replica.settings for replica in replicas}
 
 
 def settings_name(settings: Mapping[str, Value]) -> str:
@@ -194,20 +172,9 @@ def settings_name(settings: Mapping[str, Value]) -> str:
     return ",".join(f"{key}={_show(value)}" for key, value in settings.items())
 
 
-def _parse_value(key: str, text: str) -> Value:
-    try:
-        return type(flatten(base_config())[key])(text)
-    except ValueError:
-        raise _wrong_type(key, text) from None
-
-
 def _wrong_type(key: str, value: Value) -> UserError:
     kind = type_name(flatten(base_config())[key])
     return UserError(f"--sweep: {key}: {value!r} given, allowed: a value of type {kind}")
-
-
-def _write_axes(axes: Mapping[str, Sequence[Value]]) -> str:
-    return ";".join(f"{key}={','.join(map(_show, values))}" for key, values in axes.items())
 
 
 def _show(value: Value) -> str:

@@ -1,25 +1,35 @@
-"""Refusing a configuration that cannot be meant, before data are read or anything is compiled.
+"""Checks of a configuration, before data are read or anything is compiled."""
 
-What is allowed stands in the tables of `config_rules.py`, what the keys mean in `config.py`.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config.defaults import base_config
-from spherical_vae.config.rules import CONFLICTS, RULES
+from spherical_vae.config.defaults import RULES, base_config
+from spherical_vae.data.corpora import CORPORA
 from spherical_vae.data.settings import check_together
 from spherical_vae.models.decoders import DECODERS
+from spherical_vae.models.encoders import ENCODERS
+from spherical_vae.models.latents import LATENTS
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import nearest_name_hint, require_name
+
+# Keys that only some encoders and decoders read, with the value that turns each off.
+_OPTIONAL = {
+    "compute.dtype": "float32",
+    "condition_on_bag": False,
+    "decoder.skip": False,
+    "decoder.tied_embeddings": False,
+    "dropout_mask": "step",
+    "state_dropout_rate": 0.0,
+    "word_dropout_rate": 0.0,
+}
 
 
 def apply_variant(
     config: ConfigDict, variant: str | None, variants: Mapping[str, Mapping[str, Any]]
 ) -> ConfigDict:
-    """Returns `config` after changing in it what a variant of its config file changes.
+    """Returns `config` after applying to it a variant of its config file.
 
     Args:
       config: the file's configuration, changed in place.
@@ -47,40 +57,28 @@ def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[st
 
 
 def validate(config: ConfigDict) -> None:
-    """Refuses a configuration that cannot be meant.
-
-    Args:
-      config: a whole configuration; its keys must be those of `base_config()`.
+    """Checks a whole configuration, with the keys of `base_config()`.
 
     Raises:
-      UserError: in one line, the dotted key, the value given and what is allowed.
+      UserError: in one line, the dotted key, the given value and what is allowed.
     """
-    given = flatten(config)
-    expected = flatten(base_config())
-    _check_keys(given, expected)
-    for key, default in expected.items():
-        _check_type(f"config.{key}", given[key], default)
-        RULES[key].check(f"config.{key}", given[key])
-    for conflict in CONFLICTS:
-        if conflict.when(config):
-            allowed = conflict.allowed.format(c=config, decoder=DECODERS[config.decoder.kind])
-            value = given[conflict.key]
-            raise UserError(f"config.{conflict.key}: {value!r} given, allowed: {allowed}")
-    check_together(config.data)
-
-
-def _check_keys(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    given, expected = flatten(config), flatten(base_config())
     for key in given:
         if key not in expected:
             hint = nearest_name_hint(f"config.{key}", [f"config.{name}" for name in expected])
             raise UserError(f"config.{key}: there is no such key{hint}")
-    for key in expected:
+    for key, default in expected.items():
         if key not in given:
             raise UserError(f"config.{key}: missing; start from spherical_vae.config.base_config()")
+        _check_type(f"config.{key}", given[key], default)
+        RULES[key].check(f"config.{key}", given[key])
+    for key, allowed in _conflicts(config, given):
+        raise UserError(f"config.{key}: {given[key]!r} given, allowed: {allowed}")
+    check_together(config.data)
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:
-    # bool is an int in Python, and an int will do where a float is meant; nothing else is mixed.
+    # A bool is an int in Python, and an int is allowed for a float; no other types are mixed.
     accepted: tuple[type, ...] = (float, int) if type(default) is float else (type(default),)
     if type(value) not in accepted:
         raise UserError(f"{key}: {value!r} given, allowed: a value of type {type_name(default)}")
@@ -89,8 +87,69 @@ def _check_type(key: str, value: Any, default: Any) -> None:
 
 
 def type_name(default: object) -> str:
-    """Returns the type of a key's default value, in words that a command line can use."""
+    """Returns the type of a key's default value, in words for a user of a command."""
+    words = {"int": "int (a whole number)", "str": "str (text)", "bool": "bool (true or false)"}
     name = type(default).__name__
-    return {"int": "int (a whole number)", "str": "str (text)", "bool": "bool (true or false)"}.get(
-        name, name
-    )
+    return words.get(name, name)
+
+
+def _conflicts(c: ConfigDict, leaves: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields each key whose value makes no sense beside others, and what is allowed instead."""
+    encoder, decoder = ENCODERS[c.encoder.kind], DECODERS[c.decoder.kind]
+    latents = [LATENTS[kind] for kind in (c.latent.kind, *c.baselines)]
+    latent, prior, rate, paper = c.latent, c.prior.kind, c.rate, c.train.protocol == "paper"
+    for key, off in _OPTIONAL.items():
+        if leaves[key] != off and key not in encoder.reads | decoder.reads:
+            parts = f"encoder.kind={c.encoder.kind} and decoder.kind={c.decoder.kind}"
+            yield key, f"{off} with {parts}, which do not read it"
+    if paper and c.train.samples != 1:
+        yield "train.samples", "1 with train.protocol=paper, which takes three samples itself"
+    if latent.dimension < 2 and any(kind.spherical for kind in latents):
+        own = f"latent.kind={latent.kind}"
+        which = own if latents[0].spherical else f"baselines={c.baselines!r}"
+        yield "latent.dimension", f">= 2 with {which} (the sphere of R^1 is two points)"
+    low, high = latent.min_concentration, latent.max_concentration
+    if low >= high:
+        yield "latent.min_concentration", f"below latent.max_concentration={high!r}"
+    learned = any(kind.concentration == "start" for kind in latents)
+    if learned and not low < latent.concentration < high:
+        bounds = f"latent.min_concentration={low!r} and latent.max_concentration={high!r}"
+        yield "latent.concentration", f"between {bounds}: the initial value of a learned one"
+    each, left = divmod(latent.dimension, latent.spheres)
+    if latent.kind != "product_vmf" and latent.spheres > 1:
+        yield "latent.spheres", f"1 with latent.kind={latent.kind}; only product_vmf has several"
+    if latent.kind == "product_vmf" and (left or each < 2):
+        whole = f"a divisor of latent.dimension={latent.dimension}"
+        yield "latent.spheres", f"{whole} that leaves each sphere 2 or more"
+    if prior != "standard" and paper:
+        yield "prior.kind", "standard with train.protocol=paper, whose KL is a formula for it"
+    if rate.free_nats > 0 and rate.free_nats_per == "factor" and prior != "standard":
+        why = "whose KL is not a sum over factors"
+        yield "rate.free_nats_per", f"example with prior.kind={prior}, {why}"
+    if rate.target_nats > 0 and rate.free_nats > 0:
+        why = "the KL has a minimum or a target"
+        yield "rate.target_nats", f"0 with rate.free_nats={rate.free_nats!r}: {why}"
+    if rate.target_nats > 0 and latent.kind == "none":
+        yield "rate.target_nats", "0 with latent.kind=none, which has no KL"
+    if rate.target_nats > 0 and c.kl_weight.value == 0:
+        yield "rate.target_nats", "0 with kl_weight.value=0, which the multiplier cannot change"
+    if rate.autoencoder_epochs > 0 and "none" in (latent.kind, *c.baselines):
+        kinds = f"latent.kind={latent.kind}, baselines={c.baselines!r}"
+        yield "rate.autoencoder_epochs", f"0 with {kinds}: none is not an autoencoder"
+    if 0 < rate.autoencoder_epochs >= c.train.epochs and c.train.steps == 0:
+        yield "rate.autoencoder_epochs", f"less than train.epochs={c.train.epochs}"
+    if c.word_dropout_rate > 0 and c.decoder.inputless:
+        yield "word_dropout_rate", "0.0 with decoder.inputless, which reads no previous words"
+    if c.label_embedding_size > 0 and c.data.label_classes < 1:
+        yield "label_embedding_size", "0 unless data.label_classes >= 1 says that there are labels"
+    for key, kind in (("encoder.kind", encoder), ("decoder.kind", decoder)):
+        if CORPORA[c.data.name].kind == "bags" and kind.sequences:
+            why = "whose bags of words have no order"
+            yield key, f"bag_of_words with data.name={c.data.name}, {why}"
+    if not decoder.min_layers <= c.decoder.layers <= decoder.max_layers:
+        too_many = c.decoder.layers > decoder.max_layers
+        bound = f"<= {decoder.max_layers}" if too_many else f">= {decoder.min_layers}"
+        yield "decoder.layers", f"{bound} with decoder.kind={c.decoder.kind}"
+    if c.optimizer.weight_decay > 0 and c.optimizer.name != "adamw":
+        why = "only adamw decays weights"
+        yield "optimizer.weight_decay", f"0.0 with optimizer.name={c.optimizer.name}; {why}"

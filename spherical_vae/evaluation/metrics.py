@@ -1,6 +1,6 @@
 """Summaries of a split: bounds and perplexities from nats of each example, use of the latent.
 
-Reduced last: everything arrives per example, and perplexity is exp(sum of nats / sum of tokens).
+Everything is reduced last: perplexity is exp(sum of nats / sum of tokens).
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def latent_use(
     Args:
       means: posterior mean of each example; of a vMF inside of the sphere.
       prior_deviations: standard deviation of each coordinate under the prior, by which the means
-        are divided; on the raw sphere no coordinate could vary by more than 1/d.
+        are divided, since no coordinate of a sphere has a larger variance than 1/d.
 
     Returns:
       Active units: coordinates whose posterior mean has variance over the data above 0.01 (Burda et
@@ -75,42 +75,39 @@ def latent_use(
     return int((np.diag(covariance) > ACTIVE_VARIANCE).sum()), ratio
 
 
-def summarise(nats: ExampleNats) -> dict[str, float | int | None]:
-    """Returns the bounds of a split: nats per example and perplexity, None where there is none."""
+def summarise(nats: ExampleNats, paper_words: float | None = None) -> dict[str, float | int | None]:
+    """Returns the bounds of a split, None for those that the protocol does not have.
+
+    Args:
+      nats: of the split.
+      paper_words: mean number of words of a sentence of train, without the end mark, for the units
+        of the paper's sentence tables: nats are per padded slot, times these words, and perplexity
+        is per padded slot. None for nats per example and perplexity per token.
+    """
     iw = nats.iw_nll_nats
+    terms = {
+        "nll_nats": nats.nll_nats,
+        "reconstruction_nats": nats.reconstruction_nats,
+        "kl_nats": nats.kl_nats,
+    }
+    if paper_words is None:
+        figures = {name: float(values.mean()) for name, values in terms.items()}
+        figures["perplexity"] = perplexity(nats.nll_nats, nats.tokens)
+    else:
+        unit = paper_words / float(nats.slots.sum())
+        figures = {name: float(values.sum()) * unit for name, values in terms.items()}
+        figures["perplexity"] = perplexity(nats.nll_nats, nats.slots)
     return {
         "examples": len(nats.tokens),
         "tokens": int(nats.tokens.sum()),
-        "nll_nats": float(nats.nll_nats.mean()),
-        "reconstruction_nats": float(nats.reconstruction_nats.mean()),
-        "kl_nats": float(nats.kl_nats.mean()),
-        "perplexity": perplexity(nats.nll_nats, nats.tokens),
+        **figures,
         "iw_nll_nats": None if iw is None else float(iw.mean()),
         "iw_perplexity": None if iw is None else perplexity(iw, nats.tokens),
     }
 
 
-def summarise_paper(nats: ExampleNats, mean_words: float) -> dict[str, float | int | None]:
-    """Returns the same keys in the units of the paper's sentence tables.
-
-    Args:
-      nats: by the paper's protocol.
-      mean_words: a sentence of train, without the end mark.
-
-    Returns:
-      Nats per padded slot, times the mean words; perplexity per padded slot.
-    """
-    unit = mean_words / float(nats.slots.sum())
-    return summarise(nats) | {
-        "nll_nats": float(nats.nll_nats.sum()) * unit,
-        "reconstruction_nats": float(nats.reconstruction_nats.sum()) * unit,
-        "kl_nats": float(nats.kl_nats.sum()) * unit,
-        "perplexity": perplexity(nats.nll_nats, nats.slots),
-    }
-
-
 def summarise_documents(nats: ExampleNats) -> dict[str, float | None]:
-    """Returns the per-document perplexities that stand beside the corpus-level ones."""
+    """Returns the per-document perplexities."""
     iw = nats.iw_nll_nats
     return {
         "document_perplexity": document_perplexity(nats.nll_nats, nats.tokens),

@@ -1,4 +1,4 @@
-"""The model that knows nothing but how frequent words are: the floor every other has to beat."""
+"""The unigram model: word frequencies alone, a baseline of all others."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,14 +7,9 @@ from spherical_vae.data.corpus import Corpus
 
 
 def unigram_nats(corpus: Corpus, split: str) -> Float[np.ndarray, " N"]:
-    """Returns - log p(x) of each example under add-one smoothed word frequencies of train.
+    """Returns - log p(x) in nats of each example of a split.
 
-    Args:
-      corpus: its vocabulary carries the counts of train, end marks included.
-      split: to score; its end marks are scored as words are.
-
-    Returns:
-      Nats of each example.
+    Words, end marks included, have their add-one smoothed frequencies in train.
     """
     counts = corpus.vocabulary.train_counts.astype(np.float64) + 1
     nats = -np.log(counts / counts.sum())

@@ -1,7 +1,4 @@
-"""From latents to text: sampling and greedy search for sentences, likely words for documents.
-
-Written once for all sentence decoders, through `VAE.start` and `VAE.step`.
-"""
+"""From latents to text: sampling and greedy search for sentences, likely words for documents."""
 
 from functools import partial
 from typing import NamedTuple
@@ -17,13 +14,13 @@ from spherical_vae.models.vae import VAE, call
 
 
 class WordChoice(NamedTuple):
-    """Selection of the next word of a sentence; no value of it needs a compilation of its own.
+    """Selection of the next word of a sentence; all values share a compiled program.
 
     Attributes:
       temperature: divides the logits, at least 0; 0 takes the likeliest word (greedy search).
-      top_p: in (0, 1]; words are sampled among the likeliest, as few as have this probability
-        together at that temperature: nucleus sampling, Holtzman et al. (2020). 1: among all.
-      unknown: whether the unknown word may be written. Otherwise each word is sampled given that it
+      top_p: in (0, 1]; words are sampled from the smallest set of likeliest words with this
+        probability at that temperature: nucleus sampling, Holtzman et al. (2020). 1: from all.
+      unknown: whether the unknown word may be written; if not, each word is sampled given that it
         is another one.
     """
 
@@ -33,23 +30,18 @@ class WordChoice(NamedTuple):
 
 
 def word_scores(logits: Float[Array, "N V"], choice: WordChoice) -> Float[Array, "N V"]:
-    """Returns log probabilities of the next word, but for a constant; -inf of excluded words.
-
-    Args:
-      logits: of the model; a row for each sentence.
-      choice: of the words.
-    """
+    """Returns log probabilities of the next word up to a constant; -inf for excluded words."""
     allowed = choice.unknown | (jnp.arange(logits.shape[1]) != UNKNOWN_ID)
     logits = jnp.where(allowed[None], logits, -jnp.inf)
-    # All are at most 0, so that a small temperature overflows towards -inf only.
+    # All are at most 0, so that a small temperature overflows to -inf only.
     logits = logits - logits.max(axis=1, keepdims=True)
     scores = logits / jnp.maximum(choice.temperature, jnp.finfo(logits.dtype).tiny)
-    # At an infinite temperature, which a large one is in float32, excluded words stay excluded.
+    # Excluded words stay excluded at an infinite temperature, as a large one is in float32.
     scores = jnp.where(allowed[None], scores, -jnp.inf)
     ordered = -jnp.sort(-scores, axis=1)
     probabilities = jax.nn.softmax(ordered, axis=1)
     likelier = jnp.cumsum(probabilities, axis=1) - probabilities
-    # Sums are rounded to 1 before the unlikeliest words are in them.
+    # Sums are rounded to 1 before the unlikeliest words are added.
     kept = (likelier < choice.top_p) | (choice.top_p >= 1)
     # The first, also if top_p is rounded to 0.
     kept = kept.at[:, 0].set(True)
@@ -68,21 +60,21 @@ def decode_sentences(
     max_length: int,
     shared_noise: bool = False,
 ) -> Int[Array, "N L"]:
-    """Writes one sentence for each latent, word by word.
+    """Writes one sentence of at most L words for each latent, word by word.
 
     Args:
       model: a VAE with a sentence decoder.
       params: its parameters.
       z: latents.
-      conditions: of the decoder, beside them.
+      conditions: of `VAE.conditions`.
       key: for the words.
       choice: of each word.
-      max_length: L, words at most.
+      max_length: L.
       shared_noise: whether all sentences share the noise of their words, so that they differ only
-        by their latents; for interpolations.
+        by their latents.
 
     Returns:
-      Word ids; end marks from the end of each sentence on.
+      Word ids, and end marks after the end of a sentence.
     """
 
     def write(carry: tuple, step: Array) -> tuple[tuple, Array]:
@@ -121,11 +113,11 @@ def likely_words(
 def great_circle(
     start: Float[Array, "*spheres D"], end: Float[Array, "*spheres D"], points: int
 ) -> Float[Array, "P *spheres D"]:
-    """Walks from one unit vector to another along the sphere at constant speed, on each sphere.
+    """Interpolates between unit vectors along a great circle at constant speed, on each sphere.
 
     Args:
       start: unit vectors.
-      end: unit vectors; not opposite to `start`, where every great circle would do.
+      end: unit vectors; not opposite to `start`, since the great circle is not unique then.
       points: P, both ends included.
 
     Returns:
@@ -144,7 +136,7 @@ def great_circle(
 def straight_line(
     start: Float[Array, "*shape"], end: Float[Array, "*shape"], points: int
 ) -> Float[Array, " P *shape"]:
-    """Walks from one vector to another in equal steps, both ends included."""
+    """Interpolates between two vectors in equal steps, both ends included."""
     places = jnp.linspace(0.0, 1.0, points).reshape(-1, *(1,) * start.ndim)
     return start[None] + places * (end - start)[None]
 

@@ -1,4 +1,4 @@
-"""Text from a trained model: from the prior, through a code and back, between two examples."""
+"""Texts of a trained model: from the prior, reconstructions, and interpolations."""
 
 import jax
 import jax.numpy as jnp
@@ -8,22 +8,9 @@ from jaxtyping import Array, Float, Key
 from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
 from spherical_vae.data.batches import gather_batch
 from spherical_vae.data.corpus import Corpus, Split
-from spherical_vae.generation.decoding import (
-    WordChoice,
-    decode_sentences,
-    great_circle,
-    label_batch,
-    likely_words,
-    sentence_text,
-    straight_line,
-)
-from spherical_vae.models.latents.latent import (
-    LatentPair,
-    is_spherical,
-    latent_hyperparameters,
-    mean_codes,
-    promoting_ranks,
-)
+from spherical_vae.generation import decoding
+from spherical_vae.generation.decoding import WordChoice
+from spherical_vae.models.latents import latent
 from spherical_vae.models.vae import VAE, call
 from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import UserError
@@ -34,17 +21,9 @@ from spherical_vae.system.jax_settings import settings_of_models
 def prior_texts(
     trained: TrainedModel, key: Key[Array, ""], count: int, choice: WordChoice, label: int
 ) -> list[str]:
-    """Writes texts from codes of the prior.
+    """Writes `count` texts from latents of the prior.
 
-    Args:
-      trained: the model.
-      key: for codes and words.
-      count: texts.
-      choice: of words.
-      label: from 0; not looked at by models without labels.
-
-    Returns:
-      One line each.
+    Models with labels write texts of `label`, from 0.
 
     Raises:
       UserError: the decoder needs the bag of words of a given sentence.
@@ -55,28 +34,21 @@ def prior_texts(
             "the words of a given sentence; use --mode=reconstruct or --mode=interpolate"
         )
     key_code, key_words = jax.random.split(key)
-    z = _sample_prior(trained, key_code, count)
-    conditions = _conditions(trained, label_batch(label, count))
-    return _write(trained, z, conditions, key_words, choice)
+    labelled = decoding.label_batch(label, count)
+    # The prior does not depend on the batch.
+    prior = _encode(trained, decoding.label_batch(0, 1)).prior
+    z = latent.promoting_ranks(prior.sample)(key_code, (count,))
+    return _write(trained, z, _conditions(trained, labelled), key_words, choice)
 
 
 @settings_of_models()
 def reconstruction_texts(
     trained: TrainedModel, key: Key[Array, ""], examples: Batch, choice: WordChoice
 ) -> list[tuple[str, str]]:
-    """Encodes examples and writes from their mean codes.
-
-    Args:
-      trained: the model.
-      key: for words.
-      examples: `all_examples` or `sample_examples` of a split.
-      choice: of words.
-
-    Returns:
-      Pairs of original and reconstruction.
+    """Returns pairs of an original and its reconstruction from the mean of its posterior.
 
     Raises:
-      UserError: the model has no codes.
+      UserError: the model has no latent codes.
     """
     z, conditions = _mean_codes(trained, examples)
     written = _write(trained, z, conditions, key, choice)
@@ -87,38 +59,31 @@ def reconstruction_texts(
 def interpolation_texts(
     trained: TrainedModel, key: Key[Array, ""], ends: Batch, count: int, choice: WordChoice
 ) -> list[str]:
-    """Walks between the mean codes of two examples, along a great circle where z is a direction.
+    """Interpolates between the mean codes of two examples, along a great circle on a sphere.
 
-    All texts are written with the same random choices: they differ by their codes alone.
-
-    Args:
-      trained: the model.
-      key: for words.
-      ends: two examples.
-      count: texts, those at the ends included.
-      choice: of words.
+    All texts share their random choices, so that they differ only by their codes.
 
     Returns:
-      The first example, `count` texts from the codes on the way, the second example.
+      The first example, `count` texts, those of both ends included, and the second example.
 
     Raises:
-      UserError: the model has no codes.
+      UserError: the model has no latent codes.
     """
     z, conditions = _mean_codes(trained, ends)
-    spherical = is_spherical(trained.model.latent.standard_prior())
-    walk = great_circle if spherical else straight_line
+    spherical = latent.is_spherical(trained.model.latent.standard_prior())
+    walk = decoding.great_circle if spherical else decoding.straight_line
     path = walk(z[0], z[1], count)
-    between = straight_line(conditions[0], conditions[1], count)
+    between = decoding.straight_line(conditions[0], conditions[1], count)
     written = _write(trained, path, between, key, choice, shared_noise=True)
     first, last = _originals(trained.corpus, ends)
     return [f"[{first}]", *written, f"[{last}]"]
 
 
 def sample_examples(corpus: Corpus, split: str, key: Key[Array, ""], count: int) -> Batch:
-    """Returns different examples of a split, chosen by the key.
+    """Returns `count` different random examples of a split.
 
     Raises:
-      UserError: the split has not so many.
+      UserError: the split has fewer examples.
     """
     examples = corpus.splits[split]
     if count > len(examples):
@@ -133,7 +98,7 @@ def all_examples(split: Split) -> Batch:
 
 
 def has_codes(trained: TrainedModel) -> bool:
-    """Returns whether what the model writes can depend on a given example."""
+    """Returns whether the texts of a model can depend on a given example."""
     return trained.model.latent_size > 0 or trained.config.condition_on_bag
 
 
@@ -141,20 +106,11 @@ def _conditions(trained: TrainedModel, batch: Batch) -> Float[Array, "N C"]:
     return call(trained.model, trained.params, VAE.conditions, jax.tree.map(jnp.asarray, batch))
 
 
-def _encode(trained: TrainedModel, batch: Batch) -> LatentPair:
+def _encode(trained: TrainedModel, batch: Batch) -> latent.LatentPair:
     given = jax.tree.map(jnp.asarray, batch)
-    hyper = latent_hyperparameters(trained.config.latent)
-    pair: LatentPair = call(trained.model, trained.params, VAE.encode, given, hyper)
+    hyper = latent.latent_hyperparameters(trained.config.latent)
+    pair: latent.LatentPair = call(trained.model, trained.params, VAE.encode, given, hyper)
     return pair
-
-
-@promoting_ranks
-def _sample_prior(
-    trained: TrainedModel, key: Key[Array, ""], count: int
-) -> Float[Array, " N *event"]:
-    # The prior does not depend on the batch, so any will do.
-    prior = _encode(trained, label_batch(0, 1)).prior
-    return prior.sample(key, (count,))
 
 
 def _mean_codes(
@@ -165,18 +121,17 @@ def _mean_codes(
             f"config.latent.kind is {trained.config.latent.kind!r}: this model has no codes, to "
             "reconstruct texts from or to walk between; allowed: --mode=prior without --text"
         )
-    return mean_codes(_encode(trained, batch).posterior), _conditions(trained, batch)
+    return latent.mean_codes(_encode(trained, batch).posterior), _conditions(trained, batch)
 
 
 def _originals(corpus: Corpus, batch: Batch) -> list[str]:
     if corpus.kind == "sequences":
-        return [sentence_text(row, corpus.vocabulary) for row in batch.ids]
-    words = np.zeros(len(corpus.vocabulary))
+        return [decoding.sentence_text(row, corpus.vocabulary) for row in batch.ids]
     texts = []
     for ids, counts in zip(batch.ids, batch.counts, strict=True):
-        words[:] = -np.inf
+        words = np.full(len(corpus.vocabulary), -np.inf)
         words[ids[counts > 0]] = counts[counts > 0]
-        texts.append(likely_words(words, corpus.vocabulary))
+        texts.append(decoding.likely_words(words, corpus.vocabulary))
     return texts
 
 
@@ -193,7 +148,9 @@ def _write(
         log_probs = np.array(call(model, trained.params, VAE.word_log_probs, z, conditions))
         if trained.corpus.kind == "sequences":
             log_probs[:, [END_ID] if choice.unknown else [END_ID, UNKNOWN_ID]] = -np.inf
-        return [likely_words(row, words) for row in log_probs]
+        return [decoding.likely_words(row, words) for row in log_probs]
     limit = trained.config.data.max_length
-    ids = decode_sentences(model, trained.params, z, conditions, key, choice, limit, shared_noise)
-    return [sentence_text(row, words) for row in np.asarray(ids)]
+    ids = decoding.decode_sentences(
+        model, trained.params, z, conditions, key, choice, limit, shared_noise
+    )
+    return [decoding.sentence_text(row, words) for row in np.asarray(ids)]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from ml_collections import ConfigDict
 
 # By default a TPU multiplies float32 in bfloat16, and a GPU may in TF32, of ten bits.
 EXACT = jax.lax.Precision.HIGHEST
@@ -13,25 +12,20 @@ EXACT = jax.lax.Precision.HIGHEST
 
 @dataclass(frozen=True)
 class Compute:
-    """Static settings of `config.compute`, part of the compiled program.
+    """The settings of `config.compute`, part of the compiled program.
 
     Attributes:
       dtype: of the factors of large products: "float32" or "bfloat16". Parameters, sums and results
         are float32 always.
-      recompute_gates: whether an LSTM forms its gates anew in the backward pass: a third of what a
-        layer keeps from the forward pass stays, and a third of its products is added.
-      logits_at_once: most logits that are held at a time; where there are more, they are formed in
-        blocks, and again in the backward pass.
+      recompute_gates: whether an LSTM forms its gates again in the backward pass, with a third of
+        the memory for a third more products.
+      logits_at_once: most logits in memory at a time; more are formed in blocks, and again in the
+        backward pass.
     """
 
     dtype: str = "float32"
     recompute_gates: bool = False
     logits_at_once: int = 2**26
-
-    @classmethod
-    def of(cls, settings: ConfigDict) -> "Compute":
-        """Returns what `config.compute` describes."""
-        return cls(settings.dtype, settings.recompute_gates, settings.logits_at_once)
 
     def product(
         self, left: Float[Array, "*rows K"], right: Float[Array, "K N"]

@@ -1,4 +1,4 @@
-"""The small pieces that encoders and decoders share: initialisation, dropout, one LSTM layer."""
+"""Parts that encoders and decoders share: initialisation, dropout, one LSTM layer."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from spherical_vae.random import threefry
 def fan_in_uniform() -> Callable[..., Array]:
     """Returns an initialiser: uniform within +-1/sqrt(fan in), defined for a fan-in of 0 too.
 
-    A model without a latent variable has weights of shape `[0, H]`; nothing branches on it.
+    A model without a latent variable has weights of shape `[0, H]`.
     """
 
     def initialise(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -70,7 +70,7 @@ class Dropout(nn.Module):
     Unlike with `nn.Dropout`, the rate may be traced.
 
     Attributes:
-      shared_axis: the axis along which all entries share one mask, or None: time, where a sentence
+      shared_axis: the axis along which all entries share one mask, or None: time, if a sentence
         has one mask for all of its steps (Gal and Ghahramani 2016).
     """
 
@@ -98,7 +98,7 @@ class SoftmaxWeights(nn.Module):
     Attributes:
       vocabulary_size: V.
       tied: whether the kernel is the transposed word embeddings (Press and Wolf 2017; Inan et al.
-        2017), with a projection where the sizes differ; else it is learned.
+        2017), with a projection if the sizes differ; else it is learned.
     """
 
     vocabulary_size: int
@@ -108,7 +108,7 @@ class SoftmaxWeights(nn.Module):
     def __call__(
         self, hidden: Float[Array, "*rows H"], embeddings: Float[Array, "V E"]
     ) -> tuple[Float[Array, "*rows K"], Float[Array, "K V"], Float[Array, " V"]]:
-        """Returns what the kernel multiplies, the kernel and the bias."""
+        """Returns the rows that the kernel multiplies, the kernel and the bias."""
         if self.tied:
             kernel = embeddings.T
             if hidden.shape[-1] != kernel.shape[0]:
@@ -140,18 +140,7 @@ class LSTMLayer(nn.Module):
         steps: int,
         state_mask: Float[Array, "N H"] | None = None,
     ) -> tuple[State, Float[Array, "T N H"]]:
-        """Runs the layer.
-
-        Args:
-          inputs: what differs from step to step, or None; M divides N, see `recurrence`.
-          constant: what is fed at every step; C may be 0. Its product is formed once.
-          initial: (cell, hidden) before the first step.
-          steps: T.
-          state_mask: multiplies the hidden state wherever it is fed back, or None.
-
-        Returns:
-          The state after step T, and the hidden states of all steps.
-        """
+        """Runs the layer, with the arguments of `recurrence`; C may be 0."""
         gates = 4 * self.features
         fixed = dense(gates, "constant", bias_init=forget_bias_one)(constant)  # [N, 4H]
         kernel = None

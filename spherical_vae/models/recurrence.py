@@ -16,7 +16,7 @@ class Kernels(NamedTuple):
     """Kernels of the gates, in the order input, forget, candidate, output.
 
     Attributes:
-      input: from what differs from step to step, or None where nothing does.
+      input: of inputs that differ from step to step, or None if there are none.
       recurrent: from the hidden state.
     """
 
@@ -40,9 +40,9 @@ def recurrence(
       compute: how products are formed.
       steps: T.
       kernels: of the layer.
-      inputs: what differs from step to step, or None. M divides N: all N/M groups of M rows are fed
-        the same, and its product is formed once.
-      constant: what is added to the gates at every step, biases included.
+      inputs: inputs that differ from step to step, or None. M divides N: all N/M groups of M rows
+        are fed the same, and its product is formed once.
+      constant: added to the gates at every step, biases included.
       initial: (cell, hidden) before the first step.
       state_mask: multiplies the hidden state before the recurrent kernel, the same at every step;
         None for none. It has no gradient.
@@ -50,9 +50,9 @@ def recurrence(
     Returns:
       The state after the last step, and the hidden states of all steps.
 
-    Gradients: reverse mode. Both kernels' are one product after the backward scan, where
+    Gradients: reverse mode. Those of the kernels are one product after the backward scan, where
     differentiating the scan would form one a step and add them up; with `compute.recompute_gates`,
-    which is for memory, they are added up.
+    which saves memory, they are added up too.
 
     Source: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000).
     """
@@ -170,7 +170,7 @@ def _backward_by_step(
     final_bar: State,
     outputs_bar: Array,
 ) -> tuple:
-    """Goes back without the gates of all steps: forms those of a step when it is there."""
+    """The backward pass without the gates of all steps: forms those of each step again."""
 
     def retreat(carry: tuple, step: tuple) -> tuple[tuple, Array | None]:
         (cell_bar, hidden_bar), constant_bar, kernels_bar = carry

@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from spherical_vae.models.compute import Compute
 
-# 16 MiB, for the outermost cache of a CPU: 400 rows of 10,000 words, few enough to stay there until
-# they are summed, enough for a fast product. `docs/training_speed.md` has the rates.
+# 16 MiB: few enough to stay in the outermost cache of a CPU until they are summed, enough for a
+# fast product. `docs/training_speed.md` has the rates.
 _CACHED_LOGITS = 2**22
 
 
@@ -25,14 +25,14 @@ def target_log_probs(
     """Returns log softmax(hidden kernel + bias) at the targets, in nats.
 
     Args:
-      compute: how products are formed, and how many logits are held at a time; a block is whole
-        steps, at least one.
-      hidden: before the softmax.
-      kernel: H to V.
+      compute: how products are formed, and the most logits in memory at a time; a block is one or
+        more whole steps.
+      hidden: input of the softmax.
+      kernel: of the softmax.
       bias: of each word.
       targets: in 0 .. V - 1.
-      wanted: in evaluation, which scores are looked at; others may be 0. Steps after the last of
-        them cost nothing, and on a CPU a block is small enough for its cache. None in training.
+      wanted: in evaluation, the scores that are used; others may be 0. Steps after the last of them
+        cost nothing, and on a CPU a block is small enough for its cache. None in training.
     """
     operands = hidden, kernel, bias, targets
     if wanted is None:

@@ -41,10 +41,10 @@ class VAE(nn.Module):
       latent: `(hidden, hyper) -> LatentPair(posterior, prior)`.
       decoder: gives log p(x|z).
       vocabulary_size: V.
-      embedding_size: E; 0 where no part reads words in order or needs their embeddings.
+      embedding_size: E; 0 if no part reads word embeddings.
       scale: factor on z at the decoder.
       label_classes: number of labels.
-      label_embedding_size: 0 where labels are not used.
+      label_embedding_size: 0 if labels are not used.
       condition_on_bag: whether the decoder sees the mean embedding of its target (NVRNN-BoW). That
         is not a model of p(x): it conditions on x.
     """
@@ -133,7 +133,7 @@ class VAE(nn.Module):
         return jnp.concatenate(parts, axis=1)
 
     def start(self, z: Float[Array, " N *event"], max_length: int) -> Any:
-        """Returns what the sentence decoder carries before the first of so many words."""
+        """Returns the carry of the sentence decoder before the first of `max_length` words."""
         return self.decoder.start(coordinates(z, 1) * self.scale, max_length)
 
     def step(
@@ -143,7 +143,7 @@ class VAE(nn.Module):
         conditions: Float[Array, "N C"],
         previous: Int[Array, " N"],
     ) -> tuple[Any, Float[Array, "N V"]]:
-        """Returns what the sentence decoder carries on, and the logits of the next word."""
+        """Returns the next carry of the sentence decoder, and the logits of the next word."""
         scaled = coordinates(z, 1) * self.scale
         return self.decoder.step(carry, scaled, conditions, previous, self._embeddings)
 
@@ -156,7 +156,7 @@ class VAE(nn.Module):
 
     @promoting_ranks
     def __call__(self, batch: Batch, hyper: LatentHyperparameters) -> Float[Array, " B"]:
-        """Touches every parameter, for `init`: log p(x | mean of q(z|x)), nats."""
+        """Returns log p(x | mean of q(z|x)) in nats; uses every parameter, for `init`."""
         return self.decode(self.encode(batch, hyper).posterior.mean[None], batch)[0]
 
 
@@ -181,7 +181,7 @@ def build_vae(config: ConfigDict, vocabulary_size: int) -> VAE:
 
 
 def call(model: VAE, params: dict, method: Callable[..., Any], *args: Any) -> Any:
-    """Returns `method(model, *args)` under `params`: `apply` for methods without dropout."""
+    """Returns `method(model, *args)` with `params`: `apply` for methods without dropout."""
     return model.apply({"params": params}, *args, method=method)
 
 
@@ -191,16 +191,14 @@ def init_params(model: VAE, seed: int, train_counts: Int[np.ndarray, " V"] | Non
     Args:
       model: the VAE.
       seed: `config.seed`.
-      train_counts: how often each word occurs in train. The bias of the softmax starts at the log
-        of these frequencies, add-one smoothed: training starts from the unigram model instead of
-        spending its first hundred steps on getting there.
+      train_counts: how often each word occurs in train. The bias of the softmax is initialised with
+        the log of these frequencies, add-one smoothed, so that training begins at the unigram
+        model.
     """
-    one = jnp.ones((1, 1), jnp.int32)
-    batch = Batch(
-        ids=one, counts=one, labels=jnp.zeros(1, jnp.int32), index=jnp.zeros(1, jnp.int32)
-    )
-    initialise = jax.jit(model.init)  # one compilation instead of one an operation
-    hyper = {"concentration": jnp.float32(1.0)}  # no parameter depends on it
+    one, zero = jnp.ones((1, 1), jnp.int32), jnp.zeros(1, jnp.int32)
+    batch = Batch(ids=one, counts=one, labels=zero, index=zero)
+    initialise = jax.jit(model.init)  # One compilation instead of one for each operation.
+    hyper = {"concentration": jnp.float32(1.0)}  # No parameter depends on it.
     params: dict = initialise(root_key(seed, Purpose.INIT), batch, hyper)["params"]
     if train_counts is not None and model.decoder.log_unigram_bias is not None:
         *path, name = ("decoder", *model.decoder.log_unigram_bias)

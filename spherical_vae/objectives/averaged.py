@@ -10,11 +10,10 @@ def averaged_kl_nats(
 ) -> Float[Array, " B"]:
     """Estimates KL(q(zbar|x) || p(zbar)) of the mean zbar of n samples, without bias.
 
-    Let z_1 .. z_n be samples of vMF(mu, kappa), s = z_1 + .. + z_n and zbar = s / n. With
-    respect to the uniform distribution of all n, their density is (C_d(kappa) area)^n
-    exp(kappa mu.s): it depends on them through s alone. Uniform samples give s a law nu that no
-    rotation changes, so with s = r u, |u| = 1, the direction u is uniform under nu for every
-    radius r, and
+    Let z_1 .. z_n be samples of vMF(mu, kappa), s = z_1 + .. + z_n and zbar = s / n. With respect
+    to the uniform distribution of all n, their density is (C_d(kappa) area)^n exp(kappa mu.s), a
+    function of s. Uniform samples give s a law nu that no rotation changes, so with s = r u,
+    |u| = 1, the direction u is uniform under nu for every radius r, and
 
         q(s|mu) = (C_d(kappa) area)^n exp(kappa r mu.u) nu(s).
 
@@ -38,8 +37,7 @@ def averaged_kl_nats(
       concentration: kappa, equal in all rows.
 
     Returns:
-      Nats: the KL at the radius of these samples, whose expectation is the one above. 37.7 on
-      average for n = 3, d = 50, kappa = 80, where one sample costs 19.5.
+      Nats: the KL at the radius of these samples, whose expectation is the one above.
     """
     total = samples.sum(axis=0)
     radius = (total**2).sum(axis=-1) ** 0.5

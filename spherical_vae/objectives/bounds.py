@@ -1,7 +1,7 @@
 """Bounds on log p(x), in nats of each example; nothing here is averaged over examples."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,8 @@ from numpyro.distributions import Independent
 from spherical_vae import special
 from spherical_vae.data.batch import Batch
 from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
-from spherical_vae.models.latents.latent import (
-    LatentHyperparameters,
-    LatentPair,
-    factor_kl_nats,
-    kl_nats,
-    log_prob,
-    sample,
-)
+from spherical_vae.models.latents import latent
+from spherical_vae.models.latents.latent import LatentHyperparameters, LatentPair
 from spherical_vae.models.layers import DropoutRates
 from spherical_vae.models.vae import VAE, call
 from spherical_vae.objectives.averaged import averaged_kl_nats
@@ -33,10 +27,10 @@ class ElboTerms(NamedTuple):
     """The two terms of the negative ELBO, nats of each example.
 
     Attributes:
-      reconstruction_nats: `[B]` - E_q log p(x|z), estimated.
-      kl_nats: `[B]` KL(q(z|x) || p(z)): exact where a closed form is registered, else estimated
-        from the same samples.
-      factor_kl_nats: `[B, F]` KL of each independent factor of z, or None unless asked for.
+      reconstruction_nats: - E_q log p(x|z), estimated.
+      kl_nats: KL(q(z|x) || p(z)): exact if a closed form is registered, else estimated from the
+        same samples.
+      factor_kl_nats: KL of each independent factor of z, if `by_factor` asks for it.
     """
 
     reconstruction_nats: Float[Array, " B"]
@@ -65,20 +59,19 @@ def elbo_terms(
       key: for z and dropout.
       hyper: of the latent.
       dropout: rates; None in evaluation.
-      samples: of z for each example; the reconstruction is their average (honest).
-      protocol: "honest", or "paper": three samples, *averaged before decoding* by the sentence
-        decoder, and Guu et al.'s KL. That is not a bound on log p(x): the averaged latent carries
-        more information than is charged. The document decoder averages log-likelihoods, which
-        is sound. "averaged": the same reconstruction, charged with what the average carries (see
-        `averaged.py`); a fixed vMF and the sentence decoder only.
+      samples: of z for each example, whose reconstructions are averaged; "honest" only.
+      protocol: "honest"; "paper": three samples, *averaged before decoding* by the sentence
+        decoder, and Guu et al.'s KL, which is not a bound on log p(x), since the averaged latent
+        carries more information than is charged (the document decoder averages log-likelihoods,
+        which is sound); or "averaged": the same reconstruction with the KL of the average (see
+        `averaged.py`), for a fixed vMF and the sentence decoder.
       by_factor: whether to return the KL of each factor too; needs a registered KL.
 
     Returns:
       Terms in nats. Source: Kingma and Welling (2014), equation 3.
 
     Raises:
-      UserError: an unknown protocol, a learned prior with another one than "honest", or "averaged"
-        with other parts.
+      UserError: the protocol is unknown, or not defined for this latent, prior or decoder.
     """
     require_name("protocol", protocol, PROTOCOLS)
     averages = model.decoder.scores_sequences
@@ -96,9 +89,11 @@ def elbo_terms(
     key_latent, key_dropout = jax.random.split(key)
     bound = model.bind({"params": params}, rngs={"dropout": key_dropout})
     pair = bound.encode(batch, hyper, dropout)
-    z = sample(pair.posterior, key_latent, samples if protocol == "honest" else PAPER_SAMPLES)
+    z = latent.sample(
+        pair.posterior, key_latent, samples if protocol == "honest" else PAPER_SAMPLES
+    )
     if protocol == "honest":
-        charged = kl_nats(pair, z)
+        charged = latent.kl_nats(pair, z)
     elif protocol == "paper":
         charged = guu_kl_nats(pair, z)
     else:
@@ -106,15 +101,15 @@ def elbo_terms(
     if averages and protocol != "honest":
         z = z.mean(axis=0, keepdims=True)
     log_likelihood = bound.decode(z, batch, dropout)  # [S, B]
-    factors = factor_kl_nats(pair) if by_factor else None
+    factors = latent.factor_kl_nats(pair) if by_factor else None
     return ElboTerms(-log_likelihood.mean(axis=0), charged, factors)
 
 
 def guu_kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array, " B"]:
-    """Computes the KL that the authors' code charges.
+    """Computes the KL of the authors' code.
 
     For a vMF under the uniform prior it is Guu et al.'s formula, the exact KL two dimensions
-    higher; every other KL they have right.
+    higher; other KLs are exact.
     """
     posterior, prior = pair
     if isinstance(posterior, Independent) and isinstance(prior, Independent):
@@ -123,7 +118,7 @@ def guu_kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array,
         dimension = posterior.event_shape[0] + 2
         each = special.kl_to_uniform(dimension, posterior.concentration)
         return each.reshape(each.shape[0], -1).sum(axis=1)
-    return kl_nats(pair, z)
+    return latent.kl_nats(pair, z)
 
 
 def importance_log_weights(
@@ -138,8 +133,8 @@ def importance_log_weights(
 ) -> Float[Array, "K B"]:
     """Returns log p(x|z_k) p(z_k) / q(z_k|x) of samples z_k of q(z|x).
 
-    The encoder runs once; samples are decoded `chunk` at a time and never held together. Each
-    sample has its own key, so weights depend on the chunk size only by rounding.
+    Samples are decoded `chunk` at a time and never held together. Each sample has its own key, so
+    that weights depend on the chunk size only by rounding.
 
     Args:
       model: the VAE.
@@ -155,9 +150,9 @@ def importance_log_weights(
 
     def weigh(_: None, first: Array) -> tuple[None, Array]:
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(first + jnp.arange(chunk))
-        z = jax.vmap(lambda one: sample(posterior, one, 1)[0])(keys)  # [chunk, B, *event]
+        z = jax.vmap(lambda one: latent.sample(posterior, one, 1)[0])(keys)  # [chunk, B, *event]
         log_likelihood = call(model, params, VAE.decode, z, batch)
-        return None, log_likelihood + log_prob(prior, z) - log_prob(posterior, z)
+        return None, log_likelihood + latent.log_prob(prior, z) - latent.log_prob(posterior, z)
 
     # The last chunk may be longer than needed.
     _, weights = jax.lax.scan(weigh, None, chunk * jnp.arange(math.ceil(samples / chunk)))
@@ -165,32 +160,15 @@ def importance_log_weights(
 
 
 def importance_weighted_nats(
-    model: VAE,
-    params: dict,
-    batch: Batch,
-    key: Key[Array, ""],
-    *,
-    hyper: LatentHyperparameters,
-    samples: int,
-    chunk: int,
+    model: VAE, params: dict, batch: Batch, key: Key[Array, ""], *, samples: int, **options: Any
 ) -> Float[Array, " B"]:
     """Estimates - log p(x) from above by importance sampling with q(z|x) as the proposal.
 
-    - log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), of the samples of `importance_log_weights`.
-
-    Args:
-      model: the VAE.
-      params: its parameters.
-      batch: examples.
-      key: for z.
-      hyper: of the latent.
-      samples: K, at least 1.
-      chunk: samples decoded at once, at least 1; memory grows with it.
+    The estimate is - log (1/K) sum_k of the exponentials of `importance_log_weights`, which has
+    the arguments.
 
     Returns:
       Nats of each example. Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
-    weights = importance_log_weights(
-        model, params, batch, key, hyper=hyper, samples=samples, chunk=chunk
-    )
+    weights = importance_log_weights(model, params, batch, key, samples=samples, **options)
     return math.log(samples) - jax.nn.logsumexp(weights, axis=0)

@@ -1,7 +1,7 @@
 """Several processes that train together: how they meet, and what they agree on.
 
-They may be on one host or on many. A process on its own does without all of this: nothing is sent,
-and JAX is not imported for it.
+They may run on one host or on many. A single process needs none of this: nothing is sent, and JAX
+is not imported.
 """
 
 import json
@@ -16,9 +16,9 @@ import numpy as np
 
 from spherical_vae.system.errors import UserError
 
-# A process that is killed is missed after so long; the others then end with JAX's message.
+# A killed process is missed after this time; the others then end with a message of JAX.
 HEARTBEAT_SECONDS = 30
-# A process that ends by an error waits so long for the others to end as well.
+# A process that ends by an error waits this long for the others to end too.
 SHUTDOWN_SECONDS = 10
 JOIN_SECONDS = 300
 
@@ -28,17 +28,17 @@ def join(
     process_count: int | None = None,
     process_index: int | None = None,
 ) -> None:
-    """Makes this process one of several; must come before any computation.
+    """Makes this process one of several; must be called before any computation.
 
-    Without arguments that is done where a launcher is found: SLURM with several tasks, or a TPU.
+    Without arguments a process joins if a launcher is found: SLURM with several tasks, or a TPU.
 
     Args:
-      coordinator: `HOST:PORT` that process 0 listens on and the others reach.
-      process_count: processes in all; 1 for a process on its own, under any launcher.
-      process_index: of this one, from 0.
+      coordinator: `HOST:PORT` on which process 0 listens.
+      process_count: number of processes; 1 for a process on its own, under any launcher.
+      process_index: of this process, from 0.
 
     Raises:
-      UserError: arguments that do not go together, or the others were not met within
+      UserError: the arguments do not go together, or the others were not met within
         `JOIN_SECONDS`.
     """
     if process_count == 1 and coordinator is None and process_index is None:
@@ -62,24 +62,20 @@ def join(
                 f"--process_index={process_index}: 0 to {process_count - 1} is allowed with "
                 f"--process_count={process_count}"
             )
-    _initialise(coordinator, process_count, process_index)
 
-
-def _initialise(
-    coordinator: str | None, process_count: int | None, process_index: int | None
-) -> None:
     import jax
 
-    # Ours saves on SIGINT as well, and stops all processes at a step that they have agreed on.
+    # JAX's handler of SIGTERM; ours handles SIGINT too, and stops all processes at one step.
     jax.config.update("jax_enable_preemption_service", False)
-    # On CPUs two programs in flight may meet their neighbours' in another order, and wait for ever.
+    # On CPUs, two programs in flight may meet those of other processes in another order and wait
+    # forever.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
         jax.distributed.initialize(
             coordinator,
             process_count,
             process_index,
-            # All devices of the host, unless a launcher is to share them out.
+            # Each process has all devices of its host, unless a launcher divides them.
             cluster_detection_method=None if coordinator is None else "deactivate",
             initialization_timeout=JOIN_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
@@ -93,10 +89,15 @@ def _initialise(
             "--process_count and --process_index, or --process_count=1 to train alone"
         ) from error
     if jax.default_backend() == "cpu":
-        # With jax 0.10.2, processes that find their programs in the cache wait for each other for
-        # ever in the first collective.
+        # With jax 0.10.2, processes that find their programs in the cache wait for each other
+        # forever in the first collective.
         jax.config.update("jax_enable_compilation_cache", False)
-    _keep_standard_output()
+    # The collectives of CPUs report their connections on standard output, which is for results:
+    # they get standard error instead, and Python keeps the old output.
+    sys.stdout.flush()
+    results, out = os.dup(1), sys.stdout
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(results, "w", encoding=out.encoding, errors=out.errors)
 
 
 def launched_together(variables: Mapping[str, str]) -> bool:
@@ -113,18 +114,10 @@ def launched_together(variables: Mapping[str, str]) -> bool:
     workers = variables.get("TPU_PROCESS_ADDRESSES") or variables.get("TPU_WORKER_HOSTNAMES", "")
     if "," in workers or int(variables.get("MEGASCALE_NUM_SLICES") or "1") > 1:
         return True
-    # A virtual machine with TPUs knows its neighbours by its metadata server; others forbid to ask.
-    asked = "TPU_SKIP_MDS_QUERY" not in variables and not workers
-    return asked and any(Path("/dev").glob("accel[0-9]*"))
-
-
-def _keep_standard_output() -> None:
-    """Leaves standard output to Python: the collectives of CPUs tell there who is connected."""
-    sys.stdout.flush()
-    results = os.dup(1)
-    os.dup2(2, 1)
-    out = sys.stdout
-    sys.stdout = os.fdopen(results, "w", encoding=out.encoding, errors=out.errors)
+    # A virtual machine with TPUs finds its neighbours by its metadata server, unless that is
+    # forbidden.
+    may_query = "TPU_SKIP_MDS_QUERY" not in variables and not workers
+    return may_query and any(Path("/dev").glob("accel[0-9]*"))
 
 
 def several() -> bool:
@@ -137,7 +130,7 @@ def several() -> bool:
 
 
 def is_first() -> bool:
-    """Returns whether this process is the one that writes logs: process 0, or one on its own."""
+    """Returns whether this process writes logs: process 0, or a process on its own."""
     if not several():
         return True
     import jax
@@ -146,49 +139,53 @@ def is_first() -> bool:
 
 
 def from_first(compute: Callable[[], Any]) -> Any:
-    """Returns what process 0 computes, in every process; all must call this in the same order.
+    """Returns the JSON value that process 0 computes, in every process, in the same order of calls.
 
-    It is a barrier too: no process goes on before process 0 has come to the end of `compute`.
-
-    Args:
-      compute: called in process 0 only; returns a JSON value.
+    No process continues before process 0 has finished `compute`, which it alone calls.
 
     Raises:
-      UserError: that of `compute`, in every process.
+      UserError: raised by `compute`; in every process.
     """
     if not several():
         return compute()
-    message: dict[str, Any] = {}
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    message = {}
     if is_first():
         try:
             message = {"value": compute()}
         except UserError as error:
             message = {"error": str(error)}
-    message = json.loads(_broadcast(json.dumps(message).encode()))
+    content = json.dumps(message).encode()
+    size = int(broadcast_one_to_all(np.int32(len(content))))
+    # Few different sizes, since each is a program to compile.
+    buffer = np.zeros(1 << max(size - 1, 255).bit_length(), np.uint8)
+    if is_first():
+        buffer[:size] = np.frombuffer(content, np.uint8)
+    message = json.loads(broadcast_one_to_all(buffer)[:size].tobytes())
     if "error" in message:
         raise UserError(message["error"])
     return message["value"]
 
 
 def largest(value: int) -> int:
-    """Returns the largest of the values that the processes give; all must call this."""
+    """Returns the largest of the values in all processes; all must call this."""
     if not several():
         return value
-    from jax.experimental import multihost_utils
+    from jax.experimental.multihost_utils import process_allgather
 
-    return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+    return int(np.max(process_allgather(np.int32(value))))
 
 
 def refuse_differences(what: str, content: str) -> None:
-    """Raises `UserError`, in every process, unless `content` is the same in all."""
+    """Raises a `UserError`, in every process, unless `content` is the same in all."""
     if not several():
         return
-    from jax.experimental import multihost_utils
+    from jax.experimental.multihost_utils import process_allgather
 
-    digest = np.uint32(zlib.crc32(content.encode()))
-    digests = multihost_utils.process_allgather(digest)
-    different = [i for i, other in enumerate(digests) if other != digests[0]]
-    if different:
+    digests = process_allgather(np.uint32(zlib.crc32(content.encode())))
+    different = np.flatnonzero(digests != digests[0])
+    if different.size:
         raise UserError(
             f"{what} of process {different[0]} differs from that of process 0: start all processes "
             "with the same command, on the same files"
@@ -196,16 +193,5 @@ def refuse_differences(what: str, content: str) -> None:
 
 
 def wait_for_all() -> None:
-    """Returns when all processes have come here."""
+    """Returns when all processes have called this."""
     largest(0)
-
-
-def _broadcast(content: bytes) -> bytes:
-    from jax.experimental import multihost_utils
-
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
-    # Few sizes, for each is a program to be compiled.
-    buffer = np.zeros(1 << max(size - 1, 255).bit_length(), np.uint8)
-    if is_first():
-        buffer[:size] = np.frombuffer(content, np.uint8)
-    return multihost_utils.broadcast_one_to_all(buffer)[:size].tobytes()

@@ -1,7 +1,7 @@
 """The mesh of a run: examples are split along its axis `data`, the vocabulary along `model`.
 
-`jit` with these shardings lets the compiler average gradients and sum over the parts of a softmax;
-`pmap` is in maintenance in JAX. Which arrays have an axis over the vocabulary is not known here.
+With these shardings, `jit` lets the compiler average gradients and add up the parts of a softmax.
+Which arrays have an axis over the vocabulary is not known here.
 """
 
 import math
@@ -19,13 +19,11 @@ from spherical_vae.system.errors import UserError
 def data_mesh(batch_size: int, model: int = 1) -> Mesh:
     """Returns the mesh of all devices of all processes, for training.
 
-    Args:
-      batch_size: `config.train.batch_size`, examples a step over all devices.
-      model: `config.mesh.model`, devices that share one copy of the vocabulary.
+    `model` devices share one copy of the vocabulary, and all devices each batch.
 
     Raises:
       UserError: `model` does not divide the devices of a process, or the batch does not divide
-        over what is left.
+        over the groups of `model` devices.
     """
     local = jax.local_device_count()
     if local % model:
@@ -36,11 +34,9 @@ def data_mesh(batch_size: int, model: int = 1) -> Mesh:
 
 
 def evaluation_mesh(batch_size: int) -> Mesh:
-    """Returns the mesh of as many devices as divide a batch; of several processes, of all.
+    """Returns the mesh of as many devices as divide a batch; with several processes, of all.
 
-    Args:
-      batch_size: `config.evaluation.batch_size`, which is part of what is measured: samples
-        depend on the position in the batch.
+    The size of a batch is never changed, since samples depend on the position in it.
 
     Raises:
       UserError: there are several processes, and the batch does not divide over their devices.
@@ -54,7 +50,7 @@ def evaluation_mesh(batch_size: int) -> Mesh:
 
 
 def refuse_uneven(key: str, batch_size: int, mesh: Mesh) -> None:
-    """Raises `UserError` if the batch that `key` sets does not divide over the mesh."""
+    """Raises a `UserError` if the batch that `key` sets does not divide over the mesh."""
     groups, model = mesh.shape["data"], mesh.shape["model"]
     if batch_size % groups:
         what = "devices" if model == 1 else f"groups of {model} devices"
@@ -64,32 +60,32 @@ def refuse_uneven(key: str, batch_size: int, mesh: Mesh) -> None:
 
 
 def _mesh(devices: Sequence[jax.Device], model: int) -> Mesh:
-    # The rows of a process are together in the batch, so its devices are together in the mesh.
+    # The rows of a process are adjacent in the batch, so its devices are adjacent in the mesh.
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.asarray(ordered).reshape(-1, model), ("data", "model"))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole."""
+    """Returns the sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def state_shardings(
     state: PyTree, mesh: Mesh, vocabulary_axes: Mapping[str, int]
 ) -> PyTree[NamedSharding]:
-    """Returns where the arrays of a state lie: the vocabulary in parts, all else whole.
+    """Returns the shardings of a state: arrays over the vocabulary in parts, the others whole.
 
     Args:
-      state: arrays or their shapes; what the optimiser keeps of an array lies as the array does.
+      state: arrays or their shapes; the optimiser's arrays are sharded as their parameters are.
       mesh: of `data_mesh`.
-      vocabulary_axes: the axis that is over the vocabulary, by the end of an array's path.
+      vocabulary_axes: the axis over the vocabulary, by the end of an array's path.
 
     Raises:
       UserError: the vocabulary does not divide over the axis `model`.
     """
     parts = mesh.shape["model"]
 
-    def place(path: tuple, leaf: jax.ShapeDtypeStruct | jax.Array) -> NamedSharding:
+    def sharding(path: tuple, leaf: jax.ShapeDtypeStruct | jax.Array) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         for end, axis in vocabulary_axes.items():
             if f".{name}".endswith(f".{end}"):
@@ -101,32 +97,29 @@ def state_shardings(
                 return NamedSharding(mesh, PartitionSpec(*[None] * axis, "model"))
         return replicated(mesh)
 
-    return jax.tree_util.tree_map_with_path(place, state)
+    return jax.tree_util.tree_map_with_path(sharding, state)
 
 
 def place(tree: PyTree, shardings: PyTree[NamedSharding]) -> PyTree[jax.Array]:
-    """Lays out arrays that every process has whole; no process waits for another.
+    """Lays out arrays that every process has whole, by one sharding each or one for all.
 
-    Args:
-      tree: arrays of the host or of one device, the same in all processes.
-      shardings: one for each, or one for all.
+    No process waits for another.
     """
 
     def put(sharding: NamedSharding, subtree: PyTree) -> PyTree:
-        hosted = jax.tree.map(np.asarray, subtree)
         return jax.tree.map(
             lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]),
-            hosted,
+            jax.tree.map(np.asarray, subtree),
         )
 
     return jax.tree.map(put, shardings, tree, is_leaf=lambda leaf: isinstance(leaf, NamedSharding))
 
 
 def shard_batch(batch: Batch, mesh: Mesh, axis: int = 0) -> Batch:
-    """Puts a batch, or a stack of batches, on the devices, its rows split over them.
+    """Puts this process's rows of a batch, or of a stack of batches, on the devices.
 
     Args:
-      batch: this process's rows, as `epoch_batches` gives them.
+      batch: as `epoch_batches` yields it.
       mesh: of `data_mesh`.
       axis: over rows: 0 of a batch, 1 of a stack of batches.
     """

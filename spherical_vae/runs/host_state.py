@@ -11,11 +11,11 @@ from spherical_vae.system.errors import UserError
 
 @dataclass(frozen=True)
 class HostState:
-    """Progress of one replica, with what the host decided from validation.
+    """Progress of one replica, and decisions of the host made on validation.
 
     Attributes:
       corpus: fingerprint of the training corpus.
-      step: steps taken; of a replica that has stopped, the step at which it stopped.
+      step: steps done; of a replica that has stopped, the step at which it stopped.
       tokens_seen: scored tokens of all steps that have been logged.
       finished: whether its training is over.
       diverged_step: the first step, from 1, whose loss or gradient was not finite, or None.
@@ -35,19 +35,8 @@ class HostState:
     stale: int = 0
     rate_divisor: float = 1.0
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns JSON values; an infinite `best` is None."""
-        best = None if math.isinf(self.best) else self.best
-        return dataclasses.asdict(self) | {"best": best}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "HostState":
-        """Returns the state that `to_json` was called on."""
-        best = math.inf if values["best"] is None else values["best"]
-        return cls(**values | {"best": best})
-
     def check_corpus(self, corpus: Corpus, workdir: object) -> None:
-        """Raises `UserError` if `corpus` is not the training corpus of this state."""
+        """Raises a `UserError` if `corpus` is not the training corpus of this state."""
         if self.corpus != corpus.fingerprint():
             raise UserError(
                 f"{workdir}: the run was trained on another version of corpus {corpus.name!r}; "
@@ -56,10 +45,16 @@ class HostState:
 
 
 def to_json(states: list[HostState]) -> dict[str, Any]:
-    """Returns the JSON values that a checkpoint keeps: one entry for each replica."""
-    return {"replicas": [state.to_json() for state in states]}
+    """Returns the JSON values of a checkpoint: one entry a replica; an infinite `best` is None."""
+    entries = [dataclasses.asdict(state) for state in states]
+    return {
+        "replicas": [one | {"best": None} if one["best"] == math.inf else one for one in entries]
+    }
 
 
 def from_json(values: dict[str, Any]) -> list[HostState]:
     """Returns the host states that `to_json` was called on."""
-    return [HostState.from_json(one) for one in values["replicas"]]
+    return [
+        HostState(**one | {"best": math.inf if one["best"] is None else one["best"]})
+        for one in values["replicas"]
+    ]

@@ -1,11 +1,11 @@
 """Metrics of a run as JSON lines, mirrored to TensorBoard.
 
-Each line is `{"step": int, "split": str, ...}` with finite numbers or null: JSON knows no NaN and
-no infinity, so a non-finite figure is written as null. Times and rates live under keys that begin
-with `seconds` or end with `_per_second`; they alone may differ between two runs of one
-configuration.
+Each line is `{"step": int, "split": str, ...}` with finite numbers or null, since JSON has no NaN
+and no infinity. Times and rates have keys that begin with `seconds` or end with `_per_second`; only
+they may differ between two runs of one configuration.
 """
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -21,12 +21,12 @@ def is_reproducible(key: str) -> bool:
     return not (key.startswith("seconds") or key.endswith("_per_second"))
 
 
-class MetricsLog:
-    """An append-only file of metrics, one flushed line per record.
+class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
+    """An append-only file of metrics, one flushed line a record.
 
-    What is flushed outlives the process, however it ends; a power failure may cost the last lines.
-    Write the records of a step before the checkpoint of that step: on resuming, the lines up to the
-    restored step are kept and the later ones are cut, so that nothing is lost or written twice.
+    A flushed line survives the end of the process; a power failure may cost the last lines. The
+    records of a step are written before its checkpoint: on resuming, the lines up to the restored
+    step are kept and the later ones removed, so that nothing is lost or written twice.
 
     Args:
       path: the JSON-lines file; made, with its folder, at the first record. None for a log that
@@ -45,37 +45,45 @@ class MetricsLog:
         """Appends one record and flushes it.
 
         Args:
-          step: how many training steps had been taken.
-          split: train, valid, test or what else the figures are of.
+          step: number of training steps done.
+          split: train, valid, test, or another name for what the figures are of.
           **values: names (units included) to numbers, texts, None, or lists and dicts of them.
         """
         if self._path is None:
             return
-        record = {"step": int(step), "split": split}
-        record |= {name: _plain(value) for name, value in values.items()}
+        plain = {name: _plain(value) for name, value in values.items()}
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8")
+        record = {"step": int(step), "split": split, **plain}
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
-        self._mirror(step, split, values)
+        if self._tensorboard_directory is None:
+            return
+        if self._tensorboard is None:
+            # Importing it takes longer than most commands run.
+            from tensorboardX import SummaryWriter
+
+            # Absolute: in a relative path it reads what is before a colon as a scheme.
+            folder = str(self._tensorboard_directory.absolute())
+            self._tensorboard = SummaryWriter(folder, purge_step=self._purge_step)
+        for name, value in plain.items():
+            if isinstance(value, int | float):
+                self._tensorboard.add_scalar(f"{split}/{name}", float(value), step)
 
     def records(self) -> list[dict[str, Any]]:
-        """Returns what is in the file, oldest first; a torn last line is left out.
+        """Returns the records of the file, oldest first, without an incomplete last line.
 
         Raises:
-          UserError: a line in the middle is no record.
+          UserError: a line in the middle is not a record.
         """
         return [record for record, _ in self._read()]
 
     def truncate_after(self, step: int) -> None:
-        """Cuts every record past `step`, and a torn last line, by one atomic replacement.
-
-        Args:
-          step: the restored step; -1 empties the file.
+        """Removes all records past `step`, and an incomplete last line, by one atomic replacement.
 
         Raises:
-          UserError: a line in the middle is no record.
+          UserError: a line in the middle is not a record.
         """
         self._close_file()
         self._purge_step = step + 1
@@ -90,14 +98,8 @@ class MetricsLog:
             self._tensorboard.close()
             self._tensorboard = None
 
-    def __enter__(self) -> "MetricsLog":
-        return self
-
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -109,10 +111,9 @@ class MetricsLog:
     def _read(self) -> list[tuple[dict[str, Any], str]]:
         if self._path is None or not self._path.exists():
             return []
-        lines = self._path.read_bytes().split(b"\n")
-        # A whole file ends with a newline, so the last piece is empty or was torn by a crash.
         records = []
-        for number, raw in enumerate(lines[:-1], start=1):
+        # After the last newline there is nothing, or a line cut by a crash.
+        for number, raw in enumerate(self._path.read_bytes().split(b"\n")[:-1], start=1):
             try:
                 line = raw.decode("utf-8")
                 record = json.loads(line)
@@ -125,22 +126,6 @@ class MetricsLog:
             records.append((record, line))
         return records
 
-    def _mirror(self, step: int, split: str, values: dict[str, Any]) -> None:
-        if self._tensorboard_directory is None:
-            return
-        if self._tensorboard is None:
-            # Imported late: it takes longer to import than most commands need to run.
-            from tensorboardX import SummaryWriter
-
-            # Absolute: of a relative path it takes what is before a colon for a kind of store.
-            self._tensorboard = SummaryWriter(
-                str(self._tensorboard_directory.absolute()), purge_step=self._purge_step
-            )
-        for name, value in values.items():
-            scalar = _plain(value)
-            if isinstance(scalar, int | float):
-                self._tensorboard.add_scalar(f"{split}/{name}", float(scalar), step)
-
 
 def _plain(value: Any) -> Any:
     """Returns `value` as JSON has it: array scalars as numbers, non-finite numbers as None."""
@@ -150,6 +135,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Trained models with all that goes with them, and how to open a working directory."""
+"""Trained models with everything that belongs to them, loaded from a working directory."""
 
 import contextlib
 import copy
@@ -25,6 +25,7 @@ from spherical_vae.runs.checkpoint import (
     CheckpointStore,
     DamagedCheckpointError,
     check_same_arrays,
+    describe_arrays,
 )
 from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.run_directory import RunDirectory, load_config, load_replicas
@@ -40,15 +41,15 @@ EVALUATED = "evaluated"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What evaluation and generation need.
+    """The input of evaluation and generation.
 
     Attributes:
       config: of the run.
       corpus: it was trained on.
       model: the VAE.
       params: of the best step on validation; of the latest one before the first evaluation.
-      step: that step.
-      last_step: steps taken up to the latest checkpoint.
+      step: the step of `params`.
+      last_step: steps done up to the latest checkpoint.
       tokens_seen: in training up to the latest checkpoint.
       mesh: over which the parameters lie.
     """
@@ -84,11 +85,11 @@ def load_trained(
     replica: str | None = None,
     places: Mapping[str, str] | None = None,
 ) -> TrainedModel:
-    """Opens the run in a working directory; writes nothing there.
+    """Loads the run in a working directory; writes nothing there.
 
     Args:
       workdir: of a run or a sweep.
-      replica: name of one of the replicas of a sweep; None for a run.
+      replica: name of a replica of a sweep; None for a run.
       places: `path`, `manual_dir` or `cache_dir` of the corpus, if it has moved since.
 
     Raises:
@@ -114,11 +115,9 @@ def load_trained(
 def load_all(
     workdir: str | os.PathLike[str], places: Mapping[str, str] | None = None
 ) -> list[TrainedReplica]:
-    """Opens all replicas of the sweep in a working directory, or its single run; writes nothing.
+    """Loads all replicas of the sweep in a working directory, or its single run.
 
-    Args:
-      workdir: of a run or a sweep.
-      places: as for `load_trained`.
+    Nothing is written there. `places` is that of `load_trained`.
 
     Raises:
       UserError: there is no run or no checkpoint, or the corpus is missing or has changed.
@@ -142,7 +141,7 @@ def load_all(
             lambda leaf: jax.ShapeDtypeStruct(
                 (len(replicas), *leaf.shape), leaf.dtype, sharding=replicated(mesh)
             ),
-            abstract_params(model),
+            _abstract_params(model),
         )
         params = store.restore(latest, EVALUATED, abstract)
         each = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(len(replicas))]
@@ -151,8 +150,7 @@ def load_all(
     return read_latest(store, read)
 
 
-def abstract_params(model: VAE) -> dict:
-    """Returns shapes and types of a model's parameters, without making them."""
+def _abstract_params(model: VAE) -> dict:
     params: dict = jax.eval_shape(lambda: init_params(model, 0))
     return params
 
@@ -165,36 +163,33 @@ def trained_replicas(
     params: Sequence[dict],
     states: Sequence[HostState],
 ) -> list[TrainedReplica]:
-    """Returns the trained replicas of a checkpoint.
-
-    Args:
-      replicas: in the order of the checkpoint.
-      corpus: they were trained on.
-      model: the VAE of all of them.
-      mesh: over which the parameters lie.
-      params: what `EVALUATED` holds of each replica.
-      states: host state of each replica.
-    """
+    """Returns the trained replicas of a checkpoint, from `EVALUATED` and the host state of each."""
     trained = []
     for replica, one, state in zip(replicas, params, states, strict=True):
-        model_of: TrainedModel | None = None
-        if state.best_step >= 0 or not state.finished:
-            step = state.best_step if state.best_step >= 0 else state.step
-            model_of = TrainedModel(
-                replica.config, corpus, model, one, step, state.step, state.tokens_seen, mesh
-            )
-        trained.append(TrainedReplica(replica, model_of, state.diverged_step))
+        measured = state.best_step >= 0
+        loaded = TrainedModel(
+            replica.config,
+            corpus,
+            model,
+            one,
+            state.best_step if measured else state.step,
+            state.step,
+            state.tokens_seen,
+            mesh,
+        )
+        usable = measured or not state.finished
+        trained.append(TrainedReplica(replica, loaded if usable else None, state.diverged_step))
     return trained
 
 
 @settings_of_models()
 def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus) -> dict[str, Any]:
-    """Returns what a run that starts from the best weights of another one keeps of it.
+    """Returns the record of another run, from whose best parameters a run starts.
 
     Args:
       workdir: of the other run, a single one.
       config: of the run that starts.
-      corpus: that it is trained on: its words must be those of the other run.
+      corpus: of the run that starts; its words must be those of the other run.
 
     Returns:
       `workdir`, absolute, and `step`.
@@ -208,15 +203,15 @@ def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus)
     trained = load_trained(workdir)
     there = trained.params
     if trained.config.latent.kind == "none" and config.latent.kind != "none":
-        # A language model has a decoder for this one, and an encoder that was never trained.
+        # A language model has a decoder for this run, and an encoder that was never trained.
         config = copy.deepcopy(config)
         config.latent.kind, config.prior.kind = "none", "standard"
         there = {name: part for name, part in there.items() if name != "encoder"}
-    here = abstract_params(build_vae(config, len(corpus.vocabulary)))
+    here = _abstract_params(build_vae(config, len(corpus.vocabulary)))
     check_same_arrays(
         f"{where}: another model",
-        there,
-        {name: part for name, part in here.items() if name in there or name != "encoder"},
+        describe_arrays(there),
+        describe_arrays({k: part for k, part in here.items() if k in there or k != "encoder"}),
         "use a configuration of the same sizes",
     )
     words = zip(trained.corpus.vocabulary.words, corpus.vocabulary.words, strict=True)
@@ -229,13 +224,10 @@ def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus)
 
 
 def load_origin_model(origin: Mapping[str, Any]) -> TrainedModel:
-    """Opens the run that another one starts from.
-
-    Args:
-      origin: of `best_of`.
+    """Loads the run that a record of `best_of` names.
 
     Raises:
-      UserError: the other run has been trained on since.
+      UserError: the run has been trained since.
     """
     workdir, step = origin["workdir"], origin["step"]
     trained = load_trained(workdir)
@@ -250,58 +242,48 @@ def load_origin_model(origin: Mapping[str, Any]) -> TrainedModel:
 
 
 def starting_params(origin: TrainedModel, params: dict) -> dict:
-    """Returns the parameters that a run starts from if it starts from another one.
+    """Returns the initial parameters of a run that starts from another one: those of the other.
 
-    Those of the other run. If that is a language model and this one has a latent, then its decoder
-    and embeddings: kernels that multiply z begin at zero, so that the decoder is the language model
-    at first; encoder and latent begin as they would otherwise.
-
-    Args:
-      origin: the other run.
-      params: that the run would start from otherwise.
+    If the other run is a language model and this one has a latent, only decoder and embeddings are
+    taken. Kernels that multiply z begin at zero, so that the decoder is the language model at
+    first; encoder and latent keep `params`, the parameters of a run that starts from none.
     """
     if origin.model.latent_size or "latent" not in params:
         return origin.params
-    shared = [name for name in params if name not in ("encoder", "latent")]
+
+    def rows_of_zeros_first(there: Array, here: Array) -> Array:
+        missing = here.shape[0] - there.shape[0]
+        return jnp.concatenate([jnp.zeros((missing, *there.shape[1:]), there.dtype), there])
+
     return params | {
-        name: jax.tree.map(_with_rows_of_zeros, origin.params[name], params[name])
-        for name in shared
+        name: jax.tree.map(rows_of_zeros_first, origin.params[name], params[name])
+        for name in params
+        if name not in ("encoder", "latent")
     }
 
 
-def _with_rows_of_zeros(there: Array, here: Array) -> Array:
-    """Puts zeros before the rows of an array, as many as another one has more."""
-    missing = here.shape[0] - there.shape[0]
-    return jnp.concatenate([jnp.zeros((missing, *there.shape[1:]), there.dtype), there])
-
-
 def check_corpus(store: CheckpointStore, corpus: Corpus, workdir: object) -> None:
-    """Raises `UserError` if the latest whole checkpoint is of another corpus.
+    """Raises a `UserError` if the latest checkpoint that is not damaged is of another corpus.
 
-    This comes before any array is read: the arrays of another vocabulary have other shapes.
+    To be called before arrays are read: those of another vocabulary have other shapes.
     """
     for step in reversed(store.steps()):
         with contextlib.suppress(DamagedCheckpointError):
-            states = host_state.from_json(store.restore_host(step))
-            states[0].check_corpus(corpus, workdir)
+            host_state.from_json(store.restore_host(step))[0].check_corpus(corpus, workdir)
             return
 
 
 def read_latest(store: CheckpointStore, read: Callable[[int], Loaded]) -> Loaded:
-    """Returns what is read of the latest checkpoint.
+    """Returns what `read` returns for the latest step of a store, and closes the store.
 
-    Training may be going on, and removes old checkpoints: what fails because there is a newer one
-    meanwhile is read once more, from that.
-
-    Args:
-      store: with a checkpoint; it is closed in the end.
-      read: takes the latest step, and reads.
+    A run that is in training removes old checkpoints: if reading fails and there is a newer
+    checkpoint, that one is read.
     """
     while True:
         latest = store.steps()[-1]
         try:
             loaded = read(latest)
-        # Files that vanish while Orbax reads them are reported by it in its own ways.
+        # Orbax reports files that are removed while it reads them by errors of several types.
         except (UserError, OSError, ValueError):
             if store.latest_step() == latest:
                 raise

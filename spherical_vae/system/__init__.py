@@ -1,1 +1,1 @@
-"""Files, locks, signals, caches and errors: what stands between the project and the machine."""
+"""Files, locks, signals, caches, names and errors."""

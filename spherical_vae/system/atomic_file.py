@@ -1,18 +1,14 @@
-"""Replacing a small text file so that a crash leaves the old content or the new, never a part."""
+"""Replaces a small text file so that a crash leaves the old content or the new, never a part."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes `text` to `path` by a temporary neighbour, fsync and rename.
-
-    Args:
-      path: the file to create or replace; its folder must exist.
-      text: the whole new content, encoded as UTF-8.
+    """Writes `text` to `path`, in UTF-8, by a temporary file beside it, fsync and rename.
 
     Raises:
-      OSError: where the folder cannot be written; the old file is then still whole.
+      OSError: the folder does not exist or cannot be written; the old file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -28,9 +24,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes renames and new names in `directory` survive a power failure; not on Windows."""
+    """Makes renames and new names in a folder survive a power failure; nothing on Windows."""
     if os.name == "nt":
-        return  # there a folder cannot be opened
+        return  # Windows cannot open a folder.
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

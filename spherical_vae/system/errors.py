@@ -1,4 +1,4 @@
-"""Exceptions with a message for the person at the command line, and their exit status."""
+"""Exceptions with a message for the user of a command, and their exit status."""
 
 import io
 import os
@@ -8,35 +8,32 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """Bad input, explained in one line that names the offending thing and what is allowed.
+    """Bad input, explained in one line that names the thing and what is allowed.
 
-    Command lines print the message and exit with status 2 instead of showing a traceback; library
-    callers can catch it as a `ValueError`.
+    Commands print the message and exit with status 2 instead of a traceback.
     """
 
 
 class DivergedError(UserError):
-    """A training without a result: its loss, or its measure of validation, was not finite.
+    """Training without a result: the loss, or the measure of validation, was not finite.
 
     Attributes:
-      reason: in a few words, without the folders that the message names.
+      reason: the cause in a few words, without the folders that the message names.
     """
 
     def __init__(self, message: str, reason: str) -> None:
-        """As `UserError`, with a reason."""
         super().__init__(message)
         self.reason = reason
 
 
 class Interrupted(Exception):
-    """A signal asked training to stop; everything is saved.
+    """A signal stopped training; the state is saved.
 
     Attributes:
-      signal: its number.
+      signal: number of the signal.
     """
 
     def __init__(self, number: int, step: int) -> None:
-        """As `Exception`, with the signal."""
         super().__init__(f"stopped by signal {number} after step {step}; the state is saved")
         self.signal = number
 
@@ -44,10 +41,11 @@ class Interrupted(Exception):
 def exit_on_error(action: Callable[[], Any]) -> None:
     """Calls a command; a mistake ends the process with one line and an exit status.
 
-    Status 2 for a `UserError`, 128 + its number for a signal, 141 if nobody reads the output.
+    The status is 2 for a `UserError`, 128 + its number for a signal, 141 if nobody reads the
+    output.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # What its encoding lacks is written as `\\xe9`, as standard error does.
+        # Characters that the encoding lacks are written as `\\xe9`, as on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         action()
@@ -62,6 +60,6 @@ def exit_on_error(action: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader (`| head`) has gone; Python would complain again when it flushes at exit.
+        # The reader (`| head`) has gone; Python would raise again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -1,24 +1,52 @@
 """JAX settings under which models are computed, independent of those of the process.
 
-A run is a function of its configuration: 64-bit types would make another model of it (which no
-checkpoint fits), and another generator, or threefry in its older order, other samples. Strict type
-promotion and guarded transfers are for finding mistakes in a program; here both are meant.
-What is left to the process changes no result: devices, NaN checks, rank promotion, disabled jit.
+A run is a function of its configuration: 64-bit types would change the model, so that no checkpoint
+fits; another generator, or another order of Threefry, would change the samples. Strict type
+promotion and transfer guards find mistakes in a program; here promotion and transfers are intended.
+Settings that change no result are left to the process: devices, NaN checks, rank promotion, jit.
 """
 
 import contextlib
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Mapping
 
-import jax
+# By the names of JAX's context managers; its options have the prefix `jax_`.
+_SETTINGS: dict[str, bool | str] = {
+    "enable_x64": False,
+    "numpy_dtype_promotion": "standard",
+    "transfer_guard": "allow",
+    "default_prng_impl": "threefry2x32",
+    "threefry_partitionable": True,
+}
 
 
 @contextlib.contextmanager
 def settings_of_models() -> Iterator[None]:
-    """A context, or a decorator, in which this thread has them; afterwards it has its own again."""
+    """A context, or a decorator, with these settings in the current thread."""
+    import jax
+
     with contextlib.ExitStack() as settings:
-        settings.enter_context(jax.enable_x64(False))
-        settings.enter_context(jax.numpy_dtype_promotion("standard"))
-        settings.enter_context(jax.transfer_guard("allow"))
-        settings.enter_context(jax.default_prng_impl("threefry2x32"))
-        settings.enter_context(jax.threefry_partitionable(True))
+        for name, value in _SETTINGS.items():
+            settings.enter_context(getattr(jax, name)(value))
         yield
+
+
+def set_in_process() -> None:
+    """Makes them the settings of the process."""
+    configure({f"jax_{name}": value for name, value in _SETTINGS.items()})
+
+
+def configure(options: Mapping[str, bool | float | str]) -> None:
+    """Sets options of JAX, which need not have been imported yet.
+
+    JAX reads the environment when it is imported: a command that ends with a mistake in its command
+    line need not wait for that.
+    """
+    if "jax" not in sys.modules:
+        os.environ.update({name.upper(): str(value) for name, value in options.items()})
+        return
+    import jax
+
+    for name, value in options.items():
+        jax.config.update(name, value)

@@ -1,7 +1,7 @@
-"""Folders named by a person: expands `~`, and raises for those that cannot hold a run.
+"""Paths given by a user: expands `~`, and raises for folders that cannot hold a run.
 
-Orbax takes `[`, `*` and `?` for a pattern, a backslash for a slash and a name that ends in a colon
-for the scheme of a URL: what it writes under such a path it does not find again, or finds more.
+Orbax reads `[`, `*` and `?` as a pattern, a backslash as a slash, and a name that ends in a colon
+as the scheme of a URL: what it writes under such a path it does not find again.
 """
 
 import os
@@ -11,12 +11,13 @@ from pathlib import Path
 from spherical_vae.system.errors import UserError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-_UNREADABLE = "[]*?\\\0"
+# Lone surrogates stand for bytes of a path that are not UTF-8.
+_UNREADABLE = re.compile(r"[\[\]*?\\\0\ud800-\udfff]|:(/|$)")
 _ALLOWED = "allowed: a path in UTF-8 without [ ] * ? \\ and without a name that ends in ':'"
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Returns a path with `~` or `~NAME` at its beginning replaced by that home folder.
+    """Returns a path with a leading `~` or `~NAME` replaced by that home folder.
 
     Raises:
       UserError: there is no such home folder.
@@ -33,24 +34,15 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a folder that can hold a run, `~` replaced.
 
     Raises:
-      UserError: a URL, or something in its absolute path with which checkpoints cannot be read.
+      UserError: the path is a URL, or checkpoints could not be read back from it.
     """
     text = os.fspath(path)
     if _URL.match(text):
         raise UserError(f"{text}: a URL, allowed: a folder; mount the store and give its path")
     folder = expanded(path)
     whole = folder.absolute()
-    name = whole.as_posix()
-    colon = any(part.endswith(":") for part in whole.relative_to(whole.anchor).parts)
-    if colon or not _is_utf8(name) or set(name) & set(_UNREADABLE):
+    name = whole.as_posix().removeprefix(whole.drive)
+    if _UNREADABLE.search(name):
         printable = name if name.isprintable() else ascii(name)
         raise UserError(f"{printable}: checkpoints cannot be read back from there; {_ALLOWED}")
     return folder
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Provenance of a record: the code, the machine, the versions, the day."""
+"""Provenance of a record: the code, the machine, the versions, the date."""
 
 import datetime
 import functools
@@ -14,7 +14,7 @@ import jax
 import spherical_vae
 
 ROOT = Path(spherical_vae.__file__).parent.parent
-# Where numbers come from; the records themselves change with every experiment.
+# Files that figures depend on; the records themselves change with each experiment.
 _CODE = ("spherical_vae", "configs", "paper")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -23,10 +23,9 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 def circumstances() -> dict[str, Any]:
     """Returns `device`, `versions`, `date` and `commit`, as they were at the first call."""
     device = jax.devices()[0]
-    cores = f"{os.cpu_count()} CPU cores"
     accelerators = f"{jax.device_count()} {device.device_kind}"
     return {
-        "device": cores if device.platform == "cpu" else accelerators,
+        "device": f"{os.cpu_count()} CPU cores" if device.platform == "cpu" else accelerators,
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _PACKAGES},
@@ -38,31 +37,23 @@ def circumstances() -> dict[str, Any]:
 
 @functools.cache
 def commit(root: Path = ROOT) -> str | None:
-    """Returns the commit of the code, as it was at the first call.
-
-    Args:
-      root: of the clone.
+    """Returns the commit of the code in the clone at `root`, as it was at the first call.
 
     Returns:
-      Ten digits, with `-modified` behind them if a file that numbers come from is changed or new;
-      None if `root` is not a clone, or git is not installed.
+      Ten digits, followed by `-modified` if a file that figures depend on is changed or new; None
+      if `root` is not a clone, or git is not installed.
     """
-    top = _git(root, "rev-parse", "--show-toplevel")
-    # An installed package may lie inside the repository of something else.
-    if top is None or Path(top) != root.resolve():
-        return None
-    head = _git(root, "rev-parse", "--short=10", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--", *_CODE)
-    if head is None or changes is None:
-        return None
-    return f"{head}-modified" if changes else head
 
+    def git(*arguments: str) -> str:
+        # Read only: another git may work in the clone.
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-def _git(root: Path, *arguments: str) -> str | None:
-    # It must not write: another git may be at work in the clone.
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        # An installed package may lie inside of another project's repository.
+        if Path(git("rev-parse", "--show-toplevel")) != root.resolve():
+            return None
+        changes = git("status", "--porcelain", "--", *_CODE)
+        return git("rev-parse", "--short=10", "HEAD") + ("-modified" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Tables of kinds by name, which files of one's own can extend."""
+"""Tables of kinds by name, which a user's own modules can extend."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -11,28 +11,17 @@ Kind = TypeVar("Kind")
 
 
 class Registry(Mapping[str, Kind], Generic[Kind]):
-    """Kinds of one part of a model.
+    """The kinds of one part of a model, by name; iteration lists those of the package.
 
-    A name with a dot in it is a module of one's own, which describes its kind as `KIND`. It is
-    found wherever Python finds modules, so that a run that names it can be evaluated by whoever has
-    the module.
+    A name with a dot is the name of a user's module, which describes its kind as `KIND`. Python
+    must find the module wherever the run is opened.
     """
 
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
-        """Makes the table.
-
-        Args:
-          kinds: of the package, by name.
-        """
         self._kinds = dict(kinds)
         self._type = type(next(iter(self._kinds.values())))
 
     def __getitem__(self, name: str) -> Kind:
-        """Returns a kind.
-
-        Raises:
-          KeyError: neither in the table nor a module that describes a kind.
-        """
         if name in self._kinds or "." not in name:
             return self._kinds[name]
         try:
@@ -44,22 +33,20 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
         return kind
 
     def __iter__(self) -> Iterator[str]:
-        """Iterates over the names of the package's own kinds."""
         return iter(self._kinds)
 
     def __len__(self) -> int:
-        """Returns the number of the package's own kinds."""
         return len(self._kinds)
 
-    def require(self, key: str, name: object) -> None:
-        """Raises a `UserError` that names `key` unless `name` is a kind."""
-        if not isinstance(name, str) or "." not in name:
-            require_name(key, name, self)
+    def check(self, key: str, value: str) -> None:
+        """Raises a `UserError` that names `key` unless `value` is a kind: a `Rule`."""
+        if "." not in value:
+            require_name(key, value, self)
             return
         try:
-            self[name]
+            self[value]
         except KeyError as error:
             raise UserError(
-                f"{key}: {name!r} given, allowed: {', '.join(self)}, or a module with a KIND "
+                f"{key}: {value!r} given, allowed: {', '.join(self)}, or a module with a KIND "
                 f"({error.args[0]})"
             ) from error

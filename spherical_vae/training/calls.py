@@ -1,14 +1,14 @@
 """Device calls: several steps, of several replicas, in one compiled program.
 
-One call costs the host a tenth of a millisecond or more and lets an accelerator wait. A call of
+A call costs the host a tenth of a millisecond or more, during which an accelerator waits. A call of
 several steps is a scan over a stack of batches, which does not need the host between two steps.
 Which steps share a call has no effect on a step: its batch, hyperparameters and key are its own.
 
 In a checkpoint every array has a first axis R over replicas. On the device several replicas have it
-too, and a single one does not, so that its program is that of one model: with an axis of size 1 the
-compiler joins other operations and rounds otherwise. On accelerators several replicas are an axis
-of every product (`vmap`). On a CPU, which one replica keeps busy, that costs memory and time for
-replicas that have stopped: there they take their steps in turn, inside one compiled call.
+too, but a single one does not: with an axis of size 1 the compiler would fuse and round otherwise
+than in the program of one model. On accelerators several replicas are an axis of every product
+(`vmap`). On a CPU, which one replica keeps busy, that would cost memory, and time for replicas that
+have stopped: there they take their steps in turn, inside one compiled call.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,17 +70,16 @@ def batches_from(
 def group_into_calls(
     batches: Iterable[Batch], step: int, steps_per_call: int, is_pause: Callable[[int], bool]
 ) -> Iterator[Call]:
-    """Groups consecutive batches of one shape, keeping their order.
+    """Groups consecutive batches of one shape, in their order.
+
+    The end of a group depends only on what follows its first batch, so that a run resumed at the
+    end of a group makes the same groups.
 
     Args:
       batches: those of steps `step`, `step` + 1 and so on.
-      step: steps already taken.
-      steps_per_call: most steps of a call.
+      step: steps done.
+      steps_per_call: largest number of steps of a call.
       is_pause: whether a call must end after that many steps.
-
-    Yields:
-      The same batches, grouped; where a group ends depends only on what follows its first batch, so
-      that a run resumed at the end of a group makes the same groups.
     """
     waiting: list[Batch] = []
     for batch in batches:
@@ -104,10 +103,9 @@ def _split(batches: list[Batch], steps_per_call: int) -> Iterator[Call]:
 
 
 def call_lengths(steps: int, steps_per_call: int) -> Iterator[int]:
-    """Yields how many steps each call takes so that all calls together take `steps`.
+    """Yields the lengths of the calls that take `steps` steps together.
 
-    Each length is a program to be compiled, so there are few: `steps_per_call`, and the powers of
-    two below it.
+    Each length is a program to compile, so there are few: `steps_per_call`, and powers of two.
     """
     while steps:
         length = steps_per_call if steps >= steps_per_call else 1 << (steps.bit_length() - 1)
@@ -121,7 +119,7 @@ def put_on_mesh(call: Call, mesh: Mesh) -> Call:
 
 
 def stack(trees: Sequence[PyTree]) -> PyTree:
-    """Returns the trees as one whose leaves, on the host, have a new first axis."""
+    """Returns one tree whose leaves, on the host, have a new first axis over the trees."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
@@ -131,20 +129,10 @@ def join(trees: Sequence[PyTree]) -> PyTree:
 
 
 def split(tree: PyTree, replicas: int) -> list[PyTree]:
-    """Returns the trees that `join` was called on, on the host."""
+    """Returns the trees that `join` was called on."""
     if replicas == 1:
         return [tree]
     return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(replicas)]
-
-
-def add_axis(tree: PyTree) -> PyTree:
-    """Returns the arrays of a single replica as a checkpoint has them."""
-    return jax.tree.map(lambda leaf: leaf[None], tree)
-
-
-def drop_axis(tree: PyTree) -> PyTree:
-    """Returns what `add_axis` was called on."""
-    return jax.tree.map(lambda leaf: jnp.squeeze(leaf, 0), tree)
 
 
 def take(tree: PyTree, replica: int | Int[Array, ""]) -> PyTree:
@@ -175,11 +163,11 @@ def with_first_decoders(
 def abstract_replicas(
     state: TrainState, shardings: PyTree[NamedSharding], replicas: int
 ) -> TrainState:
-    """Returns shapes, types and shardings of the states of replicas in a checkpoint.
+    """Returns shapes, types and shardings of the states of R replicas in a checkpoint.
 
     Args:
       state: abstract, of one replica.
-      shardings: of one replica; every replica is laid out like that.
+      shardings: of one replica; every replica is sharded alike.
       replicas: R.
     """
 
@@ -201,25 +189,7 @@ def multi_step(step: TrainStep) -> TrainStep:
     def call(state: TrainState, batches: Batch, hypers: Hyperparameters) -> TrainState:
         if batches.ids.ndim == 2:
             return step(state, batches, hypers)
-
-        def advance(
-            state: TrainState, inputs: tuple[Batch, Hyperparameters]
-        ) -> tuple[TrainState, None]:
-            return step(state, *inputs), None
-
-        return jax.lax.scan(advance, state, (batches, hypers))[0]
-
-    return call
-
-
-def alone(step: TrainStep) -> ReplicaStep:
-    """Returns a function that takes the step of a single replica, not yet jitted."""
-
-    def call(
-        state: TrainState, batches: Batch, hypers: Hyperparameters, active: Array
-    ) -> TrainState:
-        del active  # Training is over when the only replica has stopped.
-        return step(state, batches, hypers)
+        return jax.lax.scan(lambda s, inputs: (step(s, *inputs), None), state, (batches, hypers))[0]
 
     return call
 
@@ -227,20 +197,13 @@ def alone(step: TrainStep) -> ReplicaStep:
 def side_by_side(step: TrainStep) -> ReplicaStep:
     """Returns a function that takes the step of all replicas at once, not yet jitted."""
     every = jax.vmap(step, in_axes=(0, None, 0))
-
-    def call(
-        states: TrainState, batches: Batch, hypers: Hyperparameters, active: Array
-    ) -> TrainState:
-        return select(active, every(states, batches, hypers), states)
-
-    return call
+    return lambda states, batches, hypers, active: select(
+        active, every(states, batches, hypers), states
+    )
 
 
 def in_turn(step: TrainStep) -> ReplicaStep:
-    """Returns a function that takes the step of one active replica after the other, not yet jitted.
-
-    The loop is over the active replicas only, so a replica that has stopped costs nothing.
-    """
+    """Returns a function that takes the steps of the active replicas in turn, not yet jitted."""
 
     def call(
         states: TrainState, batches: Batch, hypers: Hyperparameters, active: Array
@@ -249,7 +212,7 @@ def in_turn(step: TrainStep) -> ReplicaStep:
 
         def advance(turn: Array, states: TrainState) -> TrainState:
             replica = order[turn]
-            # Compiled for itself, so that its sums are taken in the order of a single run's.
+            # Compiled by itself, so that its sums are taken in the order of a single run's.
             inputs = (take(states, replica), batches, take(hypers, replica))
             new = jax.lax.optimization_barrier(step(*jax.lax.optimization_barrier(inputs)))
             return jax.tree.map(lambda stacked, one: stacked.at[replica].set(one), states, new)
@@ -260,16 +223,13 @@ def in_turn(step: TrainStep) -> ReplicaStep:
 
 
 def replica_step(step: TrainStep, replicas: int, vectorised: bool | None = None) -> ReplicaStep:
-    """Returns the step of all replicas, not yet jitted, in the way that suits the device.
+    """Returns the step of R replicas, not yet jitted, in the form that suits the device.
 
-    Args:
-      step: of one replica.
-      replicas: R.
-      vectorised: whether several replicas take their steps at once rather than in turn; None for
-        at once on accelerators, in turn on a CPU.
+    `vectorised` says whether several replicas take their steps at once rather than in turn; None is
+    at once on accelerators, in turn on a CPU.
     """
-    if replicas == 1:
-        return alone(step)
+    if replicas == 1:  # A single replica that has stopped is not called.
+        return lambda state, batches, hypers, active: step(state, batches, hypers)
     if vectorised is None:
         vectorised = jax.default_backend() != "cpu"
     return side_by_side(step) if vectorised else in_turn(step)

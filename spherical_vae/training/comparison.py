@@ -1,4 +1,4 @@
-"""The main job: the same model with each kind of latent, equal in size and steps, in one table."""
+"""The main job: one model with several kinds of latent, equal in size and steps, in a table."""
 
 import copy
 import sys
@@ -14,13 +14,8 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation.evaluator import BAG_NOTE, Evaluator
 from spherical_vae.evaluation.metrics import ExampleNats, perplexity, standard_error
 from spherical_vae.evaluation.unigram import unigram_nats
+from spherical_vae.generation import texts
 from spherical_vae.generation.decoding import WordChoice
-from spherical_vae.generation.texts import (
-    has_codes,
-    interpolation_texts,
-    prior_texts,
-    sample_examples,
-)
 from spherical_vae.models.latents import LATENTS
 from spherical_vae.parallel import hosts
 from spherical_vae.random.keys import Purpose, root_key
@@ -48,13 +43,10 @@ class Row:
 def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
     """Trains the baselines and the model, measures all on test, and writes samples.
 
-    Args:
-      config: whole and validated; `baselines` names the other kinds of latent.
-      corpus: to train on.
-      run: where the model lives; the baselines live below it, each a run of its own.
+    Each of `config.baselines` is a run of its own below that of the model.
 
     Returns:
-      What the main job prints.
+      The output of the main job.
     """
     begun = time.monotonic()
     rows, failed, trained = train_rows(config, corpus, run)
@@ -64,11 +56,11 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
     lines = [
         "",
         f"{corpus.name}, test: {len(row.nats.tokens)} examples, {row.nats.tokens.sum()} tokens; "
-        f"nats per example; IW: importance-weighted bound, {samples} draws; seed {config.seed}",
+        f"nats per example; IW: importance-weighted bound, {samples} samples; seed {config.seed}",
         *table(rows),
         *failed,
         "",
-        *(difference(row, other) for other in rows[:-1]),
+        *(_difference(row, other) for other in rows[:-1]),
         "",
         *sample_texts(trained),
         f"{seconds:.0f} s for training, evaluation and text, this start; the run is in {run.path}",
@@ -83,30 +75,27 @@ def train_rows(
     train: Callable[[ConfigDict, Corpus, RunDirectory], TrainedModel] = train_model,
     measure: Callable[[TrainedModel], ExampleNats] | None = None,
 ) -> tuple[list[Row], list[str], TrainedModel]:
-    """Trains the baselines and the model, and measures them.
-
-    Args:
-      config: of the model.
-      corpus: to train on.
-      run: where the model lives.
-      train: trains one model; raises `DivergedError`.
-      measure: of a trained model on test; None for `measure_test`.
+    """Trains the baselines and the model with `train`, and measures them on test with `measure`.
 
     Returns:
-      The rows of the table, that of the model last; a line for each baseline that diverged; the
-      model.
+      The rows of the table, that of the model last; a line for each baseline for which `train`
+      raised `DivergedError`; the model.
     """
     measure = measure or measure_test
-    rows, failed = [unigram_row(corpus)], []
+    rows, failed = [_unigram_row(corpus)], []
     for kind in config.baselines:
         if kind == config.latent.kind:
-            continue  # the model itself
-        baseline = baseline_config(config, kind)
+            continue  # It is the model itself.
+        baseline = copy.deepcopy(config)
+        with baseline.unlocked():
+            baseline.latent.kind = kind
+            baseline.baselines = ()
+            baseline.name = f"{config.name}-{kind}"
         with open_run(run.path / "baselines" / kind, baseline) as directory:
             try:
                 trained = train(baseline, corpus, directory)
             except DivergedError as error:
-                # It would again at the next start, and says nothing of the model.
+                # It would diverge again at the next start, and the model may not.
                 failed.append(f"{LATENTS[kind].label:20s}{error.reason}")
                 continue
         rows.append(Row(LATENTS[kind].label, trained.tokens_seen, measure(trained)))
@@ -115,18 +104,7 @@ def train_rows(
     return rows, failed, trained
 
 
-def baseline_config(config: ConfigDict, kind: str) -> ConfigDict:
-    """Returns the configuration with another kind of latent and nothing else changed."""
-    baseline = copy.deepcopy(config)
-    with baseline.unlocked():
-        baseline.latent.kind = kind
-        baseline.baselines = ()
-        baseline.name = f"{config.name}-{kind}"
-    return baseline
-
-
-def unigram_row(corpus: Corpus) -> Row:
-    """Returns the row of the unigram model on test; its likelihood is exact."""
+def _unigram_row(corpus: Corpus) -> Row:
     nats = unigram_nats(corpus, "test")
     split = corpus.splits["test"]
     tokens = (
@@ -140,14 +118,14 @@ def measure_test(trained: TrainedModel) -> ExampleNats:
     """Measures a trained model on test."""
     if hosts.is_first():
         print(f"{trained.config.name}: measuring test", file=sys.stderr)
-    # The samples of `python -m spherical_vae.evaluate --seed=0`, so that both say the same.
+    # The samples of `python -m spherical_vae.evaluate --seed=0`, so that both print the same.
     key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
     evaluator = Evaluator(trained.model, trained.config, trained.corpus, trained.mesh)
     return evaluator.nats(trained.params, "test", key, importance_weighted=True)
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Returns the table, a line each; perplexities are those of the importance-weighted bound."""
+    """Returns the lines of the table; perplexities are of the importance-weighted bound."""
     lines = [
         f"{'model':20s}{'tokens seen':>12s}{'recon':>9s}{'KL':>8s}{'ELBO':>9s}{'IW':>9s}{'PPL':>9s}"
     ]
@@ -162,8 +140,7 @@ def table(rows: list[Row]) -> list[str]:
     return lines
 
 
-def difference(row: Row, other: Row) -> str:
-    """Returns the paired difference of two models over test, with its standard error."""
+def _difference(row: Row, other: Row) -> str:
     assert row.nats.iw_nll_nats is not None
     assert other.nats.iw_nll_nats is not None
     gains = other.nats.iw_nll_nats - row.nats.iw_nll_nats
@@ -174,19 +151,19 @@ def difference(row: Row, other: Row) -> str:
 
 
 def sample_texts(trained: TrainedModel) -> list[str]:
-    """Returns what the main job shows: texts from the prior, and a walk if the model has codes."""
+    """Returns texts from the prior, and an interpolation if the model has latent codes."""
     if trained.config.condition_on_bag:
         return [BAG_NOTE, "no samples: the decoder needs the bag of words of a given sentence"]
     key = root_key(trained.config.seed, Purpose.GENERATE)
     key_prior, key_path = jax.random.split(key)
-    samples = prior_texts(trained, key_prior, PRIOR_SAMPLES, WordChoice(), label=0)
+    samples = texts.prior_texts(trained, key_prior, PRIOR_SAMPLES, WordChoice(), label=0)
     lines = ["from the prior:", *(f"  {text}" for text in samples)]
-    if not has_codes(trained):
+    if not texts.has_codes(trained):
         return lines
     key_choice, key_words = jax.random.split(key_path)
-    ends = sample_examples(trained.corpus, "test", key_choice, 2)
+    ends = texts.sample_examples(trained.corpus, "test", key_choice, 2)
     choice = WordChoice(PATH_TEMPERATURE)
-    path = interpolation_texts(trained, key_words, ends, INTERPOLATION_POINTS, choice)
+    path = texts.interpolation_texts(trained, key_words, ends, INTERPOLATION_POINTS, choice)
     return [
         *lines,
         f"a walk from one example of test to another, temperature {PATH_TEMPERATURE}:",

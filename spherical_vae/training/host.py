@@ -1,22 +1,30 @@
-"""The host's part of training one replica: hyperparameters, records, and decisions.
+"""The host's part of training a replica: hyperparameters, records, decisions, and progress.
 
 Between two device calls the host computes the hyperparameters of the next steps from its schedules;
-where the timetable has a pause it writes records and decides from validation.
+at a pause of the timetable it writes records and decides from validation.
 """
 
+import contextlib
 import dataclasses
 import math
+import sys
+import time
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import metrics
 from spherical_vae.evaluation.metrics import ExampleNats
+from spherical_vae.parallel import hosts
 from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.training.optimizer import Timetable, after_validation, kl_weight, learning_rate
 from spherical_vae.training.step import Hyperparameters, Sums, hyperparameters
+
+# Least seconds between two lines of progress, if standard error is not a terminal.
+_LINE_SECONDS = 30.0
 
 
 class ReplicaHost:
@@ -44,34 +52,30 @@ class ReplicaHost:
         self._timetable = timetable
 
     def hyperparameters(self, step: int) -> Hyperparameters:
-        """Returns those of the step after `step` steps.
+        """Returns the hyperparameters of the step that follows `step` steps.
 
-        The KL weight is 0 in the autoencoder phase, and its schedule is counted from the end of
-        that phase; the learning rate's is not.
+        The KL weight is 0 in the autoencoder phase, and its schedule begins at the end of that
+        phase; that of the learning rate begins at step 0.
         """
         config, timetable = self.config, self._timetable
-        total = timetable.total_steps
+        total, first = timetable.total_steps, timetable.first_step(step)
         rate = learning_rate(config.optimizer, step, total, self.state.rate_divisor)
-        first = timetable.first_step(step)
+        autoencoder = step < timetable.autoencoder_steps
         done = step - first
         weight = 0.0
-        if step >= timetable.autoencoder_steps:
+        if not autoencoder:
             weight = kl_weight(config.kl_weight, timetable.epoch(done), done, total - first)
-        fixed = config.decoder.tied_embeddings and step < timetable.autoencoder_steps
+        fixed = config.decoder.tied_embeddings and autoencoder
         return hyperparameters(config, rate, weight, first, fixed)
 
     def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:
-        """Writes the totals since the last train record.
+        """Writes the totals of the steps since the last train record, which took `seconds`.
 
-        Args:
-          step: steps taken.
-          sums: of the steps since the last record, on the host.
-          seconds: their duration; None if a stop lay between, and the record has none.
+        Seconds are None, and the record has none, if the process stopped in that time.
         """
-        tokens = float(sums.tokens)
-        self.state = dataclasses.replace(
-            self.state, tokens_seen=self.state.tokens_seen + int(sums.tokens)
-        )
+        tokens, examples = float(sums.tokens), float(sums.examples)
+        seen = self.state.tokens_seen + int(sums.tokens)
+        self.state = dataclasses.replace(self.state, tokens_seen=seen)
         hyper = self.hyperparameters(step - 1)
         nats = float(sums.reconstruction_nats) + float(sums.kl_nats)
         speed = {}
@@ -81,13 +85,13 @@ class ReplicaHost:
             step,
             "train",
             epoch=self._timetable.epoch(step - 1),
-            nll_nats=nats / float(sums.examples),
-            reconstruction_nats=float(sums.reconstruction_nats) / float(sums.examples),
-            kl_nats=float(sums.kl_nats) / float(sums.examples),
-            perplexity=exp(nats / tokens),
+            nll_nats=nats / examples,
+            reconstruction_nats=float(sums.reconstruction_nats) / examples,
+            kl_nats=float(sums.kl_nats) / examples,
+            perplexity=_exp(nats / tokens),
             learning_rate=float(hyper.learning_rate),
             kl_weight=float(hyper.kl_weight),
-            tokens_seen=self.state.tokens_seen,
+            tokens_seen=seen,
             **speed,
         )
 
@@ -98,7 +102,7 @@ class ReplicaHost:
         plateau decay and early stopping ignore them.
 
         Args:
-          step: steps taken.
+          step: steps done.
           nats: of validation, by the protocol of training.
           seconds: duration of the evaluation.
 
@@ -109,65 +113,87 @@ class ReplicaHost:
         value = float(nats.nll_nats.sum() / nats.slots.sum())
         if not self._timetable.in_autoencoder_phase(step):
             state = after_validation(state, value, step, config.optimizer)
-        words = self._paper_words
-        summary = metrics.summarise(nats) if words is None else metrics.summarise_paper(nats, words)
         self.log.write(
             step,
             "valid",
             protocol=config.train.protocol,
-            **summary,
+            **metrics.summarise(nats, self._paper_words),
             best_step=state.best_step,
             seconds=seconds,
         )
-        finished = is_over(config, self._timetable, step, state.stale)
+        finished = _is_over(config, self._timetable, step, state.stale)
         self.state = dataclasses.replace(state, step=step, finished=finished)
         return state.best_step == step
 
     def stop_diverged(self, step: int, bad_step: int) -> None:
-        """Ends the training of a replica that diverged.
-
-        Args:
-          step: steps taken.
-          bad_step: number of the first bad step, from 1.
-        """
+        """Ends the training of a replica that diverged in step `bad_step`, from 1."""
         self.state = dataclasses.replace(
             self.state, step=step, finished=True, diverged_step=bad_step
         )
 
 
-def is_over(config: ConfigDict, timetable: Timetable, step: int, stale: int) -> bool:
-    """Returns whether training is over after an evaluation at `step`.
-
-    Args:
-      config: of the replica.
-      timetable: of the training.
-      step: steps taken.
-      stale: evaluations in a row without improvement.
-    """
+def _is_over(config: ConfigDict, timetable: Timetable, step: int, stale: int) -> bool:
+    """Returns whether training is over after an evaluation at `step`."""
     return step >= timetable.total_steps or 0 < config.train.early_stopping <= stale
 
 
 def resumed(state: HostState, config: ConfigDict, timetable: Timetable, step: int) -> HostState:
-    """Returns a host state that was saved after `step` steps, under the settings of now.
+    """Returns a host state that was saved after `step` steps, under the present configuration.
 
-    A training that was over goes on if it is to be longer, or more patient. A replica that diverged
-    or stopped before the others stays as it is.
+    A training that was over continues if it is to be longer, or more patient. A replica that
+    diverged or stopped before the others stays as it is.
     """
     if state.diverged_step is not None or state.step != step:
         return state
-    over = state.finished and is_over(config, timetable, step, state.stale)
+    over = state.finished and _is_over(config, timetable, step, state.stale)
     return dataclasses.replace(state, finished=over)
 
 
-def progress(hosts: Sequence[ReplicaHost]) -> str:
-    """Returns the best validation perplexities so far, for a progress bar."""
-    best = [host.state.best for host in hosts if math.isfinite(host.state.best)]
-    values = [f"{exp(value):.1f}" for value in sorted({min(best), max(best)})] if best else ["-"]
-    active = sum(not host.state.finished for host in hosts)
-    several = "" if len(hosts) == 1 else f", {active} of {len(hosts)} active"
-    return f"validation perplexity {' to '.join(values)}{several}"
+class Progress(contextlib.AbstractContextManager["Progress"]):
+    """Progress of training on standard error: a bar on a terminal, elsewhere single lines.
+
+    A line is written at an evaluation, and 30 seconds after the last line at the earliest.
+    """
+
+    def __init__(self, name: str, step: int, total: int) -> None:
+        self._name, self._step, self._total = name, step, total
+        self._lines = hosts.is_first() and not sys.stderr.isatty()
+        self._last = time.monotonic(), step
+        self._bar = tqdm(
+            total=total,
+            initial=step,
+            desc=name,
+            unit="step",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            disable=self._lines or not hosts.is_first(),
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def advance(self, steps: int) -> None:
+        """Counts steps."""
+        self._step += steps
+        self._bar.update(steps)
+
+    def show(self, replicas: Sequence[ReplicaHost], evaluated: bool) -> None:
+        """Shows the best validation perplexities so far, after an evaluation or between two."""
+        best = [one.state.best for one in replicas if math.isfinite(one.state.best)]
+        values = [f"{_exp(value):.1f}" for value in sorted({min(best), max(best)})] if best else "-"
+        text = f"validation perplexity {' to '.join(values)}"
+        if len(replicas) > 1:
+            active = sum(not one.state.finished for one in replicas)
+            text += f", {active} of {len(replicas)} active"
+        self._bar.set_postfix_str(text, refresh=False)
+        now, (then, before) = time.monotonic(), self._last
+        if self._lines and (evaluated or now - then >= _LINE_SECONDS):
+            speed = (self._step - before) / max(now - then, 1e-9)
+            steps = f"step {self._step} of {self._total}, {speed:.3g} steps/s"
+            print(f"{self._name}: {steps}, {text}", file=sys.stderr, flush=True)
+            self._last = now, self._step
 
 
-def exp(value: float) -> float:
+def _exp(value: float) -> float:
     """Returns e^value, finite for every value."""
     return math.exp(min(value, 700.0))

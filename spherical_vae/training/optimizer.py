@@ -1,7 +1,7 @@
-"""Optimiser, schedules of learning rate and KL weight, and the timetable of a training.
+"""Optimiser, schedules of learning rate and KL weight, and the timetable of training.
 
-The learning rate is not part of the optax transformation: it reaches the compiled step as a traced
-value, so that plateau decay, decided on the host, needs no second executable.
+The learning rate is not part of the optax transformation: it is an argument of the compiled step,
+so that plateau decay, decided on the host, needs no second executable.
 """
 
 import dataclasses
@@ -19,11 +19,7 @@ from spherical_vae.system.errors import UserError
 
 
 def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
-    """Returns clipping and the update direction; the caller multiplies by minus the learning rate.
-
-    Args:
-      settings: `config.optimizer`; `clip_norm` is of the global norm, 0 for none.
-    """
+    """Returns the direction of an update, after clipping, without the learning rate."""
     parts = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
     if settings.name in ("adam", "adamw"):
         parts.append(optax.scale_by_adam())
@@ -37,7 +33,7 @@ def averaging_weight(decay: float, step: Int[Array, ""]) -> Float[Array, ""]:
 
     Args:
       decay: of the average in the long run, in (0, 1).
-      step: steps done before; the first ones are forgotten sooner, so that the average does not
+      step: steps done before. The first steps have larger weights, so that the average does not
         stay at the initial parameters for 1 / (1 - decay) steps.
     """
     count = jnp.asarray(step, jnp.float32)
@@ -45,14 +41,10 @@ def averaging_weight(decay: float, step: Int[Array, ""]) -> Float[Array, ""]:
 
 
 def after_validation(state: HostState, value: float, step: int, settings: ConfigDict) -> HostState:
-    """Returns the host state after an evaluation: the best step, and plateau decay.
+    """Returns the host state after an evaluation at a step: the best step, and plateau decay.
 
-    Args:
-      state: before it.
-      value: validation value, which selection minimises; one that is NaN is not an improvement.
-      step: at which it was measured.
-      settings: `config.optimizer`; with schedule "plateau" the learning rate is divided whenever
-        validation did not improve.
+    Selection minimises `value`; NaN is not an improvement. With schedule "plateau" of
+    `config.optimizer` the learning rate is divided if there is no improvement.
     """
     if value < state.best:
         return dataclasses.replace(state, best=value, best_step=step, stale=0)
@@ -62,13 +54,9 @@ def after_validation(state: HostState, value: float, step: int, settings: Config
 
 
 def learning_rate(settings: ConfigDict, step: int, total_steps: int, divisor: float = 1.0) -> float:
-    """Returns the learning rate of a step.
+    """Returns the learning rate of a step, from 0, for `config.optimizer`.
 
-    Args:
-      settings: `config.optimizer`.
-      step: from 0.
-      total_steps: where cosine ends.
-      divisor: `HostState.rate_divisor`, which schedule "plateau" divides by.
+    The cosine ends at `total_steps`; "plateau" divides by `HostState.rate_divisor`.
     """
     rate = settings.learning_rate
     if step < settings.warmup_steps:
@@ -83,16 +71,11 @@ def learning_rate(settings: ConfigDict, step: int, total_steps: int, divisor: fl
 
 
 def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> float:
-    """Returns the weight of the KL in a step.
+    """Returns the weight of the KL in a step, for `config.kl_weight`.
 
-    Args:
-      settings: `config.kl_weight`; the defaults of linear, min(1, epoch / 20), and of sigmoid,
-        sigmoid(epoch / 2 - 5), are those of the authors' code. Cyclical: Fu et al. (2019),
-        "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", with a linear
-        rise; its defaults are theirs, M = 4 cycles and R = 0.5.
-      epoch: whole epochs done; linear and sigmoid depend on it.
-      step: steps done; cyclical depends on it.
-      total_steps: of training; cyclical divides them into equal cycles.
+    Linear and sigmoid depend on the whole epochs done; their defaults are those of the authors'
+    code. Cyclical divides `total_steps` into equal cycles: Fu et al. (2019), "Cyclical Annealing
+    Schedule: A Simple Approach to Mitigating KL Vanishing", with a linear rise and their defaults.
     """
     if settings.schedule == "linear":
         return settings.value * min(1.0, epoch / settings.linear_epochs)
@@ -101,7 +84,7 @@ def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> 
         exponent = settings.sigmoid_slope * epoch - settings.sigmoid_shift
         return settings.value * 0.5 * (1 + math.tanh(0.5 * exponent))
     if settings.schedule == "cyclical":
-        # By whole numbers: where a cycle starts, the weight is exactly 0.
+        # In integers: at the start of a cycle the weight is exactly 0.
         done = step * settings.cycles % total_steps / total_steps
         return settings.value * min(1.0, done / settings.rising_fraction)
     return settings.value
@@ -109,14 +92,12 @@ def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> 
 
 @dataclass(frozen=True)
 class Timetable:
-    """When things happen in a training, in steps.
+    """The steps of training at which the host acts.
 
     Attributes:
       steps_per_epoch: batches of train.
       total_steps: of training.
-      log_every: see `config.train`.
-      evaluate_every: see `config.train`.
-      checkpoint_every: see `config.train`.
+      log_every, evaluate_every, checkpoint_every: see `config.train`.
       autoencoder_steps: of the autoencoder phase, with which training begins; 0 for none.
     """
 
@@ -132,7 +113,7 @@ class Timetable:
         """Returns the timetable of a configuration for a number of training examples.
 
         Raises:
-          UserError: training is over before the autoencoder phase is.
+          UserError: training ends before the autoencoder phase does.
         """
         settings, epochs = config.train, config.rate.autoencoder_epochs
         per_epoch = batches_per_epoch(examples, settings.batch_size)
@@ -152,44 +133,44 @@ class Timetable:
         )
 
     def epoch(self, step: int) -> int:
-        """Returns the epoch that the step after `step` steps belongs to, from 0."""
+        """Returns the epoch of the step that follows `step` steps, from 0."""
         return step // self.steps_per_epoch
 
     def is_log(self, step: int) -> bool:
-        """Whether a train record is written after `step` steps."""
+        """Returns whether a train record is written after `step` steps."""
         return step % self.log_every == 0 or self.is_evaluation(step)
 
     def is_evaluation(self, step: int) -> bool:
-        """Whether validation is measured after `step` steps."""
+        """Returns whether validation is measured after `step` steps."""
         return step % self.evaluate_every == 0 or step == self.total_steps
 
     def is_checkpoint(self, step: int) -> bool:
-        """Whether the state is saved after `step` steps."""
+        """Returns whether the state is saved after `step` steps."""
         periodic = self.checkpoint_every > 0 and step % self.checkpoint_every == 0
         return periodic or self.is_evaluation(step)
 
     def is_pause(self, step: int) -> bool:
-        """Whether the host has anything to do after `step` steps: no call may pass that point."""
+        """Returns whether the host acts after `step` steps, so that no call may pass them."""
         return self.is_log(step) or self.is_checkpoint(step) or self.is_restart(step)
 
     def is_restart(self, step: int) -> bool:
-        """Whether the autoencoder phase is over after `step` steps, and the decoder is reset."""
+        """Returns whether the autoencoder phase ends after `step` steps: the decoder is reset."""
         return 0 < step == self.autoencoder_steps
 
     def in_autoencoder_phase(self, step: int) -> bool:
-        """Whether the parameters after `step` steps, at least 1, are of the autoencoder phase."""
+        """Returns whether the parameters after `step` >= 1 steps are of the autoencoder phase."""
         return step <= self.autoencoder_steps
 
     def first_step(self, step: int) -> int:
-        """Returns how many steps precede the phase that the step after `step` steps belongs to."""
+        """Returns the number of steps before the phase of the step that follows `step` steps."""
         return self.autoencoder_steps if step >= self.autoencoder_steps else 0
 
 
 def check_schedules(config: ConfigDict, timetable: Timetable) -> None:
-    """Checks that a training is long enough for its schedules.
+    """Raises if training is too short for its schedules.
 
     Raises:
-      UserError: training is over before its warm-up, or a cycle of the KL weight has less than two
+      UserError: training ends before its warm-up, or a cycle of the KL weight has less than two
         steps, and so only the weight 0.
     """
     total, warmup = timetable.total_steps, config.optimizer.warmup_steps

@@ -22,14 +22,9 @@ from spherical_vae.training.optimizer import averaging_weight
 
 
 class Sums(NamedTuple):
-    """Totals since the last log line, on the device so that no step waits for the host.
+    """Totals over the examples since the last train record, kept on the device.
 
-    Attributes:
-      reconstruction_nats: over examples.
-      kl_nats: over examples.
-      tokens: scored.
-      examples: seen.
-      first_bad_step: where the loss was first not finite, -1 for never.
+    `first_bad_step` is the first step whose loss or gradient was not finite, -1 if there is none.
     """
 
     reconstruction_nats: Float[Array, ""]
@@ -40,18 +35,18 @@ class Sums(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that training changes on the device; with the host state it is the whole checkpoint.
+    """Everything that training changes on the device; with the host state, a checkpoint.
 
     Attributes:
       step: steps done.
       params: of the model.
       opt_state: of optax.
-      sums: since the last log line.
+      sums: since the last train record.
       average: moving average of the parameters, or None.
-      log_multiplier: logarithm of what multiplies the KL so that its mean meets
-        `config.rate.target_nats`, None where there is no target.
-      first_decoder: parameters of the decoder before the first step, to which it returns after the
-        autoencoder phase; None without one.
+      log_multiplier: logarithm of the factor on the KL that keeps its mean at
+        `config.rate.target_nats`; None without a target.
+      first_decoder: initial parameters of the decoder, restored after the autoencoder phase; None
+        without such a phase.
     """
 
     step: Int[Array, ""]
@@ -64,20 +59,20 @@ class TrainState(NamedTuple):
 
     @property
     def evaluated(self) -> dict:
-        """The parameters that are measured and selected: the average if there is one."""
+        """The parameters that are evaluated and selected: the average if there is one."""
         return self.params if self.average is None else self.average
 
 
 class Hyperparameters(NamedTuple):
-    """What may change without compiling again; scalars.
+    """Scalars that may change without compiling again.
 
     Attributes:
       seed: of dropout and sampling; the key of a step is a function of it and of the step.
       learning_rate: of this step.
-      latent: what the latent reads; opaque here.
+      latent: hyperparameters of the latent; opaque here.
       kl_weight: of this step.
       dropout: rates.
-      average_from: steps before those that the moving average is of.
+      average_from: number of steps that are not part of the moving average.
       fixed_embeddings: whether the word embeddings keep their values in this step.
     """
 
@@ -97,12 +92,12 @@ def hyperparameters(
     average_from: int = 0,
     fixed_embeddings: bool = False,
 ) -> Hyperparameters:
-    """Returns what a configuration says, and what the schedules say of a step.
+    """Returns the hyperparameters of a step, from its configuration and its schedules.
 
-    NumPy scalars, which reach the device with the call and wait for nothing before it.
+    They are NumPy scalars, which are sent with the call and wait for nothing before it.
     """
     rates = config.dropout_rate, config.state_dropout_rate, config.word_dropout_rate
-    dropout: tuple[Any, ...] = tuple(np.float32(rate) for rate in rates)
+    dropout: tuple[Any, ...] = tuple(map(np.float32, rates))
     values: tuple[Any, ...] = (
         np.uint32(config.seed),
         np.float32(learning_rate),
@@ -120,55 +115,42 @@ TrainStep = Callable[[TrainState, Batch, Hyperparameters], TrainState]
 
 def empty_sums() -> Sums:
     """Returns the totals of no step, each in a buffer of its own: the step donates them."""
-    return Sums(
-        reconstruction_nats=jnp.zeros(()),
-        kl_nats=jnp.zeros(()),
-        tokens=jnp.zeros(()),
-        examples=jnp.zeros(()),
-        first_bad_step=jnp.full((), -1, jnp.int32),
-    )
+    never = jnp.full((), -1, jnp.int32)
+    return Sums(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), never)
 
 
 def init_state(
     params: dict, optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> TrainState:
-    """Returns the state before the first step.
-
-    Args:
-      params: of the model.
-      optimizer: of `build_optimizer`.
-      config: whole; decides which optional parts there are.
-    """
-    average = jax.tree.map(jnp.copy, params) if config.optimizer.average_decay > 0 else None
-    multiplier = jnp.zeros(()) if config.rate.target_nats > 0 else None
-    decoder = None
-    if config.rate.autoencoder_epochs:
-        decoder = jax.tree.map(jnp.copy, params["decoder"])
-    zero = jnp.zeros((), jnp.int32)
-    moments = optimizer.init(params)
-    return TrainState(zero, params, moments, empty_sums(), average, multiplier, decoder)
+    """Returns the state before the first step; the configuration decides its optional parts."""
+    average = config.optimizer.average_decay > 0
+    decoder = config.rate.autoencoder_epochs > 0
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        sums=empty_sums(),
+        average=jax.tree.map(jnp.copy, params) if average else None,
+        log_multiplier=jnp.zeros(()) if config.rate.target_nats > 0 else None,
+        first_decoder=jax.tree.map(jnp.copy, params["decoder"]) if decoder else None,
+    )
 
 
 def with_first_decoder(state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
-    """Returns the state that training continues from after an autoencoder phase.
+    """Returns the state from which training continues after an autoencoder phase.
 
-    The decoder's parameters, and their averages, are again those before the first step. Word
-    embeddings stay: if the softmax multiplies by them, the phase has not trained them. Encoder,
-    latent, totals and the number of steps stay too. The optimiser starts anew as a whole: Adam has
-    one count of steps for all moments, and new ones would be of the wrong size under an old count.
-
-    Args:
-      state: after the last step of the phase.
-      optimizer: of `build_optimizer`.
+    The decoder's parameters, and their averages, are again the initial ones. Encoder, latent, word
+    embeddings (which the phase does not train if the softmax multiplies by them), totals and the
+    number of steps are kept. The optimiser is initialised as a whole: Adam has one count of steps
+    for all moments, and new moments would be biased under an old count.
 
     Source: Li et al. (2019), "A surprisingly effective fix for deep latent variable modeling of
     text", section 3.
     """
-
     assert state.first_decoder is not None
     decoder = {"decoder": state.first_decoder}
     params = state.params | decoder
-    average = None if state.average is None else state.average | decoder
+    average = state.average and state.average | decoder
     return state._replace(params=params, opt_state=optimizer.init(params), average=average)
 
 
@@ -182,14 +164,10 @@ def abstract_state(
 def make_train_step(
     model: VAE, optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> TrainStep:
-    """Returns the step, not yet jitted.
+    """Returns the step of a configuration, not yet jitted; it applies the learning rate.
 
-    Args:
-      model: the VAE.
-      optimizer: gives directions; the step applies the learning rate.
-      config: whole. Of `train` it reads `samples`, `protocol`, and `nats_per`, whether the loss is
-        the mean over examples or over tokens (of sentences "paper" divides by padded slots, as the
-        authors do); of `rate`, what becomes of the KL in the loss; of `optimizer`, the average.
+    With protocol "paper" the loss of sentences "per token" is the mean over padded slots, as in the
+    authors' code.
     """
     settings, rate = config.train, config.rate
     unit = settings.nats_per
@@ -199,13 +177,10 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, hyper: Hyperparameters) -> TrainState:
         key = jax.random.fold_in(root_key(hyper.seed, Purpose.TRAIN), state.step)
-        real = (batch.index >= 0).astype(jnp.float32)  # rows that only fill the batch weigh nothing
+        real = (batch.index >= 0).astype(jnp.float32)  # 0 for rows that fill the batch
         tokens = batch.counts.sum().astype(jnp.float32)
-        divisor = {
-            "example": real.sum(),
-            "token": tokens,
-            "slot": real.sum() * batch.ids.shape[1],
-        }[unit]
+        slots = real.sum() * batch.ids.shape[1]
+        divisor = {"example": real.sum(), "token": tokens, "slot": slots}[unit]
         total = partial(jnp.dot, real, precision=EXACT)
 
         def loss(params: dict) -> tuple[Array, tuple[Array, Array]]:
@@ -226,15 +201,14 @@ def make_train_step(
             nats = terms.reconstruction_nats + weight * charged_nats(terms, real, rate)
             return total(nats) / divisor, (total(terms.reconstruction_nats), total(terms.kl_nats))
 
-        (value, (reconstruction, kl)), gradients = jax.value_and_grad(loss, has_aux=True)(
-            state.params
-        )
+        differentiate = jax.value_and_grad(loss, has_aux=True)
+        (value, (reconstruction, kl)), gradients = differentiate(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         updates = jax.tree.map(lambda update: -hyper.learning_rate * update, updates)
         if rate.autoencoder_epochs and "word_embeddings" in updates:
             embeddings = updates["word_embeddings"]
             updates["word_embeddings"] = jnp.where(hyper.fixed_embeddings, 0.0, embeddings)
-        # The norm sees a NaN in any gradient, also where the loss itself was still finite.
+        # The norm is NaN if any gradient is, also if the loss is finite.
         good = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradients))
         sums = state.sums
         new_sums = Sums(
@@ -253,7 +227,7 @@ def make_train_step(
         if multiplier is not None:
             excess = kl / real.sum() / rate.target_nats - 1
             moved = multiplier + rate.target_step * jnp.clip(excess, -1, 1)
-            # What the multiplier does not act on says nothing of it.
+            # A KL without weight does not depend on the multiplier.
             multiplier = jnp.where(hyper.kl_weight > 0, moved, multiplier)
         return TrainState(
             state.step + 1, params, opt_state, new_sums, average, multiplier, state.first_decoder
@@ -265,13 +239,11 @@ def make_train_step(
 def charged_nats(
     terms: ElboTerms, real: Float[Array, " B"], rate: ConfigDict
 ) -> Float[Array, " B"]:
-    """Returns what the loss charges for the KL of each example, before any weight.
+    """Returns the KL that the loss charges each example, before any weight.
 
-    Args:
-      terms: of the batch.
-      real: 1 for examples, 0 for rows that only fill the batch.
-      rate: `config.rate`. Free nats per example charge no example less than so many; per factor,
-        the mean over the batch of each factor's KL is charged at least its share (Li et al. 2019).
+    With free nats per example it is the KL or these nats, whichever is larger; per factor, the mean
+    over the batch of each factor's KL is charged at least its share (Li et al. 2019). `real` is 1
+    for examples and 0 for rows that fill the batch.
     """
     if rate.free_nats == 0:
         return terms.kl_nats

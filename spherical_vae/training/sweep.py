@@ -1,8 +1,7 @@
-"""Sweeps from beginning to end: several runs trained at once, then measured, in one table."""
+"""Training of a sweep, measures of its replicas, and their table."""
 
 import json
 import math
-import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,21 +11,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from spherical_vae.config.sweeps import (
-    Replica,
-    Settings,
-    Value,
-    build_replicas,
-    settings_by_name,
-    settings_name,
-)
-from spherical_vae.config.validation import validate
-from spherical_vae.data import load_corpus
+from spherical_vae.config.sweeps import Replica, Settings, settings_name
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.random.keys import Purpose, root_key
-from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.runs.run_directory import RunDirectory
 from spherical_vae.runs.trained_model import TrainedModel, TrainedReplica
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
@@ -44,20 +34,20 @@ _COLUMNS = (
     ("active", "active_units", 1),
     ("MI", "mutual_information_nats", 2),
 )
-# Beside the floats; the other whole numbers are the same for all replicas.
+# Averaged beside the floats; other integers are the same for all replicas.
 _COUNTS = ("active_units",)
 
 
 @dataclass(frozen=True)
 class ReplicaResult:
-    """One replica.
+    """The measures of one replica.
 
     Attributes:
       name: of the replica.
-      settings: what it differs by.
-      diverged_step: where its loss or gradient was not finite for the first time, or None.
-      result: what `python -m spherical_vae.evaluate --json` prints of a single run; None if the
-        replica diverged, or was never finite on validation.
+      settings: its values of the swept keys.
+      diverged_step: the first step whose loss or gradient was not finite, or None.
+      result: the object that `evaluate --json` prints; None if the replica diverged, or was never
+        finite on validation.
     """
 
     name: str
@@ -68,13 +58,13 @@ class ReplicaResult:
 
 @dataclass(frozen=True)
 class Group:
-    """Replicas that differ by their seeds only.
+    """Replicas that differ only by their seeds.
 
     Attributes:
-      settings: what they have in common.
+      settings: their common settings.
       seeds: those that are in the mean.
       left_out: those without a result.
-      mean: by key of the result; None where a value is missing or not finite.
+      mean: by key of the result; None if a value is missing or not finite.
       standard_deviation: over seeds, with n - 1 in the denominator; None for a single seed.
     """
 
@@ -90,7 +80,7 @@ class SweepResults:
     """All replicas of a sweep, measured on one split.
 
     Attributes:
-      title: what was measured, in a line.
+      title: a line that names corpus, split and protocol.
       replicas: in the order of the sweep.
     """
 
@@ -99,7 +89,7 @@ class SweepResults:
 
     @property
     def groups(self) -> list[Group]:
-        """Mean and spread over seeds of each setting; empty where seeds are not swept."""
+        """Mean and spread over seeds of each setting; empty if seeds are not swept."""
         members: dict[tuple, list[ReplicaResult]] = {}
         for replica in self.replicas:
             if "seed" in replica.settings:
@@ -108,7 +98,7 @@ class SweepResults:
         return [_group(dict(rest), replicas) for rest, replicas in members.items()]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns JSON values, with None for what is not finite."""
+        """Returns JSON values, with None for numbers that are not finite."""
         replicas = [
             asdict(replica) | {"result": replica.result and finite(replica.result)}
             for replica in self.replicas
@@ -116,8 +106,14 @@ class SweepResults:
         return {"replicas": replicas, "groups": [asdict(group) for group in self.groups]}
 
     def table(self) -> str:
-        """Returns a line for each replica, then one for mean and one for spread of each group."""
-        rows = [(replica.name, _cells(replica)) for replica in self.replicas]
+        """Returns a line for each replica, and lines for mean and spread of each group."""
+        rows = []
+        for replica in self.replicas:
+            missing = "  never finite on validation"
+            if replica.diverged_step is not None:
+                missing = f"  diverged in step {replica.diverged_step}"
+            cells = missing if replica.result is None else _numbers(replica.result)
+            rows.append((replica.name, cells))
         for group in self.groups:
             label = f"{settings_name(group.settings)} " if group.settings else ""
             count = len(group.seeds)
@@ -132,45 +128,15 @@ class SweepResults:
         return "\n".join([*lines, *(f"{label:{width}s}{cells}" for label, cells in rows)])
 
 
-def train_sweep(
-    config: ConfigDict,
-    settings: Sequence[Mapping[str, Value]],
-    workdir: str | os.PathLike[str],
-    split: str = "test",
-) -> SweepResults:
-    """Trains one model with several settings at once, or goes on with it, and measures the best.
-
-    Args:
-      config: what the replicas have in common; `baselines` must be empty.
-      settings: one mapping for each replica from dotted keys to values, all with the same keys, out
-        of `config.sweeps.SWEEPABLE`; `config.sweeps.parse_sweep` makes products of axes.
-      workdir: where the sweep lives; one that was interrupted goes on from there.
-      split: what the best step of each replica on validation is measured on; once, and kept.
-
-    Returns:
-      A result for each replica, in the order of `settings`, and mean and spread over seeds.
-
-    Raises:
-      UserError: bad input, or another sweep in `workdir`.
-      Interrupted: SIGTERM or SIGINT came; the state is saved.
-    """
-    validate(config)
-    replicas = build_replicas(config, settings)
-    corpus = load_corpus(config.data)
-    with open_run(workdir, config, settings_by_name(replicas)) as run:
-        return train_and_measure(config, replicas, corpus, run, split)
-
-
 def train_and_measure(
-    config: ConfigDict,
-    replicas: Sequence[Replica],
-    corpus: Corpus,
-    run: RunDirectory,
-    split: str = "test",
+    config: ConfigDict, replicas: Sequence[Replica], corpus: Corpus, run: RunDirectory
 ) -> SweepResults:
-    """Does what `train_sweep` does, in a directory that is open and locked."""
+    """Trains the replicas of a sweep to the end, and measures each at its best step on test.
+
+    An interrupted sweep in `run` continues.
+    """
     trained = train_replicas(config, replicas, corpus, run)
-    results = measure_sweep(trained, split, cache=run)
+    results = measure_sweep(trained, "test", cache=run)
     table = json.dumps(results.to_json(), indent=2, allow_nan=False)
     write_atomically(run.results_path, table + "\n")
     return results
@@ -180,14 +146,9 @@ def train_and_measure(
 def measure_model(
     evaluator: Evaluator, trained: TrainedModel, split: str, seed: int, protocol: str
 ) -> dict[str, Any]:
-    """Returns what `python -m spherical_vae.evaluate --json` prints of a model, but for its rate.
+    """Returns the object that `evaluate --json` prints, without its rate.
 
-    Args:
-      evaluator: of the model, or of a sweep of which it is a replica.
-      trained: the model.
-      split: name of the split.
-      seed: of the samples.
-      protocol: "honest", "paper" or "averaged".
+    The evaluator is that of the model, or of a sweep of which it is a replica.
     """
     result, _ = evaluator.report(
         trained.params,
@@ -200,11 +161,9 @@ def measure_model(
 
 
 def build_evaluator(trained: TrainedModel, importance_samples: int | None = None) -> Evaluator:
-    """Returns the measures of a trained model.
+    """Returns the evaluator of a trained model.
 
-    Args:
-      trained: the model.
-      importance_samples: of the importance-weighted bound; None for the configured number.
+    The importance-weighted bound has as many samples as given, or as configured if None.
     """
     config = trained.config.copy_and_resolve_references()
     if importance_samples is not None:
@@ -230,8 +189,7 @@ def measure_sweep(
       seed: of the samples; the same for all replicas.
       protocol: "honest", "paper" or "averaged".
       importance_samples: of the importance-weighted bound; None for the configured number.
-      cache: the sweep's directory, where each result is written as soon as it is there, and from
-        where it is taken if it is; None for neither.
+      cache: the sweep's directory, which keeps each result for a later call; None for no cache.
 
     Raises:
       UserError: no replica can be measured, or a result in the cache is damaged.
@@ -265,16 +223,16 @@ def measure_sweep(
         ReplicaResult(one.replica.name, one.replica.settings, one.diverged_step, result_of(one))
         for one in trained
     ]
-    draws = "" if samples is None else f"; IW: {samples} draws"
+    bound = "" if samples is None else f"; IW: {samples} samples"
     title = (
-        f"{first.corpus.name}, {split}: nats per example, protocol {protocol}{draws}; "
+        f"{first.corpus.name}, {split}: nats per example, protocol {protocol}{bound}; "
         "each replica at its best step on validation"
     )
     return SweepResults(title, results)
 
 
 def finite(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a result in which numbers that are not finite are None: strict JSON has none."""
+    """Returns a result with None for numbers that are not finite, which JSON does not have."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in result.items()
@@ -282,8 +240,7 @@ def finite(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _group(settings: Settings, replicas: Sequence[ReplicaResult]) -> Group:
-    measured = [replica for replica in replicas if replica.result is not None]
-    results = [finite(replica.result or {}) for replica in measured]
+    results = [finite(replica.result) for replica in replicas if replica.result is not None]
     mean: dict[str, float | None] = {}
     deviation: dict[str, float | None] = {}
     for key in results[0] if results else ():
@@ -292,21 +249,11 @@ def _group(settings: Settings, replicas: Sequence[ReplicaResult]) -> Group:
             whole = None not in values
             mean[key] = statistics.fmean(values) if whole else None
             deviation[key] = statistics.stdev(values) if whole and len(values) > 1 else None
-    return Group(
-        settings,
-        [int(replica.settings["seed"]) for replica in measured],
-        [int(replica.settings["seed"]) for replica in replicas if replica.result is None],
-        mean,
-        deviation,
+    seeds, left_out = (
+        [int(one.settings["seed"]) for one in replicas if (one.result is None) is missing]
+        for missing in (False, True)
     )
-
-
-def _cells(replica: ReplicaResult) -> str:
-    if replica.result is not None:
-        return _numbers(replica.result)
-    if replica.diverged_step is not None:
-        return f"  diverged in step {replica.diverged_step}"
-    return "  never finite on validation"
+    return Group(settings, seeds, left_out, mean, deviation)
 
 
 def _numbers(values: Mapping[str, Any]) -> str:
@@ -315,7 +262,7 @@ def _numbers(values: Mapping[str, Any]) -> str:
 
 
 def _cached(file: Path, split: str, step: int, samples: int | None) -> dict[str, Any] | None:
-    """Returns the result in a file, or None where there is none of that split, step and samples."""
+    """Returns the result in a file, or None if it has none of that split, step and samples."""
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         measured = (result["split"], result["step"], result.get("importance_samples"))

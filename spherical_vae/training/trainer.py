@@ -1,8 +1,8 @@
 """Training, from a configuration to the last checkpoint, of one model or of several replicas.
 
-A single run is a sweep of one replica. All that training will do is a function of the checkpoint
-and the configuration: batch and key of a step follow from its number, and what the host decided
-from validation is saved with the arrays.
+A single run is a sweep of one replica. Training is a function of the checkpoint and the
+configuration: batch and key of a step follow from its number, and the decisions of the host are
+saved with the arrays.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -46,7 +47,7 @@ from spherical_vae.system.jax_settings import settings_of_models
 from spherical_vae.system.signals import Termination
 from spherical_vae.training import calls
 from spherical_vae.training.calls import Call
-from spherical_vae.training.host import ReplicaHost, progress, resumed
+from spherical_vae.training.host import Progress, ReplicaHost, resumed
 from spherical_vae.training.optimizer import Timetable, build_optimizer, check_schedules
 from spherical_vae.training.step import (
     TrainState,
@@ -56,7 +57,7 @@ from spherical_vae.training.step import (
     make_train_step,
 )
 
-# Items of a checkpoint: what training goes on from, and the parameters that evaluation reads.
+# The item of a checkpoint that training continues from; `EVALUATED` is the other one.
 STATE = "state"
 
 
@@ -68,7 +69,7 @@ def train_model(
     Args:
       config: whole and validated.
       corpus: to train on.
-      run: open and locked.
+      run: of `open_run`.
       **options: keyword arguments of `Trainer`.
 
     Returns:
@@ -77,7 +78,7 @@ def train_model(
     Raises:
       DivergedError: the loss became NaN or infinite, or validation was never finite.
       UserError: as `Trainer`.
-      Interrupted: a signal came; the state is saved.
+      Interrupted: a signal stopped training; the state is saved.
     """
     (trained,) = Trainer(config, [Replica("", {}, config)], corpus, run, **options).train()
     if trained.model is None:
@@ -98,8 +99,8 @@ def train_replicas(
 ) -> list[TrainedReplica]:
     """Trains replicas together, each as in a single run; see `Trainer`.
 
-    A replica stops on its own if validation does not improve for `train.early_stopping`
-    evaluations, or if its loss or gradient becomes NaN or infinite.
+    A replica stops alone if validation does not improve for `train.early_stopping` evaluations, or
+    if its loss or gradient becomes NaN or infinite.
 
     Returns:
       Each replica at its best step on validation.
@@ -127,10 +128,10 @@ class Trainer:
         """Builds the programs and restores the latest checkpoint; compiles no step yet.
 
         Args:
-          config: whole and validated; what the replicas have in common.
-          replicas: of `build_replicas`; of a single run one with the name "".
+          config: whole and validated; shared by the replicas.
+          replicas: of `build_replicas`; for a single run one with the name "".
           corpus: to train on.
-          run: open and locked.
+          run: of `open_run`.
           vectorised: whether several replicas take their steps at once; see `replica_step`.
           evaluator: of validation; None for a new one.
           compile_step: `jax.jit`, or a function like it.
@@ -139,9 +140,9 @@ class Trainer:
             an evaluation, before the checkpoint of that step is saved.
 
         Raises:
-          UserError: a batch or a vocabulary that does not divide over the devices, a part of
-            training that is too long for it, several processes with several replicas, or a
-            checkpoint of another corpus or model.
+          UserError: the batch or the vocabulary does not divide over the devices, training is too
+            short for its schedules, there are several replicas and several processes, or the
+            checkpoint is of another corpus or model.
         """
         if len(replicas) > 1 and jax.process_count() > 1:
             raise UserError(
@@ -178,8 +179,15 @@ class Trainer:
             lambda old, new, chosen: calls.select(chosen, new, old), out_shardings=best
         )
         self._take = jax.jit(calls.take, out_shardings=places.evaluated)
-        self._add_axis = jax.jit(calls.add_axis, out_shardings=(saved, saved.evaluated))
-        self._drop_axis = jax.jit(calls.drop_axis, out_shardings=(self._shardings, best))
+        # The arrays of a single replica as a checkpoint has them, and back.
+        self._add_axis = jax.jit(
+            lambda trees: jax.tree.map(lambda leaf: leaf[None], trees),
+            out_shardings=(saved, saved.evaluated),
+        )
+        self._drop_axis = jax.jit(
+            lambda trees: jax.tree.map(lambda leaf: jnp.squeeze(leaf, 0), trees),
+            out_shardings=(self._shardings, best),
+        )
 
         self._store = CheckpointStore(run.checkpoints_path)
         self._first_step, self._state, self._best, states = self._restore()
@@ -197,7 +205,7 @@ class Trainer:
 
         Raises:
           DivergedError: the loss of a single run became NaN or infinite.
-          Interrupted: a signal came; the state is saved.
+          Interrupted: a signal stopped training; the state is saved.
         """
         with contextlib.ExitStack() as logs:
             for host in self._hosts:
@@ -209,42 +217,35 @@ class Trainer:
         return trained_replicas(self._replicas, self._corpus, self._model, self._mesh, best, states)
 
     def _run_loop(self, step: int) -> None:
-        """Takes the steps after `step`, up to the end; pauses where the timetable says so."""
+        """Takes the steps that follow `step` steps; pauses where the timetable says so."""
         config, timetable = self._config, self._timetable
         batches = calls.batches_from(self._corpus, config, timetable, step)
         feed = calls.group_into_calls(
             batches, step, config.train.steps_per_call, timetable.is_pause
         )
         name = config.name if self._single else f"{config.name}, {len(self._replicas)} replicas"
-        bar = tqdm(
-            total=timetable.total_steps,
-            initial=step,
-            desc=name,
-            unit="step",
-            file=sys.stderr,
-            dynamic_ncols=True,
-            disable=not hosts.is_first(),
-        )
         since = time.monotonic()
-        # Totals that were begun before a stop are of more time than this start's.
+        # The totals of steps before a stop are not of the time since this start.
         begun_earlier = step > 0 and not timetable.is_log(step)
         with (
             prefetched(feed, lambda call: self._put(call, self._mesh)) as on_devices,
             Termination() as termination,
-            bar,
+            Progress(name, step, timetable.total_steps) as progress,
         ):
             for call in on_devices:
                 self._advance(step, call)
                 step += call.steps
-                bar.update(call.steps)
+                progress.advance(call.steps)
                 if timetable.is_log(step):
                     jax.block_until_ready(self._state.sums)  # Steps queue ahead of the device.
                     self._log_train(step, None if begun_earlier else time.monotonic() - since)
                     since, begun_earlier = time.monotonic(), False
-                    bar.set_postfix_str(progress(self._hosts), refresh=False)
-                if timetable.is_evaluation(step):
+                evaluated = timetable.is_evaluation(step)
+                if evaluated:
                     self._evaluate(step)
                     since = time.monotonic()
+                if timetable.is_log(step):
+                    progress.show(self._hosts, evaluated)
                 # Several processes agree on a stop, at pauses only: elsewhere none of them waits.
                 may_stop = not hosts.several() or timetable.is_pause(step)
                 stop = hosts.largest(termination.signal or 0) if may_stop else 0
@@ -259,8 +260,8 @@ class Trainer:
     def _advance(self, step: int, call: Call) -> None:
         """Takes the steps of a call in every active replica.
 
-        The reset of the decoder belongs to the step that follows it: a checkpoint saved at that
-        place has the state before the reset.
+        The reset of the decoder belongs to the step that follows it: a checkpoint between the two
+        has the state before the reset.
         """
         active = self._mask([not host.state.finished for host in self._hosts])
         if self._timetable.is_restart(step):
@@ -272,9 +273,10 @@ class Trainer:
         self._state = self._step(self._state, call.batches, calls.join(hypers), active)
 
     def _log_train(self, step: int, seconds: float | None) -> None:
-        """Writes the totals of each active replica and starts new ones; ends those that diverged.
+        """Writes the totals of each active replica and starts new ones.
 
-        A replica that diverged keeps its totals. Seconds are of all replicas together.
+        A replica that diverged is stopped, and keeps its totals. Seconds are of all replicas
+        together.
         """
         sums = calls.split(jax.device_get(self._state.sums), len(self._hosts))
         for number in self._active():
@@ -294,7 +296,7 @@ class Trainer:
         self._state = self._state._replace(sums=place(fresh, self._shardings.sums))
 
     def _evaluate(self, step: int) -> None:
-        """Measures validation in every active replica, and keeps the parameters that are best."""
+        """Measures validation in every active replica, and keeps the best parameters."""
         improved = [False] * len(self._hosts)
         for number in self._active():
             start = time.monotonic()
@@ -314,7 +316,7 @@ class Trainer:
         self._best = self._keep(self._best, self._state.evaluated, self._mask(improved))
 
     def _save(self, step: int) -> None:
-        """Saves the states, the best parameters (before the first, the latest) and host states."""
+        """Saves states, host states, and the best parameters: before an evaluation, the latest."""
         if self._single:
             bad = int(self._state.sums.first_bad_step)
             if bad >= 0:
@@ -334,7 +336,7 @@ class Trainer:
         self._store.save(step, {STATE: state, EVALUATED: best}, host_state.to_json(hosts))
 
     def _restore(self) -> tuple[int, TrainState, dict, list[HostState]]:
-        """Returns steps taken, states, best parameters and host states to go on from."""
+        """Returns steps done, states, best parameters and host states to continue from."""
         check_corpus(self._store, self._corpus, self._run.path)
         restored = self._store.restore_latest(
             {STATE: self._saved, EVALUATED: self._saved.evaluated}
@@ -357,23 +359,20 @@ class Trainer:
         best = place(initial.evaluated, self._shardings.evaluated)
         states = [HostState(self._corpus.fingerprint())] * len(self._replicas)
         if origin is not None:
-            # From here on the run does not need the other one.
+            # After this the run does not need the other one.
             self._write(0, state, best, states)
         return 0, state, best, states
 
     def _initial_states(self, origin: Mapping[str, Any] | None) -> TrainState:
-        """Returns the states before the first step, on the host.
-
-        Args:
-          origin: another run, from whose parameters this one starts; None for those of the seed.
-        """
+        """Returns the states before the first step, on the host, from the seeds or another run."""
         counts = self._corpus.vocabulary.train_counts
         params = [init_params(self._model, one.config.seed, counts) for one in self._replicas]
         if origin is not None:
             other = load_origin_model(origin)
             params = [starting_params(other, one) for one in params]
-        states = [init_state(one, self._optimizer, self._config) for one in params]
-        joined: TrainState = calls.join(states)
+        joined: TrainState = calls.join(
+            [init_state(one, self._optimizer, self._config) for one in params]
+        )
         return joined
 
     def _mask(self, chosen: list[bool]) -> Any:

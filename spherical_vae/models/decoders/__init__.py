@@ -1,8 +1,8 @@
 """The kinds of decoder: `(z [S, B, D], conditions [B, C], batch) -> log p(x|z) [S, B]`.
 
 Importing this loads neither JAX nor Flax. A new kind is a file with `build(config,
-vocabulary_size)` and a line here, or a module of one's own with a `KIND` (see `Registry`); the
-contract of the module that is built is in `decoder.py`.
+vocabulary_size)` and a line here, or a user's module with a `KIND` (see `Registry`); the contract
+of the decoder is in `decoder.py`.
 """
 
 import importlib
@@ -26,7 +26,7 @@ class DecoderKind:
       sequences: whether words are scored in order, as sentences; otherwise as bags of words.
       min_layers: least value of `config.decoder.layers`.
       max_layers: largest value of it.
-      reads: optional keys of the configuration that it heeds; setting another one is an error.
+      reads: optional keys of the configuration that it reads; setting another one is an error.
     """
 
     module: str
@@ -41,16 +41,8 @@ DECODERS = Registry(
         "lstm": DecoderKind(
             f"{__name__}.lstm",
             sequences=True,
-            reads=frozenset(
-                {
-                    "compute.dtype",
-                    "condition_on_bag",
-                    "decoder.tied_embeddings",
-                    "dropout_mask",
-                    "state_dropout_rate",
-                    "word_dropout_rate",
-                }
-            ),
+            reads=frozenset({"compute.dtype", "condition_on_bag", "decoder.tied_embeddings"})
+            | {"dropout_mask", "state_dropout_rate", "word_dropout_rate"},
         ),
         "bag_of_words": DecoderKind(
             f"{__name__}.bag_of_words",

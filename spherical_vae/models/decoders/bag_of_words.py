@@ -1,4 +1,4 @@
-"""The document decoder of NVDM: every token drawn independently from softmax(f(z))."""
+"""The document decoder of NVDM: tokens are independent samples of softmax(f(z))."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -60,8 +60,8 @@ class BagOfWordsDecoder(Decoder):
         given = hidden = with_conditions(z, conditions)
         for i in range(self.layers):
             hidden = jnp.tanh(dense(self.hidden_size, name=f"hidden_{i}")(hidden))
-        # On the hidden layer, not on the logits as in the authors' code: dropped logits would be 0,
-        # neither likely nor unlikely, and the noise would act on the normaliser.
+        # Of the hidden layer, not of the logits as in the authors' code: a dropped logit would be
+        # 0, neither likely nor unlikely, and the noise would act on the normaliser.
         rate = None if dropout is None else dropout.units
         hidden = Dropout(name="hidden_dropout")(hidden, rate)
         logits = dense(self.vocabulary_size, name="words")(hidden)

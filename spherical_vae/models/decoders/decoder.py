@@ -14,14 +14,13 @@ from spherical_vae.models.layers import DropoutRates
 class Decoder(nn.Module):
     """p(x|z, conditions), for sequences or for bags of words.
 
-    It does not know where z comes from or what the conditions mean. One of sequences has `start`
-    and `step` besides, one of bags has `word_log_probs`.
+    A decoder of sequences also defines `start` and `step`, one of bags `word_log_probs`.
 
     Attributes:
       scores_sequences: whether words are scored in order.
       vocabulary_axes: the axis over the vocabulary of each parameter that has one, by its path.
-      log_unigram_bias: path of the parameter that is added to the logits of all words, and starts
-        as the logarithm of their frequencies; None if there is none.
+      log_unigram_bias: path of the parameter that is added to the logits of all words, and is
+        initialised as the logarithm of their frequencies; None if there is none.
     """
 
     scores_sequences: ClassVar[bool]
@@ -30,7 +29,7 @@ class Decoder(nn.Module):
 
     @property
     def reads_embeddings(self) -> bool:
-        """Whether it needs the word embeddings that it shares with the encoder."""
+        """Whether it reads the word embeddings that it shares with the encoder."""
         return False
 
     def __call__(
@@ -53,12 +52,7 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def start(self, z: Float[Array, "N D"], max_length: int) -> Any:
-        """Returns what `step` carries, before the first word.
-
-        Args:
-          z: a row for each sentence.
-          max_length: most steps that may follow.
-        """
+        """Returns the carry of `step` before the first of at most `max_length` words."""
         raise NotImplementedError
 
     def step(
@@ -79,7 +73,7 @@ class Decoder(nn.Module):
           embeddings: as in scoring.
 
         Returns:
-          What the next step carries, and the logits of the next word.
+          The carry of the next step, and the logits of the next word.
         """
         raise NotImplementedError
 

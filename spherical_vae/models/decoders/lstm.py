@@ -33,7 +33,7 @@ def build(config: ConfigDict, vocabulary_size: int) -> "LSTMDecoder":
         settings.layers,
         settings.inputless,
         vocabulary_size,
-        Compute.of(config.compute),
+        Compute(**config.compute),
         settings.tied_embeddings,
         config.dropout_mask == "sentence",
         config.state_dropout_rate > 0,
@@ -47,8 +47,8 @@ class LSTMDecoder(Decoder):
     Attributes:
       hidden_size: H.
       layers: number of stacked layers, each started by z through maps of its own.
-      inputless: whether the previous word is withheld. A constant input (the authors feed the
-        unknown word) is absorbed by the biases.
+      inputless: whether the previous word is not fed. A constant input (the unknown word in the
+        authors' code) would be part of the biases.
       vocabulary_size: V.
       compute: how products are formed.
       tied: whether the softmax multiplies by the word embeddings.
@@ -96,15 +96,7 @@ class LSTMDecoder(Decoder):
         embeddings: Float[Array, "V E"],
         dropout: DropoutRates | None = None,
     ) -> Float[Array, "S B"]:
-        """Returns log p(x|z) in nats, the end mark included.
-
-        Args:
-          z: samples, all decoded as one batch of S * B rows.
-          conditions: fed at every step beside z; C may be 0.
-          batch: the sentences to score.
-          embeddings: the shared word embeddings; not used if inputless and not tied.
-          dropout: rates; None in evaluation.
-        """
+        """Returns log p(x|z) in nats; all samples are decoded as one batch of S * B rows."""
         samples, rows, _ = z.shape
         steps = batch.ids.shape[1]
         constant = with_conditions(z, conditions).reshape(samples * rows, -1)
@@ -121,7 +113,7 @@ class LSTMDecoder(Decoder):
             if self.drops_state and dropout is not None:
                 mask = dropout_mask(self.make_rng("dropout"), state[1].shape, dropout.state)
             _, hidden = layer(hidden, constant, state, steps, mask)
-        assert hidden is not None  # there is a layer at least
+        assert hidden is not None  # There is a layer at least.
         hidden = self.output_dropout(hidden, units)  # [T, S * B, H]
         hidden = hidden.reshape(steps * samples, rows, -1)
         targets, counts = (jnp.repeat(x.T, samples, axis=0) for x in (batch.ids, batch.counts))
@@ -151,18 +143,7 @@ class LSTMDecoder(Decoder):
         previous: Int[Array, " N"],
         embeddings: Float[Array, "V E"],
     ) -> tuple[list[State], Float[Array, "N V"]]:
-        """Advances by one word.
-
-        Args:
-          carry: the state of each layer.
-          z: as given to `start`.
-          conditions: as in scoring.
-          previous: the last word; the end mark before the first. Not looked at if inputless.
-          embeddings: the shared word embeddings.
-
-        Returns:
-          The next states, and the logits of the next word.
-        """
+        """Advances the state of each layer by one word."""
         constant = jnp.concatenate([z, conditions], axis=1)
         hidden = None if self.inputless else embeddings[previous][None]
         following = []
@@ -174,13 +155,13 @@ class LSTMDecoder(Decoder):
 
 
 class WordDropout(nn.Module):
-    """Replaces previous words by the unknown one; what comes before the first word stays.
+    """Replaces previous words by the unknown one, except the mark before the first word.
 
-    A module, so that its key is its own and other dropout is the same with it and without.
+    It is a module, so that its key is its own and other dropout does not depend on it.
     """
 
     def __call__(self, previous: Int[Array, "B T"], rate: Float[Array, ""]) -> Int[Array, "B T"]:
-        """Returns the words that are read instead; a rate of 1 leaves none."""
+        """Returns the words that are read instead."""
         dropped = threefry.uniform(self.make_rng("dropout"), previous.shape) < rate
         first = jax.lax.broadcasted_iota(jnp.int32, previous.shape, 1) == 0
         return jnp.where(dropped & ~first, UNKNOWN_ID, previous)

@@ -1,9 +1,9 @@
 """The kinds of encoder: `(batch, embeddings, dropout) -> [B, H]`, one hidden vector per example.
 
-They do not know of latents. Importing this loads neither JAX nor Flax. A new kind is a file with
-`build(config, vocabulary_size)` and a line here, or a module of one's own with a `KIND` (see
-`Registry`). The module that is built has the attributes `reads_embeddings`, whether it needs the
-word embeddings, and `vocabulary_axes` as `Decoder` has.
+Importing this loads neither JAX nor Flax. A new kind is a file with `build(config,
+vocabulary_size)` and a line here, or a user's module with a `KIND` (see `Registry`). An encoder has
+the attributes `reads_embeddings`, whether it reads the word embeddings, and `vocabulary_axes`, as
+a decoder has.
 """
 
 import importlib
@@ -22,7 +22,7 @@ class EncoderKind:
     Attributes:
       module: with the function `build(config, vocabulary_size)`.
       sequences: whether the order of words is read, which bags of words do not have.
-      reads: optional keys of the configuration that it heeds; setting another one is an error.
+      reads: optional keys of the configuration that it reads; setting another one is an error.
     """
 
     module: str

@@ -48,7 +48,7 @@ class BagOfWordsEncoder(nn.Module):
         embeddings: Float[Array, "V E"],
         dropout: DropoutRates | None = None,
     ) -> Float[Array, "B H"]:
-        """Encodes a batch; the order of words is not looked at and `embeddings` is not used."""
+        """Encodes a batch; neither the order of words nor `embeddings` is used."""
         del embeddings
         hidden = bag_vector(batch.ids, batch.counts.astype(jnp.float32), self.vocabulary_size)
         if self.counts == "log":

@@ -23,7 +23,7 @@ def build(config: ConfigDict, vocabulary_size: int) -> "LSTMEncoder":
         settings.layers,
         settings.bidirectional,
         settings.pooling,
-        Compute.of(config.compute),
+        Compute(**config.compute),
         config.dropout_mask == "sentence",
     )
 
@@ -33,7 +33,7 @@ class LSTMEncoder(nn.Module):
 
     The result depends on the example alone, not on the padding or on the rest of the batch: pads
     come after the end, and the state is read at the end mark. (The authors' code reads it after
-    the padding and never shows the encoder the last word.)
+    the padding, and its encoder does not see the last word.)
 
     Attributes:
       hidden_size: H, the size of each direction's state.
@@ -62,16 +62,7 @@ class LSTMEncoder(nn.Module):
         embeddings: Float[Array, "V E"],
         dropout: DropoutRates | None = None,
     ) -> Float[Array, "B H"]:
-        """Encodes a batch of sentences.
-
-        Args:
-          batch: ids and counts `[B, T]`; the counts are the mask.
-          embeddings: the shared word embeddings.
-          dropout: rates, of embeddings and of the result; None in evaluation.
-
-        Returns:
-          One vector a sentence; see `pooling` for its size.
-        """
+        """Encodes a batch of sentences; the counts are the mask."""
         lengths = batch.counts.sum(axis=1)  # [B]
         rate = None if dropout is None else dropout.units
         across_time = Dropout(0 if self.masks_per_sentence else None, name="embedding_dropout")
@@ -111,7 +102,7 @@ class LSTMEncoder(nn.Module):
 def reverse_sentences(
     values: Float[Array, "T B F"], lengths: Int[Array, " B"]
 ) -> Float[Array, "T B F"]:
-    """Reverses each sentence within its own length; what stands behind it is meaningless."""
+    """Reverses each sentence within its own length; the values of pads are meaningless."""
     steps = jnp.arange(values.shape[0])[:, None]
     source = jnp.clip(lengths[None, :] - 1 - steps, 0, None)  # [T, B]
     return jnp.take_along_axis(values, source[..., None], axis=0)

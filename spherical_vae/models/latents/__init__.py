@@ -22,8 +22,8 @@ class LatentKind:
       module: with the function `build(settings, prior) -> Latent`.
       label: in tables.
       spherical: whether z lies on spheres, which need two coordinates at least.
-      concentration: what `config.latent.concentration` means: "" nothing, "fixed" the value of all
-        examples, "start" where training of a learned value in an open range begins.
+      concentration: the meaning of `config.latent.concentration`: "" if it is not read, "fixed" for
+        the value of all examples, "start" for the initial value of a learned one.
     """
 
     module: str

@@ -22,7 +22,7 @@ class GaussianLatent(Latent):
 
     def features(self) -> dict[str, Feature]:
         """Returns the mean and the log variance."""
-        # A zero start for the log variance: training begins at the prior's spread.
+        # A log variance of 0: training begins at the prior's variance.
         zeros = nn.initializers.zeros
         return {
             "mean": Feature(self.dimension, component_init=nn.initializers.normal(1.0)),

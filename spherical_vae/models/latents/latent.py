@@ -1,7 +1,7 @@
-"""The contract of a latent, and everything that follows from its two distributions.
+"""The contract of a latent, and functions of its two NumPyro distributions.
 
-Nothing here asks for the name of a kind: whether z is a direction, how much each coordinate varies
-under the prior and what the KL is are properties of NumPyro distributions.
+Nothing depends on the name of a kind: whether z is a direction, the prior variance of its
+coordinates and the KL are properties of the distributions.
 """
 
 import math
@@ -20,14 +20,14 @@ from numpyro.distributions import Distribution, Independent, constraints, kl_div
 
 from spherical_vae.models.layers import dense
 
-# What a latent may read that varies without compiling again: scalars, opaque to everyone else.
+# Scalars that a latent reads and that may vary without compiling again; opaque to all others.
 LatentHyperparameters = Mapping[str, Any]
 
 Returned = TypeVar("Returned", bound=Callable[..., Any])
 
 
 def promoting_ranks(function: Returned) -> Returned:
-    """Decorator: NumPyro may broadcast samples against parameters, also under strict promotion."""
+    """Decorator: NumPyro may broadcast samples with parameters, also under strict promotion."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -66,8 +66,7 @@ class Feature(NamedTuple):
 class Latent(nn.Module):
     """Base of all kinds: affine maps from the encoder's output to features, then a distribution.
 
-    A kind defines `features`, `distribution` and `standard_prior`; a prior that is learned builds
-    on the same three.
+    A kind defines `features`, `distribution` and `standard_prior`; learned priors use the same.
 
     Attributes:
       prior: one of `priors/`: `(latent, posterior_of, hidden_size, hyper) -> Distribution`.
@@ -78,7 +77,7 @@ class Latent(nn.Module):
     shared_concentration: ClassVar[bool] = False
 
     def features(self) -> dict[str, Feature]:
-        """Returns what `distribution` takes, by name; names become names of parameters."""
+        """Returns the arguments of `distribution` by name, also the names of the parameters."""
         raise NotImplementedError
 
     def distribution(
@@ -88,11 +87,11 @@ class Latent(nn.Module):
         raise NotImplementedError
 
     def standard_prior(self) -> Distribution:
-        """Returns the prior that has no parameters, batch shape `[]`."""
+        """Returns the prior without parameters, batch shape `[]`."""
         raise NotImplementedError
 
     def component_features(self) -> dict[str, Feature]:
-        """Returns what `component` takes."""
+        """Returns the arguments of `component`."""
         return self.features()
 
     def component(
@@ -117,7 +116,7 @@ class Latent(nn.Module):
 
 
 def latent_hyperparameters(settings: ConfigDict) -> dict[str, np.ndarray]:
-    """Returns what `config.latent` says that may vary without compiling again, as scalars."""
+    """Returns the settings in `config.latent` that may vary without compiling again."""
     return {"concentration": np.asarray(settings.concentration, np.float32)}
 
 
@@ -125,7 +124,7 @@ def latent_hyperparameters(settings: ConfigDict) -> dict[str, np.ndarray]:
 def sample(
     distribution: Distribution, key: Key[Array, ""], samples: int
 ) -> Float[Array, " S *batch_and_event"]:
-    """Samples z, samples on the first axis, differentiable in the distribution's parameters."""
+    """Samples z, differentiable in the distribution's parameters."""
     return distribution.sample(key, (samples,))
 
 
@@ -139,17 +138,10 @@ def log_prob(
 
 @promoting_ranks
 def kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array, " B"]:
-    """Computes KL(q(z|x) || p(z)): exactly where it is registered, else from samples.
+    """Computes KL(q(z|x) || p(z)) in nats: exactly if it is registered, else from samples z of q.
 
-    The estimate is minus the entropy of q, exact where it is known, less the mean of log p(z) over
-    the samples: only what the prior says is left to chance.
-
-    Args:
-      pair: posterior and prior.
-      z: samples of the posterior, those that are decoded anyway.
-
-    Returns:
-      Nats; its expectation over z is the KL either way.
+    The estimate, whose expectation is the KL, is minus the entropy of q, exact if it is known, less
+    the mean of log p(z) over the samples.
     """
     posterior, prior = pair
     try:
@@ -171,13 +163,13 @@ def prior_deviations(prior: Distribution) -> Float[np.ndarray, " D"]:
 
 @promoting_ranks
 def mean_codes(posterior: Distribution) -> Float[Array, " N *event"]:
-    """Returns one code for each example: the mean of q(z|x), on a sphere its direction."""
+    """Returns one code for each example: the mean of q(z|x), or on a sphere its direction."""
     return unit_vectors(posterior.mean) if is_spherical(posterior) else posterior.mean
 
 
 @promoting_ranks
 def posterior_means(posterior: Distribution) -> Float[np.ndarray, "N D"]:
-    """Returns E z of each example; that of a direction lies inside of the sphere."""
+    """Returns E z of each example; for a direction it is inside of the sphere."""
     return np.asarray(coordinates(posterior.mean, 1))
 
 
@@ -185,7 +177,7 @@ def posterior_means(posterior: Distribution) -> Float[np.ndarray, "N D"]:
 def factor_kl_nats(pair: LatentPair) -> Float[Array, "B F"]:
     """Computes the KL of each independent factor: coordinates of a Gaussian, spheres of a product.
 
-    A posterior that is not a product has one factor, itself.
+    A posterior that is not a product is one factor.
 
     Raises:
       NotImplementedError: no closed form is registered for the two.
@@ -214,24 +206,14 @@ def unit_variance_scale(prior: Distribution) -> float:
 
 
 def coordinates(z: Float[Array, "*shape"], leading: int) -> Float[Array, "*flat"]:
-    """Returns z with the axes of an event as one axis, the latent's D coordinates.
-
-    Args:
-      z: values.
-      leading: number of axes that are not of an event.
-    """
+    """Returns z with the axes after the first `leading` as one axis, the D coordinates."""
     return z.reshape(*z.shape[:leading], -1)
 
 
 def unit_vectors(features: Float[Array, "*rows D"]) -> Float[Array, "*rows D"]:
-    """Projects onto the unit sphere; the origin goes to the first axis instead of to NaN."""
+    """Projects onto the unit sphere; the origin becomes the first axis instead of NaN."""
     square = (features**2).sum(axis=-1, keepdims=True)
     axis = jnp.zeros_like(features).at[..., 0].set(1.0)
-    # Both branches stay finite, so that the gradient at the origin is 0 rather than NaN.
+    # Both branches are finite, so that the gradient at the origin is 0 rather than NaN.
     safe = jnp.where(square > 0, square, 1.0)
     return jnp.where(square > 0, features / jnp.sqrt(safe), axis)
-
-
-def random_directions() -> Initializer:
-    """Returns an initialiser of features whose directions are uniform on the sphere."""
-    return nn.initializers.normal(1.0)

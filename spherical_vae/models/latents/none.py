@@ -17,29 +17,28 @@ class NoLatent(Latent):
 
     @nn.compact
     def __call__(self, hidden: Float[Array, "B H"], hyper: LatentHyperparameters) -> LatentPair:
-        """Returns the empty posterior of each example; nothing is learned."""
-        return LatentPair(_nothing((hidden.shape[0],)), self.standard_prior())
-
-    def standard_prior(self) -> Distribution:
-        """Returns the same without a batch."""
-        return _nothing(())
+        """Returns the empty posterior of each example, and the empty prior; nothing is learned."""
+        return LatentPair(_nothing(hidden.shape[0]), _nothing())
 
     def features(self) -> dict[str, Feature]:
-        """Returns nothing."""
+        """Returns no features."""
         return {}
 
     def distribution(
         self, features: Mapping[str, Array], hyper: LatentHyperparameters
     ) -> Distribution:
         """Returns the distribution over no coordinates, batch shape `[]`."""
-        return self.standard_prior()
+        return _nothing()
+
+    def standard_prior(self) -> Distribution:
+        """Returns the distribution over no coordinates, batch shape `[]`."""
+        return _nothing()
 
 
-def _nothing(batch_shape: tuple[int, ...]) -> Distribution:
+def _nothing(*batch_shape: int) -> Distribution:
     return diagonal_normal(jnp.zeros((*batch_shape, 0)), jnp.ones((*batch_shape, 0)))
 
 
 def build(settings: ConfigDict, prior: nn.Module) -> Latent:
     """Returns the empty latent."""
-    del settings
     return NoLatent(prior)

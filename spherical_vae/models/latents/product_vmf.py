@@ -9,21 +9,15 @@ from ml_collections import ConfigDict
 from numpyro.distributions import Distribution, Independent
 
 from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
-from spherical_vae.models.latents.latent import (
-    Feature,
-    Latent,
-    LatentHyperparameters,
-    random_directions,
-    unit_vectors,
-)
-from spherical_vae.models.latents.learned_concentration import Range, component_start
+from spherical_vae.models.latents.latent import Feature, Latent, LatentHyperparameters, unit_vectors
+from spherical_vae.models.latents.spherical import Range
 
 
 class ProductVonMisesFisherLatent(Latent):
     """M independent vMF distributions, standard prior uniform on each sphere; events are `[M, d]`.
 
-    A Gaussian has a variance for each coordinate, a single vMF one concentration for all of them;
-    this lies between.
+    It lies between a Gaussian, with a variance for each coordinate, and a vMF, with one
+    concentration for all of them.
 
     Attributes:
       spheres: M.
@@ -41,8 +35,9 @@ class ProductVonMisesFisherLatent(Latent):
     concentrations: str
 
     def features(self) -> dict[str, Feature]:
-        """Returns the mean directions, and what is learned of the concentrations."""
-        features = {"mean": Feature(self.spheres * self.dimension, None, random_directions())}
+        """Returns the mean directions, and the offsets of learned concentrations."""
+        directions = nn.initializers.normal(1.0)
+        features = {"mean": Feature(self.spheres * self.dimension, None, directions)}
         if self.concentrations != "fixed":
             size = self.spheres if self.concentrations == "learned_each" else 1
             features["concentration"] = Feature(size, nn.initializers.zeros)
@@ -52,12 +47,7 @@ class ProductVonMisesFisherLatent(Latent):
         self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
     ) -> Distribution:
         """Returns the products with these features."""
-        start = hyper["concentration"]
-        if self.concentrations == "fixed":
-            return self._product(features["mean"], start)
-        return self._product(
-            features["mean"], self.range.concentration(start, features["concentration"])
-        )
+        return self._product(features, hyper["concentration"])
 
     def standard_prior(self) -> Distribution:
         """Returns the product of uniform distributions."""
@@ -71,15 +61,16 @@ class ProductVonMisesFisherLatent(Latent):
     def component(
         self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
     ) -> Distribution:
-        """Returns products with concentrations of their own, started broad."""
-        start = component_start(self.dimension, self.range)
-        return self._product(
-            features["mean"], self.range.concentration(start, features["concentration"])
-        )
+        """Returns products with concentrations of their own, initially broad."""
+        return self._product(features, self.range.component_start(self.dimension))
 
-    def _product(self, mean: Array, concentration: ArrayLike) -> Distribution:
-        directions = unit_vectors(mean.reshape(-1, self.spheres, self.dimension))
-        kappa = jnp.broadcast_to(concentration, directions.shape[:-1])
+    def _product(self, features: Mapping[str, Array], start: ArrayLike) -> Distribution:
+        mean = features["mean"].reshape(-1, self.spheres, self.dimension)
+        directions = unit_vectors(mean)
+        kappa = start
+        if "concentration" in features:
+            kappa = self.range.concentration(start, features["concentration"])
+        kappa = jnp.broadcast_to(kappa, directions.shape[:-1])
         each = VonMisesFisher(directions, kappa, method=self.sampler, validate_args=False)
         return Independent(each, 1, validate_args=False)
 

@@ -8,38 +8,27 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 from numpyro.distributions import Distribution
 
-from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
-from spherical_vae.models.latents.latent import (
-    Feature,
-    Latent,
-    LatentHyperparameters,
-    random_directions,
-    unit_vectors,
-)
-from spherical_vae.models.latents.learned_concentration import Range, component_start
+from spherical_vae.models.latents.latent import Feature, Latent, LatentHyperparameters, unit_vectors
+from spherical_vae.models.latents.spherical import Range, SphericalLatent
 
 
-class VonMisesFisherLatent(Latent):
-    """vMF(mean direction, concentration), standard prior uniform.
+class VonMisesFisherLatent(SphericalLatent):
+    """vMF(mean direction, concentration).
 
     The concentration is `hyper["concentration"]`, the same for every example: under the uniform
     prior the KL is a constant that training cannot collapse. Components of a learned prior have
-    concentrations of their own, which are learned.
-
-    Attributes:
-      dimension: D, at least 2.
-      sampler: "transport" or "wood".
-      range: of the concentrations of a prior's components.
+    learned concentrations of their own.
     """
 
-    dimension: int
-    sampler: str
-    range: Range
     shared_concentration = True
 
     def features(self) -> dict[str, Feature]:
         """Returns the mean direction, not yet of unit length."""
-        return {"mean": Feature(self.dimension, component_init=random_directions())}
+        return {"mean": super().features()["mean"]}
+
+    def component_features(self) -> dict[str, Feature]:
+        """Returns the mean direction, and the offset of the concentration in its range."""
+        return super().features()
 
     def distribution(
         self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
@@ -47,24 +36,7 @@ class VonMisesFisherLatent(Latent):
         """Returns the vMF distributions with these directions."""
         mean = unit_vectors(features["mean"])
         shared = jnp.broadcast_to(hyper["concentration"], mean.shape[:-1])
-        return VonMisesFisher(mean, shared, method=self.sampler, validate_args=False)
-
-    def standard_prior(self) -> Distribution:
-        """Returns the uniform distribution on the sphere."""
-        return HypersphericalUniform(self.dimension, validate_args=False)
-
-    def component_features(self) -> dict[str, Feature]:
-        """Returns the mean direction and the place of the concentration in its range."""
-        return self.features() | {"concentration": Feature(1)}
-
-    def component(
-        self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
-    ) -> Distribution:
-        """Returns vMF distributions with concentrations of their own."""
-        start = component_start(self.dimension, self.range)
-        concentration = self.range.concentration(start, features["concentration"][:, 0])
-        mean = unit_vectors(features["mean"])
-        return VonMisesFisher(mean, concentration, method=self.sampler, validate_args=False)
+        return self.von_mises_fisher(mean, shared)
 
 
 def build(settings: ConfigDict, prior: nn.Module) -> Latent:

@@ -1,0 +1,54 @@
+"""Progress of training in a log file: whole lines, few of them, and no carriage returns."""
+
+import dataclasses
+
+import pytest
+from small_models import small_config, small_corpus
+
+from spherical_vae.runs.host_state import HostState
+from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.training.host import Progress, ReplicaHost
+from spherical_vae.training.optimizer import Timetable
+
+CORPUS = small_corpus()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that is measured, in seconds, as a list of one number."""
+    now = [0.0]
+    monkeypatch.setattr("spherical_vae.training.host.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def replica():
+    config = small_config()
+    timetable = Timetable.of(config, len(CORPUS.splits["train"]))
+    return ReplicaHost(config, CORPUS, timetable, HostState(0), MetricsLog(None))
+
+
+def test_a_file_gets_a_line_every_30_seconds_and_at_evaluations(clock, replica, capsys):
+    with Progress("kjv", 100, 1100) as progress:
+        for _ in range(1000):
+            progress.advance(1)
+            clock[0] += 0.25
+            progress.show([replica], evaluated=False)
+        replica.state = dataclasses.replace(replica.state, best=2.0, best_step=1100)
+        progress.show([replica], evaluated=True)
+    told = capsys.readouterr().err
+    assert "\r" not in told
+    lines = told.splitlines(keepends=True)
+    assert len(lines) == 1000 * 0.25 // 30 + 1
+    assert lines[0] == "kjv: step 220 of 1100, 4 steps/s, validation perplexity -\n"
+    assert lines[-1] == "kjv: step 1100 of 1100, 4 steps/s, validation perplexity 7.4\n"
+
+
+def test_a_terminal_gets_a_bar(clock, replica, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Progress("kjv", 0, 10) as progress:
+        progress.advance(10)
+        progress.show([replica], evaluated=True)
+    told = capsys.readouterr().err
+    assert "10/10" in told
+    assert told.count("\n") == 1
