@@ -6,6 +6,7 @@ import sys
 from spherical_vae.config.command_line import CommandFlags
 from spherical_vae.parallel import hosts
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.paths import expanded
 
 flags = CommandFlags(__name__, __doc__)
 flags.define_hosts()
@@ -23,6 +24,15 @@ PROTOCOL = flags.DEFINE_enum(
 )
 JSON = flags.DEFINE_bool("json", False, "print one JSON object")
 SEED = flags.DEFINE_integer("seed", 0, "of the samples", lower_bound=0, upper_bound=2**32 - 1)
+EXAMPLES = flags.DEFINE_string(
+    "examples",
+    None,
+    "FILE.json that gets the nats of each example while they are measured; if it is there, the "
+    "evaluation continues from it",
+)
+AGAINST = flags.DEFINE_string(
+    "against", None, "FILE.json of another model; adds the paired difference to it; with --examples"
+)
 REPLICA = flags.DEFINE_string("replica", None, "of a sweep, by its name; default: all of them")
 
 
@@ -34,12 +44,20 @@ def main() -> None:
             f"--importance_samples={SAMPLES.value}: given with --protocol={PROTOCOL.value}, which "
             "has no importance-weighted bound; allowed: --protocol=honest"
         )
+    if AGAINST.value is not None and EXAMPLES.value is None:
+        raise UserError(f"--against={AGAINST.value}: needs --examples=FILE.json of this model")
     # Imported late: mistakes above are reported, in one line, before JAX has loaded.
+    from spherical_vae.evaluation.example_file import paired_difference
     from spherical_vae.runs.run_directory import load_replicas
     from spherical_vae.runs.trained_model import load_all, load_trained
     from spherical_vae.training.sweep import build_evaluator, measure_model, measure_sweep
 
     workdir, split, samples = WORKDIR.value, SPLIT.value, SAMPLES.value
+    examples = None if EXAMPLES.value is None else expanded(EXAMPLES.value)
+    if examples is not None and REPLICA.value is None and load_replicas(workdir) is not None:
+        raise UserError(f"--examples={examples}: is of one model; choose it by --replica=NAME")
+    if examples is not None and hosts.several():
+        raise UserError(f"--examples={examples}: is written by one process; several are running")
     if REPLICA.value is None and load_replicas(workdir) is not None:
         results = measure_sweep(
             load_all(workdir, flags.given_places()),
@@ -58,7 +76,10 @@ def main() -> None:
             print(line, file=sys.stderr)
         print(f"evaluating step {trained.step} of {workdir}", file=sys.stderr)
     evaluator = build_evaluator(trained, samples)
-    result = measure_model(evaluator, trained, split, SEED.value, PROTOCOL.value)
+    result = measure_model(evaluator, trained, split, SEED.value, PROTOCOL.value, examples)
+    if examples is not None and AGAINST.value is not None:
+        mean, error = paired_difference(examples, expanded(AGAINST.value))
+        result |= {"nats_above_other": mean, "standard_error": error}
     if not hosts.is_first():
         return
     rate = evaluator.token_samples_per_second

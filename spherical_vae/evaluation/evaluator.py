@@ -16,6 +16,7 @@ from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Corpus, Split
 from spherical_vae.evaluation import metrics
+from spherical_vae.evaluation.example_file import ExampleFile
 from spherical_vae.evaluation.metrics import ExampleNats
 from spherical_vae.models.latents import latent
 from spherical_vae.models.latents.latent import LatentHyperparameters, LatentPair
@@ -98,10 +99,15 @@ class Evaluator:
         )
 
     @property
+    def importance_samples(self) -> int:
+        """Samples of the importance-weighted bound."""
+        return self._samples
+
+    @property
     def token_samples_per_second(self) -> float | None:
         """Tokens times samples a second of the last importance-weighted bound; None before it.
 
-        Compilation is included.
+        Compilation is included, and what was measured by an earlier call is not.
         """
         return self._rate
 
@@ -115,6 +121,7 @@ class Evaluator:
         hyper: LatentHyperparameters | None = None,
         protocol: str = "honest",
         importance_weighted: bool = False,
+        kept: ExampleFile | None = None,
     ) -> ExampleNats:
         """Measures every example of a split.
 
@@ -125,6 +132,7 @@ class Evaluator:
           hyper: of the latent; None for the configured ones.
           protocol: "honest", "paper" or "averaged".
           importance_weighted: whether to add the importance-weighted bound; honest only.
+          kept: what has been measured already, and where the rest is stored.
 
         Returns:
           Nats of each example in the order of the split.
@@ -135,14 +143,19 @@ class Evaluator:
         examples = self._corpus.splits[split]
         hyper = self._hyper if hyper is None else hyper
         reconstruction, kl, iw, slots = np.zeros((4, len(examples)))
-        seconds = 0.0
+        seconds, measured = 0.0, 0.0
         for i, (rows, batch) in enumerate(self._batches(examples)):
+            slots[rows] = batch.counts.sum(axis=1)[batch.index >= 0]
+            if kept is not None and kept.has(rows):
+                reconstruction[rows] = kept.columns["reconstruction_nats"][rows]
+                kl[rows] = kept.columns["kl_nats"][rows]
+                iw[rows] = kept.columns["iw_nll_nats"][rows]
+                continue
             real = batch.index >= 0
             batch_key = jax.random.fold_in(key, i)
             terms = self._elbo[protocol](params, self._placed(batch), batch_key, hyper)
             reconstruction[rows] = np.asarray(terms.reconstruction_nats)[real]
             kl[rows] = np.asarray(terms.kl_nats)[real]
-            slots[rows] = batch.counts.sum(axis=1)[real]
             if importance_weighted:
                 begin = time.perf_counter()
                 # A key of its own: `split` gives the ELBO those of 0 and 1.
@@ -150,9 +163,20 @@ class Evaluator:
                 bound = self._bound(params, self._placed(batch), bound_key, hyper)
                 iw[rows] = np.asarray(bound)[real]
                 seconds += time.perf_counter() - begin
+                measured += slots[rows].sum()
+            if kept is not None:
+                kept.keep(
+                    rows,
+                    reconstruction_nats=reconstruction[rows],
+                    kl_nats=kl[rows],
+                    iw_nll_nats=iw[rows] if importance_weighted else np.full(len(rows), np.nan),
+                    tokens=slots[rows],
+                )
+        if kept is not None:
+            kept.save()
         tokens = slots.astype(np.int64)
         if importance_weighted:
-            self._rate = int(tokens.sum()) * self._samples / seconds
+            self._rate = measured * self._samples / seconds if seconds else None
         if protocol == "paper" and self._corpus.kind == "sequences":
             slots = padded_slots(tokens, PAPER_BATCH)
         return ExampleNats(reconstruction, kl, iw if importance_weighted else None, tokens, slots)
@@ -179,6 +203,7 @@ class Evaluator:
         *,
         hyper: LatentHyperparameters | None = None,
         protocol: str = "honest",
+        kept: ExampleFile | None = None,
     ) -> tuple[dict[str, object], ExampleNats]:
         """Computes all measures of a split; the arguments are those of `nats`.
 
@@ -188,7 +213,13 @@ class Evaluator:
         honest = protocol == "honest"
         key_nats, key_information = jax.random.split(key)
         nats = self.nats(
-            params, split, key_nats, hyper=hyper, protocol=protocol, importance_weighted=honest
+            params,
+            split,
+            key_nats,
+            hyper=hyper,
+            protocol=protocol,
+            importance_weighted=honest,
+            kept=kept,
         )
         posterior, prior = self.latent_pair(params, split, hyper=hyper)
         active, ratio = metrics.latent_use(

@@ -4,16 +4,20 @@ import json
 import math
 import statistics
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from spherical_vae.config.sweeps import Replica, Settings, settings_name
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.example_file import ExampleFile
 from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.run_directory import RunDirectory
@@ -144,20 +148,51 @@ def train_and_measure(
 
 @settings_of_models()
 def measure_model(
-    evaluator: Evaluator, trained: TrainedModel, split: str, seed: int, protocol: str
+    evaluator: Evaluator,
+    trained: TrainedModel,
+    split: str,
+    seed: int,
+    protocol: str,
+    examples: Path | None = None,
 ) -> dict[str, Any]:
     """Returns the object that `evaluate --json` prints, without its rate.
 
-    The evaluator is that of the model, or of a sweep of which it is a replica.
+    The evaluator is that of the model, or of a sweep of which it is a replica. `examples` is a file
+    of each example's nats, which is written, or continued.
     """
+    kept = None
+    if examples is not None:
+        about = _about(evaluator, trained, split, seed, protocol)
+        kept = ExampleFile(examples, about, len(trained.corpus.splits[split]))
     result, _ = evaluator.report(
         trained.params,
         split,
         root_key(seed, Purpose.EVALUATE),
         hyper=latent_hyperparameters(trained.config.latent),
         protocol=protocol,
+        kept=kept,
     )
     return finite(result | {"step": trained.step, "seed": seed})
+
+
+def _about(
+    evaluator: Evaluator, trained: TrainedModel, split: str, seed: int, protocol: str
+) -> dict[str, Any]:
+    """Returns what determines the nats of each example."""
+    digest = 0
+    for leaf in jax.tree.leaves(trained.params):
+        digest = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), digest)
+    return {
+        "corpus": trained.corpus.name,
+        "corpus_fingerprint": trained.corpus.fingerprint(),
+        "split": split,
+        "protocol": protocol,
+        "seed": seed,
+        "importance_samples": evaluator.importance_samples if protocol == "honest" else None,
+        "batch_size": trained.config.evaluation.batch_size,
+        "step": trained.step,
+        "parameters_crc32": digest,
+    }
 
 
 def build_evaluator(trained: TrainedModel, importance_samples: int | None = None) -> Evaluator:

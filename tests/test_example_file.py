@@ -1,0 +1,88 @@
+"""Nats of each example in a file: an interrupted evaluation continues, two files are compared."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from small_models import small_config, small_corpus
+
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.example_file import ExampleFile, paired_difference
+from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.system.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+ABOUT = {"corpus": "made", "corpus_fingerprint": 1, "split": "test", "step": 7}
+SIZE = 12
+
+
+def measured(path, **about):
+    return ExampleFile(path, {**ABOUT, **about}, SIZE)
+
+
+def written(path, nats, **about):
+    file = measured(path, **about)
+    file.keep(np.arange(SIZE), iw_nll_nats=nats, tokens=np.full(SIZE, 3.0))
+    file.save()
+    return path
+
+
+def test_an_interrupted_evaluation_continues(tmp_path):
+    config, corpus = small_config(latent__kind="gaussian", data__buckets=3), small_corpus()
+    model = build_vae(config, len(corpus.vocabulary))
+    params, key = init_params(model, 0), jax.random.key(3)
+    measures = Evaluator(model, config, corpus)
+    whole = measures.nats(params, "test", key, importance_weighted=True)
+    path = tmp_path / "examples.json"
+
+    def nats():
+        file = measured(path)
+        return measures.nats(params, "test", key, importance_weighted=True, kept=file)
+
+    def equal(found):
+        for name in ("reconstruction_nats", "kl_nats", "iw_nll_nats", "tokens"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+
+    equal(nats())
+    # As if it had been ended after some batches; what is there is not measured again.
+    content = json.loads(path.read_text())
+    lost = np.argsort(content["tokens"])[5:]
+    for name in ("reconstruction_nats", "kl_nats", "iw_nll_nats", "tokens"):
+        for i in lost:
+            content[name][i] = None
+    path.write_text(json.dumps(content))
+    equal(nats())
+    content["kl_nats"] = [None if value is None else 100.0 for value in content["kl_nats"]]
+    path.write_text(json.dumps(content))
+    assert 0 < (nats().kl_nats == 100.0).sum() < SIZE
+    nats()
+    assert measures.token_samples_per_second is None
+
+
+def test_a_file_of_something_else_is_an_error(tmp_path):
+    path = written(tmp_path / "a.json", np.ones(SIZE))
+    with pytest.raises(UserError, match="step is 7, this evaluation has 8"):
+        measured(path, step=8)
+    path.write_text("{}")
+    with pytest.raises(UserError, match=r"a\.json"):
+        measured(path)
+    with pytest.raises(UserError, match="nowhere"):
+        measured(tmp_path / "nowhere" / "a.json")
+
+
+def test_the_difference_is_paired(tmp_path):
+    generator = np.random.default_rng(0)
+    common = 50 * generator.normal(size=SIZE)
+    gains = generator.normal(size=SIZE)
+    ours = written(tmp_path / "a.json", common - gains)
+    theirs = written(tmp_path / "b.json", common)
+    mean, error = paired_difference(ours, theirs)
+    assert mean == pytest.approx(-gains.mean())
+    assert error == pytest.approx(gains.std(ddof=1) / np.sqrt(SIZE))
+    elsewhere = written(tmp_path / "c.json", common, split="valid")
+    with pytest.raises(UserError, match="valid"):
+        paired_difference(ours, elsewhere)
+    measured(tmp_path / "d.json")
+    with pytest.raises(UserError, match=r"d\.json"):
+        paired_difference(ours, tmp_path / "d.json")
