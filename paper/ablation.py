@@ -34,14 +34,10 @@ class Idea:
 
 @dataclass(frozen=True)
 class Part:
-    """A recipe and what is changed in it.
+    """A recipe of each model, and the ideas that are changed in it.
 
-    Attributes:
-      corpus: as it is shown.
-      configs: recipe of each model, `NAME:VARIANT`.
-      ideas: in the order of the table.
-      cpu: overrides of all runs at scale `cpu`.
-      measures: title, key and digits of what is shown beside the difference.
+    `cpu` are the overrides of all runs at scale `cpu`, `measures` title, key and digits of the
+    columns beside the difference.
     """
 
     corpus: str

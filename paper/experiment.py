@@ -21,7 +21,7 @@ NOTES = read_notes()
 
 @dataclass(frozen=True)
 class Experiment:
-    """What tables and figures have in common.
+    """A table or figure; title and notes are those of `notes.md`.
 
     Attributes:
       name: of the command.
@@ -31,7 +31,7 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """What it shows."""
+        """The heading."""
         return NOTES[self.name][0]
 
     @property

@@ -1,4 +1,4 @@
-"""What the experiments train, and how long that would take by the runs in the store."""
+"""A list of the experiments: their runs, and an estimate of the time from the runs in the store."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,8 @@ Rates = Mapping[Work, Mapping[str, float]]
 def listing(scale: str, seeds: int | None, results: Path) -> str:
     """Returns a table of all experiments with what they train at a scale.
 
-    Runs that experiments share are counted in each of them.
-
-    Args:
-      scale: smoke, cpu or full.
-      seeds: of each row; None for as many as the scale has.
-      results: folder of the store that the estimates come from.
+    Runs that experiments share are counted in each of them. There are `seeds` of each row, or as
+    many as the scale has; estimates come from the store in the folder `results`.
     """
     count = seeds or SEEDS[scale]
     rates = measured_rates(Store(results / "runs"))
@@ -48,18 +44,10 @@ def listing(scale: str, seeds: int | None, results: Path) -> str:
 def estimate(
     rows: Sequence[Row], scale: str, seeds: int, rates: Rates, examples: Mapping[str, int]
 ) -> str:
-    """Returns how long the trials and runs of some rows would take, one after another.
+    """Returns the time that the trials and runs of some rows would take, one after another.
 
-    Args:
-      rows: of a table.
-      scale: of the runs.
-      seeds: of each row.
-      rates: measured.
-      examples: of train, by the corpus's name.
-
-    Returns:
-      Steps times seconds a step for each device, and for how many runs these are known. Early
-      stopping would make it less.
+    It is steps times seconds per step for each device, with the number of runs for which these are
+    known; early stopping would make it less. `examples` are those of train, by corpus.
     """
     wanted = [(spec, 1) for row in rows for spec in row.trials()]
     wanted += [(row.spec(row.alternatives[0]), seeds) for row in rows]

@@ -32,7 +32,7 @@ _STYLE: Any = {
 
 
 def new_figure(columns: int = 1, width: float = 4.4, height: float = 3.3, **options: Any) -> Any:
-    """Returns a figure with so many axes side by side.
+    """Returns a figure with `columns` axes side by side.
 
     Args:
       columns: number of axes.

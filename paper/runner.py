@@ -225,7 +225,7 @@ def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str) -> Boun
     return Bounds(
         **{key: found[key] for key in known},
         step=model.step,
-        # Hundredths are far below what the mean of so many is known to.
+        # Hundredths are far below the standard error of a mean.
         nats=tuple(round(float(value), 2) for value in values),
     )
 

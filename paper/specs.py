@@ -1,4 +1,4 @@
-"""What a row of a table trains: configuration, overrides, alternatives; and at which scale."""
+"""Rows of tables as trainings: configuration, overrides, alternatives, seeds; and their scale."""
 
 import functools
 import random
@@ -144,7 +144,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Place:
-    """Where experiments run, and how large.
+    """The folders and the scale of a command.
 
     Attributes:
       workdir: working directories of runs lie below it.

@@ -25,12 +25,12 @@ _DIGITS = 12  # hexadecimal, of the digest
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went; None where it was not recorded.
+    """The course of a training; None if it was not recorded.
 
     The parameters that are measured are those of `best_step`, with the lowest `perplexity` of the
-    ELBO on validation; `kl_nats` is of the same place. `seconds` is the wall time of all `starts`
-    (processes that worked on it), with validation and compilation. If it `diverged`, that says why
-    there is no best step.
+    ELBO on validation; `kl_nats` belongs to the same step. `seconds` is the wall time of all
+    `starts` (processes that worked on it), with validation and compilation. `diverged` is the
+    reason if there is no best step.
     """
 
     best_step: int | None = None
@@ -46,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a run comes from: the command that repeats it, and code, machine and end of training.
+    """The origin of a run: the command that repeats it, code, machine, and the end of training.
 
     There are several commits if a run was resumed with other code.
     """
@@ -69,7 +69,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What `python -m spherical_vae.evaluate --json` prints of one split by one protocol.
+    """The output of `python -m spherical_vae.evaluate --json` for one split and one protocol.
 
     `nats` is per example, in the order of the split, rounded to hundredths: the
     importance-weighted bound if there is one, otherwise the ELBO. `converted_from_batches` is the

@@ -12,7 +12,7 @@ from spherical_vae.evaluation.metrics import standard_error
 
 NOTHING = "-"
 NOT_RUN = "not run"
-# A difference counts if it is so many standard errors away from zero.
+# A difference is decided if it is at least this many standard errors away from zero.
 ERRORS = 2
 
 
@@ -38,7 +38,7 @@ class Table:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Returns a number with so many digits after the point, a dash for None."""
+    """Returns a number with `digits` digits after the point, a dash for None."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
@@ -58,7 +58,7 @@ def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False)
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a mean is above another one.
+    """The difference of two means.
 
     Attributes:
       value: the difference; below 0 if the first is lower.

@@ -27,13 +27,13 @@ _MI = bound(HONEST, "mutual_information_nats")
 MISSING = "not decided: runs missing"
 # A latent with fewer nats of information is taken for collapsed.
 COLLAPSED_NATS = 0.1
-# A concentration transfers if its perplexity is at most so much above the lowest, in percent.
+# A concentration transfers if its perplexity exceeds the lowest by at most this, in percent.
 TRANSFER_PERCENT = 5.0
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What decides a claim.
+    """The number that decides a claim.
 
     Attributes:
       title: of the number.
