@@ -1,7 +1,8 @@
 """The tables and figures of Xu and Durrett (2018): `python -m paper NAME`, in a clone.
 
 - `language.py`, `documents.py`, `ablation.py`, `corpora.py`, `fig1.py` to `fig3.py`: the rows of
-  each table and figure as data, with the printed values, and its columns or axes;
+  each table and figure as data, with the printed values, and its columns or axes; `notes.md`: its
+  title and notes;
 - `specs.py`, `runner.py`, `measures/`: from a row to trained models and their measures;
 - `store.py`: `results/runs/ID.json`, one file a run, from which everything shown is computed;
 - `tables.py`, `plots.py`, `verdicts.py`, `listing.py`, `report.py`: views of the store.

@@ -2,13 +2,13 @@
 
 import importlib.util
 
+from paper.notes import read_notes
 from spherical_vae.config.command_line import CommandFlags
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import require_name
 from spherical_vae.system.paths import expanded
 
-NAMES = ("table1", "table2", "table3", "table4", "table5", "table6", "fig1", "fig2", "fig3",
-          "fig4", "fig5", "fig6", "learned_kappa", "ablation", "all", "list", "report")  # fmt: skip
+NAMES = (*read_notes(), "all", "list", "report")
 
 
 def _check_name(given: str) -> None:

@@ -34,14 +34,10 @@ class Idea:
 
 @dataclass(frozen=True)
 class Part:
-    """A recipe and what is changed in it.
+    """A recipe of each model, and the ideas that are changed in it.
 
-    Attributes:
-      corpus: as it is shown.
-      configs: recipe of each model, `NAME:VARIANT`.
-      ideas: in the order of the table.
-      cpu: overrides of all runs at scale `cpu`.
-      measures: title, key and digits of what is shown beside the difference.
+    `cpu` are the overrides of all runs at scale `cpu`, `measures` title, key and digits of the
+    columns beside the difference.
     """
 
     corpus: str
@@ -155,39 +151,20 @@ def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:
 def _cells(part: Part, one: Filled | None, recipe: Filled | None) -> list[str]:
     if one is None or not one.runs:
         return [NOT_RUN] * (1 + len(part.measures))
-    shown = [
-        mean_and_range(values_of(one, bound(_ELBO, key)), digits)
-        for _, key, digits in part.measures
-    ]
+
+    def level(key: str, digits: int) -> str:
+        return mean_and_range(values_of(one, bound(_ELBO, key)), digits)
+
     nats = NOTHING
     if one is recipe:
-        nats = mean_and_range(values_of(one, bound(_ELBO, "nll_nats")), 2)
+        nats = level("nll_nats", 2)
     elif recipe is not None and recipe.runs:
         found = difference(one.runs, recipe.runs, lambda run: run.bounds.get(_ELBO))
         if found is not None:
             nats = found.text()
             if found.decided:
                 nats = f"**{nats}**" if found.value < 0 else f"{nats}, *worse*"
-    return [nats, *shown]
+    return [nats, *(level(key, digits) for _, key, digits in part.measures)]
 
 
-EXPERIMENTS = (
-    Trained(
-        "ablation",
-        "Each idea of the best recipes on and off (validation)",
-        ablation_rows,
-        _tables,
-        notes=(
-            "The full recipes are `configs/best_ptb.py` and `configs/best_news20.py`. In each "
-            "other row one idea is taken away (*without*) or added (*with*); nothing is tuned "
-            "again, and the models of a part have the same budget and seeds. At scale `cpu` "
-            "sentences have embeddings and states of 256 and six epochs, documents twenty epochs; "
-            "otherwise all is as configured.",
-            "*Free nats* take the place of the target of the rate; *power spherical*, *spheres* "
-            "(each with a concentration of its own) and the fixed concentration, 130, that of the "
-            "one vMF with a learned concentration.",
-            "The errors are over examples: what another seed of training would change is not in "
-            "them. The step is chosen on validation too, in all rows alike.",
-        ),
-    ),
-)
+EXPERIMENTS = (Trained("ablation", ablation_rows, _tables),)

@@ -1,7 +1,7 @@
 """Figure 1: samples of N(0, I) and of a vMF with concentration 100 on the sphere in R^3."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -19,22 +19,8 @@ _SAMPLES = {"smoke": 40, "cpu": 400, "full": 400}
 _DIGITS = 3  # of a coordinate
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Both clouds, and what can be checked of them."""
-
-    samples: int
-    normal: tuple[tuple[float, ...], ...]
-    vmf: tuple[tuple[float, ...], ...]
-    normal_mean_norm: float
-    normal_mean_norm_exact: float
-    vmf_mean_cosine: float
-    vmf_mean_cosine_exact: float
-    vmf_standard_error: float
-
-
-def compute(runner: Runner) -> Samples:
-    """Samples both distributions."""
+def compute(runner: Runner) -> SimpleNamespace:
+    """Returns samples of both distributions, and what can be checked of them."""
     key_normal, key_vmf = jax.random.split(jax.random.key(1))
     count = _SAMPLES[runner.place.scale]
     direction = jnp.ones(DIMENSION) / jnp.sqrt(DIMENSION)
@@ -43,23 +29,19 @@ def compute(runner: Runner) -> Samples:
         key_vmf, direction, jnp.float32(CONCENTRATION), sample_shape=(count,)
     )
     cosines = np.asarray(vmf @ direction)
-    return Samples(
-        count,
-        _rounded(normal),
-        _rounded(vmf),
-        float(jnp.linalg.norm(normal, axis=1).mean()),
-        float(np.sqrt(8 / np.pi)),
-        float(cosines.mean()),
-        float(special.bessel_ratio(DIMENSION, jnp.float32(CONCENTRATION))),
-        float(cosines.std() / np.sqrt(count)),
+    return SimpleNamespace(
+        samples=count,
+        normal=np.asarray(normal, np.float64).round(_DIGITS).tolist(),
+        vmf=np.asarray(vmf, np.float64).round(_DIGITS).tolist(),
+        normal_mean_norm=float(jnp.linalg.norm(normal, axis=1).mean()),
+        normal_mean_norm_exact=float(np.sqrt(8 / np.pi)),
+        vmf_mean_cosine=float(cosines.mean()),
+        vmf_mean_cosine_exact=float(special.bessel_ratio(DIMENSION, jnp.float32(CONCENTRATION))),
+        vmf_standard_error=float(cosines.std() / np.sqrt(count)),
     )
 
 
-def _rounded(cloud: jax.Array) -> tuple[tuple[float, ...], ...]:
-    return tuple(map(tuple, np.asarray(cloud, np.float64).round(_DIGITS).tolist()))
-
-
-def tables(values: Samples, scale: str) -> Sequence[Table]:
+def tables(values: Any, scale: str) -> Sequence[Table]:
     """Returns what can be checked of the samples."""
     norm = number(values.normal_mean_norm, 3), number(values.normal_mean_norm_exact, 3)
     cosine = number(values.vmf_mean_cosine, 4), number(values.vmf_mean_cosine_exact, 4)
@@ -70,14 +52,14 @@ def tables(values: Samples, scale: str) -> Sequence[Table]:
     return [Table(["", "sampled", "exact"], rows, f"{values.samples} samples in R^{DIMENSION}.")]
 
 
-def draw(values: Samples) -> Any:
+def draw(values: Any) -> Any:
     """Draws both clouds, the sphere as a net."""
-    from paper.plots import GAUSSIAN_COLOUR, VMF_COLOUR, new_figure, sphere_net
+    from paper.plots import MODEL_COLOURS, new_figure, sphere_net
 
     figure, panels = new_figure(2, subplot_kw={"projection": "3d"}, height=4.0)
     for axes, cloud, title, colour, limit in (
-        (panels[0], values.normal, "N(0, I)", GAUSSIAN_COLOUR, 3),
-        (panels[1], values.vmf, f"vMF, κ = {CONCENTRATION:g}", VMF_COLOUR, 1),
+        (panels[0], values.normal, "N(0, I)", MODEL_COLOURS["Gaussian"], 3),
+        (panels[1], values.vmf, f"vMF, κ = {CONCENTRATION:g}", MODEL_COLOURS["vMF"], 1),
     ):
         axes.plot_wireframe(*sphere_net(), color="0.7", linewidth=0.4)
         axes.scatter(*np.asarray(cloud).T, s=5, color=colour, depthshade=False)
@@ -90,4 +72,4 @@ def draw(values: Samples) -> Any:
     return figure
 
 
-EXPERIMENTS = (Computed("fig1", "Samples of N(0, I) and of vMF", Samples, compute, tables, draw),)
+EXPERIMENTS = (Computed("fig1", compute, tables, draw),)

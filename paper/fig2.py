@@ -45,27 +45,16 @@ def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
         for trace in [_trace(one)] if one.runs else []:
             points = trace.points
             for i in np.unique(np.linspace(0, len(points) - 1, _TABLED).round().astype(int)):
-                body.append([one.row.name, str(trace.tokens), *_cells(points[i])])
+                point, spread = points[i], points[i].deviation or (points[i].concentration,)
+                numbers = [", ".join(number(v, 3) for v in some) for some in (point.mean, spread)]
+                kl = number(point.kl_nats, 3)
+                body.append([one.row.name, str(trace.tokens), str(point.step), *numbers, kl])
     head = ["row", "tokens", "step", "mean", "deviation or kappa", "KL"]
     caption = (
         "Seed 0: q of the first example of validation through training. Mean: of the Gaussian, or "
         "the mean direction of vMF; KL in nats."
     )
-    return [
-        Table(head, body, caption),
-        *bounds_table(rows, documents=True),
-        *runs_table(rows),
-    ]
-
-
-def _cells(point: Posterior) -> list[str]:
-    spread = [point.concentration] if point.deviation is None else list(point.deviation)
-    return [
-        str(point.step),
-        ", ".join(number(value, 3) for value in point.mean),
-        ", ".join(number(value, 3) for value in spread),
-        number(point.kl_nats, 3),
-    ]
+    return [Table(head, body, caption), *bounds_table(rows, documents=True), *runs_table(rows)]
 
 
 def _trace(filled: Filled) -> Trace:
@@ -89,7 +78,7 @@ def cap_cosine(concentration: float, share: float = INSIDE) -> float:
 
 def draw(rows: Sequence[Filled], scale: str) -> Any:
     """Draws the paths of seed 0 in the plane and on the sphere, and the KL on the way."""
-    from paper.plots import GAUSSIAN_COLOUR, VMF_COLOUR, new_figure, plt
+    from paper.plots import MODEL_COLOURS, new_figure, plt
 
     traces = {one.row.model: _trace(one) for one in rows if one.runs}
     figure, panels = new_figure(3, width=4.2, height=3.9)
@@ -103,10 +92,10 @@ def draw(rows: Sequence[Filled], scale: str) -> Any:
         _draw_plane(plane, traces[GAUSSIAN].points, shade)
     if VMF in traces:
         _draw_sphere(sphere, traces[VMF].points, shade)
-    for model, colour, style in ((GAUSSIAN, GAUSSIAN_COLOUR, "-"), (VMF, VMF_COLOUR, "--")):
+    for model, style in ((GAUSSIAN, "-"), (VMF, "--")):
         points = traces[model].points if model in traces else ()
         steps, kl = [p.step for p in points], [p.kl_nats for p in points]
-        curve.plot(steps, kl, style, color=colour, label=model)
+        curve.plot(steps, kl, style, color=MODEL_COLOURS[model], label=model)
     curve.set(xlabel="training steps", ylabel="KL of the example, nats", title="its KL")
     curve.set_ylim(bottom=0)
     curve.legend()
@@ -165,20 +154,4 @@ def _draw_sphere(axes: Any, points: Sequence[Posterior], shade: Any) -> None:
     axes.set(title="vMF, d = 3", xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1))
 
 
-EXPERIMENTS = (
-    Trained(
-        "fig2",
-        "How q of one example moves through training (20NG)",
-        fig2_rows,
-        _tables,
-        draw,
-        (
-            "The paper sketches this; here are records of two small NVDM, of as many dimensions as "
-            f"can be drawn, {_EPOCHS} epochs each, with the settings of `configs/news20.py` "
-            "otherwise. Outlines hold 39% of q: one standard deviation of a Gaussian in the plane. "
-            "The example is the first of validation; nobody has selected it.",
-            "Dimensions and KL differ between the two, and nothing was tuned: this does not "
-            "compare how well they model text.",
-        ),
-    ),
-)
+EXPERIMENTS = (Trained("fig2", fig2_rows, _tables, draw),)

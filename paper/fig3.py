@@ -1,7 +1,7 @@
 """Figure 3: KL and mean cosine to the mean direction against the concentration; computed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -21,29 +21,6 @@ CONCENTRATIONS = tuple(float(kappa) for kappa in range(5, 266, 20))
 _SAMPLES = {"smoke": 2_000, "cpu": 100_000, "full": 100_000}
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """KL (nats) and mean cosine at one concentration: ours, exact, Guu et al.'s, sampled."""
-
-    dimension: int
-    concentration: float
-    kl_nats: float
-    kl_nats_exact: float
-    kl_nats_guu: float
-    mean_cosine: float
-    mean_cosine_exact: float
-    mean_cosine_sampled: float
-    standard_error: float
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Figure 3."""
-
-    samples: int
-    points: tuple[CurvePoint, ...]
-
-
 def exact(dimension: int, concentration: float) -> tuple[float, float]:
     """Computes KL to the uniform distribution (nats) and mean cosine by Bessel functions.
 
@@ -57,37 +34,36 @@ def exact(dimension: int, concentration: float) -> tuple[float, float]:
     return float(concentration * cosine + log_constant + log_area), float(cosine)
 
 
-def compute(runner: Runner) -> Curves:
-    """Computes the curves: ours, with Bessel functions, by Guu et al.'s formula, from samples."""
+def compute(runner: Runner) -> SimpleNamespace:
+    """Returns KL (nats) and mean cosine at each concentration: ours, exact, Guu's, sampled."""
     samples = _SAMPLES[runner.place.scale]
+    kappas = jnp.asarray(CONCENTRATIONS, jnp.float32)
     points = []
     for dimension in DIMENSIONS:
-        kappas = jnp.asarray(CONCENTRATIONS, jnp.float32)
         axis = jnp.zeros(dimension).at[0].set(1.0)
         kl = np.asarray(special.kl_to_uniform(dimension, kappas))
         guu = np.asarray(special.kl_to_uniform(dimension + 2, kappas))
         cosine = np.asarray(special.bessel_ratio(dimension, kappas))
         for i, kappa in enumerate(CONCENTRATIONS):
             key = jax.random.fold_in(jax.random.key(dimension), i)
-            drawn = von_mises_fisher.sample(key, axis, kappas[i], sample_shape=(samples,))[:, 0]
+            sampled = von_mises_fisher.sample(key, axis, kappas[i], sample_shape=(samples,))[:, 0]
             exact_kl, exact_cosine = exact(dimension, kappa)
-            points.append(
-                CurvePoint(
-                    dimension,
-                    kappa,
-                    float(kl[i]),
-                    exact_kl,
-                    float(guu[i]),
-                    float(cosine[i]),
-                    exact_cosine,
-                    float(drawn.mean()),
-                    float(drawn.std() / np.sqrt(samples)),
-                )
+            point = SimpleNamespace(
+                dimension=dimension,
+                concentration=kappa,
+                kl_nats=float(kl[i]),
+                kl_nats_exact=exact_kl,
+                kl_nats_guu=float(guu[i]),
+                mean_cosine=float(cosine[i]),
+                mean_cosine_exact=exact_cosine,
+                mean_cosine_sampled=float(sampled.mean()),
+                standard_error=float(sampled.std() / np.sqrt(samples)),
             )
-    return Curves(samples, tuple(points))
+            points.append(point)
+    return SimpleNamespace(samples=samples, points=points)
 
 
-def tables(values: Curves, scale: str) -> Sequence[Table]:
+def tables(values: Any, scale: str) -> Sequence[Table]:
     """Returns the curves as numbers."""
     rows = [
         [
@@ -110,7 +86,7 @@ def tables(values: Curves, scale: str) -> Sequence[Table]:
     return [Table(head, rows, caption)]
 
 
-def draw(values: Curves) -> Any:
+def draw(values: Any) -> Any:
     """Draws both curves: lines with Bessel functions, markers ours."""
     from paper.plots import COLOURS, MARKERS, new_figure
 
@@ -118,15 +94,15 @@ def draw(values: Curves) -> Any:
     for i, dimension in enumerate(DIMENSIONS):
         points = [p for p in values.points if p.dimension == dimension]
         kappas = [p.concentration for p in points]
-        look = {"color": COLOURS[i]}
-        marker = {"marker": MARKERS[i], "linestyle": "", **look}
-        kl_axes.plot(kappas, [p.kl_nats_exact for p in points], **look)
-        kl_axes.plot(kappas, [p.kl_nats for p in points], label=f"d = {dimension}", **marker)
-        kl_axes.plot(kappas, [p.kl_nats_guu for p in points], linestyle=":", **look)
-        cosine_axes.plot(kappas, [p.mean_cosine_exact for p in points], **look)
-        cosine_axes.plot(
-            kappas, [p.mean_cosine_sampled for p in points], label=f"d = {dimension}", **marker
-        )
+        marker = {"marker": MARKERS[i], "linestyle": "", "label": f"d = {dimension}"}
+        for axes, key, look in (
+            (kl_axes, "kl_nats_exact", {}),
+            (kl_axes, "kl_nats", marker),
+            (kl_axes, "kl_nats_guu", {"linestyle": ":"}),
+            (cosine_axes, "mean_cosine_exact", {}),
+            (cosine_axes, "mean_cosine_sampled", marker),
+        ):
+            axes.plot(kappas, [getattr(p, key) for p in points], color=COLOURS[i], **look)
     kl_axes.set(xlabel="concentration κ", ylabel="KL to uniform, nats")
     kl_axes.plot([], [], color="0.4", label="exact (Bessel)")
     kl_axes.plot([], [], color="0.4", linestyle=":", label="Guu et al.")
@@ -137,6 +113,4 @@ def draw(values: Curves) -> Any:
     return figure
 
 
-EXPERIMENTS = (
-    Computed("fig3", "KL and mean cosine against the concentration", Curves, compute, tables, draw),
-)
+EXPERIMENTS = (Computed("fig3", compute, tables, draw),)

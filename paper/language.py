@@ -4,8 +4,9 @@ At scale `full` they are trained as by the authors' code (SGD, to convergence on
 `cpu` with Adam for so few epochs that nothing has converged. The recipes are trained alike at both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,11 @@ from paper.tables import (
     SEEDS,
     Column,
     Table,
+    Values,
     bound,
     bounds_table,
     mean,
+    mean_of,
     printed_cell,
     printed_table,
     runs_table,
@@ -41,7 +44,6 @@ from paper.tables import (
     text,
     tight_table,
     trials_table,
-    values_of,
     with_error,
 )
 
@@ -66,7 +68,7 @@ _CPU: dict[str, Value] = {
 }
 # Without the previous word a code that is hardly used in the first epochs is all there is.
 _CPU_EPOCHS = {STANDARD: 5, INPUTLESS: 10}
-_TRIAL_EPOCHS = 10
+_TRIAL = {"train.epochs": 10}
 _KAPPA_FACTORS = (0.6, 1.0, 1.6)
 _ALTERNATIVES: dict[str, tuple[dict[str, Value], ...]] = {
     RNNLM: ({}, {"dropout_rate": 0.3}, {"optimizer.learning_rate": 5.0}),
@@ -77,13 +79,6 @@ _ALTERNATIVES: dict[str, tuple[dict[str, Value], ...]] = {
         {"kl_weight.schedule": "linear", "kl_weight.linear_epochs": 5.0},
     ),
 }
-BUDGET_NOTE = (
-    "At scale `full` the three models have the same budget in each setting: three trials on "
-    "validation of ten epochs with seed 0 (vMF: three concentrations; Gaussian: as configured, "
-    "less dropout, a KL weight that rises over five epochs; RNNLM: as configured, less dropout, "
-    "half the learning rate). At scale `cpu` nothing is tried: Adam 2e-3 with cosine decay, batch "
-    "64, 10 epochs for inputless models and 5 for the others."
-)
 
 
 @dataclass(frozen=True)
@@ -132,16 +127,16 @@ class Panel:
             self.config,
             {**_MODELS[model], **budget, **self.changed, **(changed or {})},
             alternatives,
-            {"train.epochs": _TRIAL_EPOCHS},
+            _TRIAL,
             (HONEST, PAPER, AVERAGED) if model == VMF else (HONEST, PAPER),
             self.tight.get(scale, 0),
             label=label,
             printed=self.printed.get(model),
         )
 
-    def rows(self, scale: str, models: Sequence[str] = tuple(_MODELS)) -> list[Row]:
-        """Returns the rows of some models."""
-        return [self.row(scale, model) for model in models]
+    def rows(self, scale: str) -> list[Row]:
+        """Returns the rows of all models."""
+        return [self.row(scale, model) for model in _MODELS]
 
 
 def _printed(
@@ -308,27 +303,23 @@ def _at(panel: Panel, scale: str, model: str, label: str, key: str, value: float
 
 def fig4_rows(scale: str) -> list[Row]:
     """Returns a row for each KL weight of the Gaussian and each concentration of the vMF."""
-    rows = [
-        *(
-            _at(_PTB_INPUTLESS, scale, GAUSSIAN, f"alpha={a:g}", "kl_weight.value", a)
-            for a in _KL_WEIGHTS[scale]
-        ),
-        *(_at(_PTB_INPUTLESS, scale, VMF, f"kappa={k:g}", _KAPPA, k) for k in _FIG4_KAPPAS[scale]),
-    ]
-    return [replace(row, group="all") for row in rows]
+    weights = [(GAUSSIAN, f"alpha={a:g}", "kl_weight.value", a) for a in _KL_WEIGHTS[scale]]
+    kappas = [(VMF, f"kappa={k:g}", _KAPPA, k) for k in _FIG4_KAPPAS[scale]]
+    return [replace(_at(_PTB_INPUTLESS, scale, *one), group="all") for one in weights + kappas]
 
 
 def _draw_fig4(rows: Sequence[Filled], scale: str) -> Any:
     """Draws KL on top of reconstruction, the perplexity of the ELBO over each bar."""
-    from paper.plots import GAUSSIAN_COLOUR, VMF_COLOUR, new_figure
+    from paper.plots import MODEL_COLOURS, new_figure
 
     filled = [one for one in rows if one.runs]
     figure, (axes,) = new_figure(1, width=8.0, height=3.8)
     for i, one in enumerate(filled):
         reconstruction, kl, perplexity = (
-            _mean(one, key) or 0.0 for key in ("reconstruction_nats", "kl_nats", "perplexity")
+            mean_of(one, bound(HONEST, key)) or 0.0
+            for key in ("reconstruction_nats", "kl_nats", "perplexity")
         )
-        colour = VMF_COLOUR if one.row.model == VMF else GAUSSIAN_COLOUR
+        colour = MODEL_COLOURS[one.row.model]
         axes.bar(i, reconstruction, color=colour, alpha=0.45)
         axes.bar(i, kl, bottom=reconstruction, color=colour, hatch="//")
         place = (i, reconstruction + kl)
@@ -350,21 +341,20 @@ def fig6_rows(scale: str) -> list[Row]:
     ]
 
 
-def _over_lowest(key: str) -> Column:
+def _over_lowest(title: str, key: str) -> Column:
     """Returns a column: how far a perplexity lies above the lowest of its group, in percent."""
+    value = bound(HONEST, key)
 
     def cell(filled: Filled, rows: Sequence[Filled]) -> str:
         group = [one for one in rows if one.row.group == filled.row.group]
-        levels = [level for one in group if (level := _mean(one, key)) is not None]
-        own = _mean(filled, key)
+        levels = [level for one in group if (level := mean_of(one, value)) is not None]
+        own = mean_of(filled, value)
         return "-" if own is None or len(levels) < 2 else f"{100 * (own / min(levels) - 1):.1f}"
 
-    return Column(f"{'IW' if key.startswith('iw') else 'ELBO'} PPL above the lowest, %", cell)
+    return Column(f"{title} PPL above the lowest, %", cell)
 
 
-def _fig6(rows: Sequence[Filled], scale: str) -> list[Table]:
-    above = [_over_lowest(key) for key in ("perplexity", "iw_perplexity")]
-    return [*bounds_table(rows, more=above), *runs_table(rows)]
+_OVER_LOWEST = _over_lowest("ELBO", "perplexity"), _over_lowest("IW", "iw_perplexity")
 
 
 def _draw_fig6(rows: Sequence[Filled], scale: str) -> Any:
@@ -376,7 +366,8 @@ def _draw_fig6(rows: Sequence[Filled], scale: str) -> Any:
     values = np.full((len(groups), len(kappas)), np.nan)
     for one in rows:
         place = groups.index(one.row.group), kappas.index(float(one.row.overrides[_KAPPA]))
-        values[place] = np.nan if (found := _mean(one, "perplexity")) is None else found
+        found = mean_of(one, bound(HONEST, "perplexity"))
+        values[place] = np.nan if found is None else found
     lowest = np.fmin.reduce(values, axis=1, keepdims=True)
     figure, (axes,) = new_figure(1, width=8.0, height=3.0)
     axes.grid(visible=False)
@@ -428,31 +419,30 @@ def fig5_rows(scale: str) -> list[Row]:
     return rows_with_a_code(scale, modes, "swaps")
 
 
-def _probe(run: Run, bag: str, direction: str) -> Probe:
-    return next(p for p in run.probes or () if (p.bag, p.direction) == (bag, direction))
+_KL_AND_SEEDS = mean("KL", bound(HONEST, "kl_nats"), 2), SEEDS
 
 
 def _probe_columns(bag: str, printed: bool) -> list[Column]:
+    def probe(run: Run, direction: str) -> Probe:
+        return next(p for p in run.probes or () if (p.bag, p.direction) == (bag, direction))
+
     columns: list[Column] = []
     for direction in DIRECTIONS:
         title = direction.replace("_", " ")
 
-        def value(key: str, direction: str = direction) -> Any:
-            return lambda run: getattr(_probe(run, bag, direction), key)
+        def value(key: str, direction: str = direction) -> Values:
+            return lambda run: getattr(probe(run, direction), key)
 
-        if printed:
-            columns.append(
-                text(
-                    f"paper: {title}",
-                    lambda filled, key=direction: printed_cell(getattr(filled.row.printed, key)),  # type: ignore[misc]
-                )
-            )
+        def paper(filled: Filled, direction: str = direction) -> str:
+            return printed_cell(getattr(filled.row.printed, direction))
+
         columns += [
+            *([text(f"paper: {title}", paper)] if printed else []),
             mean(title, value("cosine"), 3),
             mean("constant", value("constant_cosine"), 3),
             with_error("gain", value("gain"), value("gain_standard_error"), 3),
         ]
-    return [*columns, mean("KL", bound(HONEST, "kl_nats"), 2), SEEDS]
+    return [*columns, *_KL_AND_SEEDS]
 
 
 def _table6(rows: Sequence[Filled], scale: str) -> list[Table]:
@@ -475,13 +465,11 @@ def _table6(rows: Sequence[Filled], scale: str) -> list[Table]:
 
 
 def _fig5(rows: Sequence[Filled], scale: str) -> list[Table]:
-    columns: list[Column] = [
-        with_error(
-            f"{probability:g}",
-            lambda run, i=i: run.swaps[i].mean_cosine,  # type: ignore[misc]
-            lambda run, i=i: run.swaps[i].standard_error,  # type: ignore[misc]
-            3,
-        )
+    def swapped(i: int, key: str) -> Values:
+        return lambda run: getattr((run.swaps or ())[i], key)
+
+    columns = [
+        with_error(f"{probability:g}", swapped(i, "mean_cosine"), swapped(i, "standard_error"), 3)
         for i, probability in enumerate(PROBABILITIES)
     ]
     caption = (
@@ -489,13 +477,12 @@ def _fig5(rows: Sequence[Filled], scale: str) -> list[Table]:
         "probability that a pair of neighbours is swapped: mean over sentences ± one standard "
         "error; with several seeds both are means over them. KL: nats a sentence."
     )
-    columns += [mean("KL", bound(HONEST, "kl_nats"), 2), SEEDS]
-    return [*table(rows, columns, caption), *runs_table(rows)]
+    return [*table(rows, [*columns, *_KL_AND_SEEDS], caption), *runs_table(rows)]
 
 
 def _draw_fig5(rows: Sequence[Filled], scale: str) -> Any:
     """Draws a panel for each mode; a band from the lowest to the highest seed."""
-    from paper.plots import GAUSSIAN_COLOUR, VMF_COLOUR, new_figure
+    from paper.plots import MODEL_COLOURS, new_figure
 
     figure, panels = new_figure(2, sharey=True, height=3.6)
     lines: dict[str, Any] = {}
@@ -504,8 +491,7 @@ def _draw_fig5(rows: Sequence[Filled], scale: str) -> Any:
         for one in rows:
             if one.row.group not in (plain, bagged) or not one.runs:
                 continue
-            bag = one.row.group == bagged
-            colour = VMF_COLOUR if one.row.model == VMF else GAUSSIAN_COLOUR
+            bag, colour = one.row.group == bagged, MODEL_COLOURS[one.row.model]
             means = np.array([[s.mean_cosine for s in run.swaps or ()] for run in one.runs])
             errors = np.array([[s.standard_error for s in run.swaps or ()] for run in one.runs])
             axes.fill_between(
@@ -536,30 +522,27 @@ def _draw_fig5(rows: Sequence[Filled], scale: str) -> Any:
 def curves_table(rows: Sequence[Filled]) -> list[Table]:
     """Returns the first, extreme and last KL and perplexity on validation through training."""
 
-    def of(key: str, select: Any) -> Any:
+    def of(key: str, select: Callable[[list[float]], float]) -> Values:
         def value(run: Run) -> float | None:
-            found = [getattr(point, key) for point in run.validation]
-            kept: float | None = select([v for v in found if v is not None] or [None])
-            return kept
+            found = [v for point in run.validation if (v := getattr(point, key)) is not None]
+            return select(found) if found else None
 
         return value
 
-    first, last = (lambda values: values[0]), (lambda values: values[-1])
+    first, last, lowest = itemgetter(0), itemgetter(-1), min
 
     def ends_lowest(filled: Filled) -> str:
-        ends = [of("perplexity", last)(r) == of("perplexity", min)(r) for r in filled.runs]
-        return ", ".join(dict.fromkeys("yes" if end else "no" for end in ends))
+        at_end, least = of("perplexity", last), of("perplexity", lowest)
+        return ", ".join({"yes" if at_end(r) == least(r) else "no": None for r in filled.runs})
 
-    columns: list[Column] = [
+    columns = [
         text("evaluations", lambda f: ", ".join({str(len(run.validation)) for run in f.runs})),
-        *(
-            mean(f"{title}: {name}", of(key, select), digits)
-            for title, key, extreme, digits in (
-                ("KL", "kl_nats", ("highest", max), 2),
-                ("PPL", "perplexity", ("lowest", min), 1),
-            )
-            for name, select in (("first", first), extreme, ("last", last))
-        ),
+        mean("KL: first", of("kl_nats", first), 2),
+        mean("KL: highest", of("kl_nats", max), 2),
+        mean("KL: last", of("kl_nats", last), 2),
+        mean("PPL: first", of("perplexity", first)),
+        mean("PPL: lowest", of("perplexity", lowest)),
+        mean("PPL: last", of("perplexity", last)),
         text("last is lowest", ends_lowest),
         SEEDS,
     ]
@@ -573,25 +556,21 @@ def curves_table(rows: Sequence[Filled]) -> list[Table]:
 
 def draw_curves(rows: Sequence[Filled], scale: str) -> Any:
     """Draws the KL on validation over the evaluations: a panel for each group with a code."""
-    from paper.plots import GAUSSIAN_COLOUR, VMF_COLOUR, new_figure
+    from paper.plots import MODEL_COLOURS, new_figure
 
     kept = [one for one in rows if one.runs and one.row.model != RNNLM]
     groups = list(dict.fromkeys(one.row.group for one in kept))
     if not groups:
         return None
     figure, axes = new_figure(len(groups), width=3.6)
-    for group, ax in zip(groups, axes, strict=False):
+    for group, ax in zip(groups, axes, strict=True):
         for one in kept:
-            if one.row.group != group:
-                continue
-            vmf = one.row.model == VMF
-            for i, run in enumerate(one.runs):
-                kl = [point.kl_nats for point in run.validation]
+            for i, run in enumerate(one.runs if one.row.group == group else ()):
                 ax.plot(
-                    range(1, len(kl) + 1),
-                    kl,
-                    color=VMF_COLOUR if vmf else GAUSSIAN_COLOUR,
-                    marker="o" if vmf else "s",
+                    range(1, len(run.validation) + 1),
+                    [point.kl_nats for point in run.validation],
+                    color=MODEL_COLOURS[one.row.model],
+                    marker="o" if one.row.model == VMF else "s",
                     markersize=4,
                     label=one.row.model if i == 0 else None,
                 )
@@ -606,7 +585,7 @@ def protocols_table(rows: Sequence[Filled], split: str = "test") -> list[Table]:
     """Returns reconstruction, NLL, KL and perplexity of the same checkpoints by every protocol."""
     keys = (("recon", "reconstruction_nats", 2), ("NLL", "nll_nats", 2), ("KL", "kl_nats", 2),
             ("PPL", "perplexity", 1))  # fmt: skip
-    columns: list[Column] = [
+    columns = [
         mean(f"{protocol}: {title}", bound(f"{split}/{protocol}", key), digits)
         for protocol in ("honest", "averaged", "paper")
         for title, key, digits in keys
@@ -622,96 +601,27 @@ def protocols_table(rows: Sequence[Filled], split: str = "test") -> list[Table]:
     return table([one for one in rows if len(one.row.bounds) > 1], [*columns, SEEDS], caption)
 
 
-def _mean(filled: Filled, key: str) -> float | None:
-    values = values_of(filled, bound(HONEST, key))
-    return sum(values) / len(values) if values else None
-
-
 EXPERIMENTS = (
-    Trained(
-        "table1",
-        "Collapse of the Gaussian: layers and annealing (PTB validation, inputless)",
-        table1_rows,
-        lambda rows, scale: _tables(rows, scale, "valid"),
-        notes=(
-            "Measured on validation, as in the paper, where the best checkpoint was chosen too; "
-            "nothing is tuned. At scale `cpu` the sigmoid rises four times as fast, to reach 1 "
-            "within the ten epochs.",
-        ),
-    ),
+    Trained("table1", table1_rows, lambda rows, scale: _tables(rows, scale, "valid")),
     Trained(
         "table3",
-        "Language models: RNNLM, Gaussian, vMF",
         table3_rows,
         lambda rows, scale: _tables(rows, scale, quoted=_QUOTED),
         draw_curves,
-        (
-            "A vMF of fixed concentration has the same KL for every sentence, by construction: "
-            "that it stays does not show that the code is used. Reconstruction and mutual "
-            "information do.",
-            BUDGET_NOTE,
-        ),
     ),
-    Trained(
-        "table5",
-        "Language models whose decoder reads the bag of words (PTB)",
-        table5_rows,
-        _tables,
-        notes=(
-            "The decoder conditions on the text that it is to write: these are not bounds on "
-            "log p(x).",
-            BUDGET_NOTE,
-        ),
-    ),
-    Trained(
-        "table6",
-        "Cosine of a probe between latent code and bag of words (PTB, inputless)",
-        table6_rows,
-        _table6,
-        notes=(
-            "A probe is a perceptron with one hidden layer of 200 tanh units, trained by Adam to "
-            "raise the cosine on train, stopped on validation, measured once on test. It starts as "
-            "the constant answer. The code is the mean of q(z|x) of the best checkpoint.",
-            "The runs are the inputless ones of tables 3 and 5. The paper states neither what "
-            "vector its bag of words is, nor what a constant answer gives; if a code has collapsed "
-            "(KL near 0), the cosine from bag to code means nothing, however large.",
-            BUDGET_NOTE,
-        ),
-    ),
+    Trained("table5", table5_rows, _tables),
+    Trained("table6", table6_rows, _table6),
     Trained(
         "fig4",
-        "KL and reconstruction over KL weight and concentration (PTB, inputless, d = 50)",
         fig4_rows,
         lambda rows, scale: [*bounds_table(rows), *runs_table(rows)],
         _draw_fig4,
-        (
-            "A Gaussian is trained with KL weight alpha and measured with weight 1. The paper "
-            "prints bars; of its numbers only that kappa = 80 is the best of its vMF models.",
-        ),
     ),
-    Trained(
-        "fig5",
-        "How far the code moves when neighbouring words are swapped (PTB)",
-        fig5_rows,
-        _fig5,
-        _draw_fig5,
-        (
-            "Pairs are the first and second word of a sentence, the third and fourth, and so on; "
-            "the end mark stays last. The authors' code exchanges words at arbitrary positions of "
-            "a whole batch instead. The same pairs are swapped for all models, and those of a "
-            "probability are among those of every larger one. The paper prints curves only.",
-            "The runs are those of tables 3 and 5. The mean code of a collapsed Gaussian (KL near "
-            "0) is nearly the same vector for all sentences or a small remainder of it, and its "
-            "cosine says little of the text.",
-            BUDGET_NOTE,
-        ),
-    ),
+    Trained("fig5", fig5_rows, _fig5, _draw_fig5),
     Trained(
         "fig6",
-        "Perplexity over the concentration (PTB, vMF, d = 50)",
         fig6_rows,
-        _fig6,
+        lambda rows, scale: [*bounds_table(rows, more=_OVER_LOWEST), *runs_table(rows)],
         _draw_fig6,
-        ("Lines with the bag of words condition on the text: not bounds on log p(x).",),
     ),
 )

@@ -1,12 +1,12 @@
-"""What the experiments train, and how long that would take by the runs in the store."""
+"""A list of the experiments: their runs, and an estimate of the time from the runs in the store."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from paper.catalogue import EXPERIMENTS
-from paper.corpora import Corpora
-from paper.experiment import Computed, Trained
+from paper.experiment import Computed
 from paper.specs import SEEDS, Place, Row, Spec, at_scale
 from paper.store import Run, Store
 from paper.tables import Table
@@ -22,12 +22,8 @@ Rates = Mapping[Work, Mapping[str, float]]
 def listing(scale: str, seeds: int | None, results: Path) -> str:
     """Returns a table of all experiments with what they train at a scale.
 
-    Runs that experiments share are counted in each of them.
-
-    Args:
-      scale: smoke, cpu or full.
-      seeds: of each row; None for as many as the scale has.
-      results: folder of the store that the estimates come from.
+    Runs that experiments share are counted in each of them. There are `seeds` of each row, or as
+    many as the scale has; estimates come from the store in the folder `results`.
     """
     count = seeds or SEEDS[scale]
     rates = measured_rates(Store(results / "runs"))
@@ -48,18 +44,10 @@ def listing(scale: str, seeds: int | None, results: Path) -> str:
 def estimate(
     rows: Sequence[Row], scale: str, seeds: int, rates: Rates, examples: Mapping[str, int]
 ) -> str:
-    """Returns how long the trials and runs of some rows would take, one after another.
+    """Returns the time that the trials and runs of some rows would take, one after another.
 
-    Args:
-      rows: of a table.
-      scale: of the runs.
-      seeds: of each row.
-      rates: measured.
-      examples: of train, by the corpus's name.
-
-    Returns:
-      Steps times seconds a step for each device, and for how many runs these are known. Early
-      stopping would make it less.
+    It is steps times seconds per step for each device, with the number of runs for which these are
+    known; early stopping would make it less. `examples` are those of train, by corpus.
     """
     wanted = [(spec, 1) for row in rows for spec in row.trials()]
     wanted += [(row.spec(row.alternatives[0]), seeds) for row in rows]
@@ -102,10 +90,10 @@ def measured_rates(runs: "Store | Sequence[Run]") -> dict[Work, dict[str, float]
 
 def _examples(results: Path) -> dict[str, int]:
     """Returns the examples of train of the corpora that table 2 counted, by the corpus's name."""
-    table2 = EXPERIMENTS["table2"]
-    found = None if isinstance(table2, Trained) else table2.read(results / "data")
-    values = Corpora() if found is None else found[1]
-    return {one.corpus: one.train for one in values.corpora if not one.missing}
+    table2: Any = EXPERIMENTS["table2"]
+    found = table2.read(results / "data")
+    counted = found[1].corpora if found else ()
+    return {one.corpus: one.train for one in counted if not hasattr(one, "missing")}
 
 
 def _shown(seconds: float) -> str:

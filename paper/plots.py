@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 # Okabe and Ito (2008), in an order in which neighbours differ in lightness too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-VMF_COLOUR, GAUSSIAN_COLOUR = COLOURS[0], COLOURS[1]
+MODEL_COLOURS = {"vMF": COLOURS[0], "Gaussian": COLOURS[1]}
 
 _STYLE: Any = {
     "figure.dpi": 110,
@@ -32,7 +32,7 @@ _STYLE: Any = {
 
 
 def new_figure(columns: int = 1, width: float = 4.4, height: float = 3.3, **options: Any) -> Any:
-    """Returns a figure with so many axes side by side.
+    """Returns a figure with `columns` axes side by side.
 
     Args:
       columns: number of axes.

@@ -8,7 +8,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from paper.catalogue import EXPERIMENTS
-from paper.experiment import Computed, Record, Trained
+from paper.experiment import Computed, Trained
 from paper.plots import save
 from paper.specs import Filled, Place, Row, fill
 from paper.store import Provenance, Store
@@ -64,9 +64,12 @@ class Section:
 
     def markdown(self, folder: str) -> list[str]:
         """Returns the paragraphs; links to figures start with `folder`."""
-        title = self.experiment.title
-        parts = [f"## {_heading(self.experiment, self.scale)}", self.facts]
-        parts += [_CPU] if self.scale == "cpu" else []
+        name, title = self.experiment.name, self.experiment.title
+        for short, word in (("table", "Table "), ("fig", "Figure "), ("_", " ")):
+            name = name.replace(short, word)
+        cpu = self.scale == "cpu"
+        parts = [f"## {name[0].upper()}{name[1:]}{', scale cpu' * cpu}: {title}", self.facts]
+        parts += [_CPU] if cpu else []
         parts += [f"Not run: {'; '.join(self.missing)}."] if self.missing else []
         parts += [f"![{title}]({folder}/figures/{self.name}.png)"] if self.figure else []
         return [*parts, *(table.markdown() for table in self.tables), *self.experiment.notes]
@@ -77,12 +80,11 @@ def views_of(results: Path, places: Sequence[Place], names: Iterable[str]) -> Vi
     store = Store(results / "runs")
     views: dict[tuple[str, str], Sequence[Filled]] = {}
     for name in names:
-        experiment = EXPERIMENTS[name]
+        experiment, grids = EXPERIMENTS[name], list[Sequence[Row]]()
         if isinstance(experiment, Computed):
             continue
-        grids: list[list[Row]] = []
         for place in places:
-            rows = list(experiment.rows(place.scale))
+            rows = experiment.rows(place.scale)
             if rows not in grids:
                 views[name, place.scale] = fill(rows, store, place)
             grids.append(rows)
@@ -94,8 +96,7 @@ def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Sect
     for name in names:
         experiment = EXPERIMENTS[name]
         if isinstance(experiment, Computed):
-            found = experiment.read(results / "data")
-            if found is not None:
+            if found := experiment.read(results / "data"):
                 yield _computed(experiment, *found)
             continue
         for (shown, scale), filled in views.items():
@@ -114,11 +115,11 @@ def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Secti
         f"{'; '.join(sorted(versions))}.",
         experiment.tables(filled, scale),
         [*missing, *diverged],
-        experiment.draw(filled, scale) if experiment.draw else None,
+        experiment.draw and experiment.draw(filled, scale),
     )
 
 
-def _computed(experiment: Computed, record: Record, values: Any) -> Section:
+def _computed(experiment: Computed, record: Any, values: Any) -> Section:
     source = record.provenance
     return Section(
         experiment,
@@ -126,7 +127,7 @@ def _computed(experiment: Computed, record: Record, values: Any) -> Section:
         f"`{source.command}`; {source.device}, {source.date}; commit `{source.commit}`; "
         f"{_versions(source)}.",
         experiment.tables(values, record.scale),
-        figure=experiment.draw(values) if experiment.draw else None,
+        figure=experiment.draw and experiment.draw(values),
     )
 
 
@@ -134,7 +135,7 @@ def _versions(source: Provenance) -> str:
     return ", ".join(f"{name} {version}" for name, version in source.versions.items())
 
 
-def write_sections(found: Sequence[Section], results: Path) -> list[Path]:
+def write_sections(found: Iterable[Section], results: Path) -> list[Path]:
     """Writes the tables of each section as Markdown, and its figure as PNG and SVG."""
     paths = []
     for section in found:
@@ -181,11 +182,3 @@ def page(found: Sequence[Section], verdicts: Table, folder: str) -> str:
     absent = [name for name in EXPERIMENTS if name not in shown]
     parts += [f"Not run yet: {', '.join(absent)}."] if absent else []
     return "\n\n".join(parts) + "\n"
-
-
-def _heading(experiment: Trained | Computed, scale: str) -> str:
-    name = experiment.name
-    for short, word in (("table", "Table "), ("fig", "Figure ")):
-        name = name.replace(short, word)
-    shown = name.replace("_", " ") + (", scale cpu" if scale == "cpu" else "")
-    return f"{shown[0].upper()}{shown[1:]}: {experiment.title}"

@@ -109,8 +109,7 @@ class Runner:
             # The process that held the lock may have finished it.
             run = self.store.get(identity, fresh=True)
             if run is None:
-                traced = row is not None and "trace" in row.extras
-                run = self._train(spec, directory, traced)
+                run = self._train(spec, directory, row is not None and "trace" in row.extras)
                 self.store.save(run)
             if row is not None and not run.training.diverged and not row.is_complete(run):
                 self._measure(run, row, spec, directory)
@@ -135,33 +134,28 @@ class Runner:
         corpus = self.corpus(config)
         print(f"training {spec}\n  in {directory}", file=sys.stderr)
         tracer = Tracer(config, corpus, directory) if traced else None
-        training = Training()
+        diverged = None
         with open_run(directory, config) as opened, timed(directory) as starts:
             try:
                 train_model(config, corpus, opened, after_evaluation=tracer)
             except DivergedError as error:
                 # A result like any other: the next try would give the same.
                 print(error, file=sys.stderr)
-                training = Training(diverged=error.reason)
-        seconds = [start["seconds"] for start in starts]
-        training = replace(
-            training,
-            starts=len(starts),
-            seconds=None if None in seconds else round(sum(seconds), 1),
-        )
-        points = validation_curve(directory)
-        if not training.diverged:
+                diverged = error.reason
+        points, found = validation_curve(directory), dict[str, Any]()
+        if not diverged:
             model = self._load(directory)
             best = next(point for point in points if point.step == model.step)
-            training = replace(
-                training,
-                best_step=model.step,
-                last_step=model.last_step,
-                tokens_seen=model.tokens_seen,
-                parameters=sum(leaf.size for leaf in jax.tree.leaves(model.params)),
-                perplexity=best.perplexity,
-                kl_nats=best.kl_nats,
-            )
+            found = {
+                "best_step": model.step,
+                "last_step": model.last_step,
+                "tokens_seen": model.tokens_seen,
+                "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+                "perplexity": best.perplexity,
+                "kl_nats": best.kl_nats,
+            }
+        seconds = [start["seconds"] for start in starts]
+        total = None if None in seconds else round(sum(seconds), 1)
         commits = dict.fromkeys(start["commit"] for start in starts)
         known = None if None in commits else ", ".join(commits)
         return Run(
@@ -170,7 +164,7 @@ class Runner:
             spec.seed,
             self.place.settings(spec),
             corpus.name,
-            training,
+            Training(**found, seconds=total, starts=len(starts), diverged=diverged),
             Provenance(**circumstances() | {"command": spec.command, "commit": known}),
             points,
         )
@@ -231,7 +225,7 @@ def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str) -> Boun
     return Bounds(
         **{key: found[key] for key in known},
         step=model.step,
-        # Hundredths are far below what the mean of so many is known to.
+        # Hundredths are far below the standard error of a mean.
         nats=tuple(round(float(value), 2) for value in values),
     )
 

@@ -1,4 +1,4 @@
-"""What a row of a table trains: configuration, overrides, alternatives; and at which scale."""
+"""Rows of tables as trainings: configuration, overrides, alternatives, seeds; and their scale."""
 
 import functools
 import random
@@ -62,14 +62,14 @@ class Spec:
     def command(self) -> str:
         """The command that trains it; DIR and FOLDER are the reader's."""
         name, colon, variant = self.config.partition(":")
-        given = {"seed": self.seed, **self.overrides}
-        return " ".join(
-            [
-                f"python -m spherical_vae.train --config=configs/{name}.py{colon}{variant}",
-                "--workdir=DIR --config.data.manual_dir=FOLDER",
-                *(f"--config.{key}={_shown(value)}" for key, value in given.items()),
-            ]
-        )
+        words = [
+            f"python -m spherical_vae.train --config=configs/{name}.py{colon}{variant}",
+            "--workdir=DIR --config.data.manual_dir=FOLDER",
+        ]
+        for key, value in {"seed": self.seed, **self.overrides}.items():
+            shown = str(value).lower() if isinstance(value, bool) else shlex.quote(str(value))
+            words.append(f"--config.{key}={shown}")
+        return " ".join(words)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,7 @@ class Row:
 
     def has_bounds(self, run: Run, name: str) -> bool:
         """Returns whether a split was measured by a protocol, with as many samples as wanted."""
-        found = run.bounds.get(name)
-        wanted = int(self.overrides.get(_SAMPLES, 0))
+        found, wanted = run.bounds.get(name), int(self.overrides.get(_SAMPLES, 0))
         return found is not None and (found.importance_samples or wanted) >= wanted
 
     def is_complete(self, run: Run) -> bool:
@@ -145,7 +144,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Place:
-    """Where experiments run, and how large.
+    """The folders and the scale of a command.
 
     Attributes:
       workdir: working directories of runs lie below it.
@@ -233,8 +232,7 @@ def fill(rows: Sequence[Row], store: Store, place: Place) -> list[Filled]:
     filled = []
     for row in (at_scale(row, place.scale) for row in rows):
         trials = tuple(store.get(place.run_id(spec)) for spec in row.trials())
-        chosen = choose(row, trials)
-        runs: tuple[Run, ...] = ()
+        chosen, runs = choose(row, trials), list[Run]()
         if chosen is not None:
             runs = store.of_family(family(place.settings(row.spec(chosen))))
         complete = tuple(run for run in runs if row.is_complete(run))
@@ -254,79 +252,67 @@ def choose(row: Row, trials: Sequence[Run | None]) -> Mapping[str, Value] | None
     return row.alternatives[levels.index(min(levels))]
 
 
-def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else shlex.quote(str(value))
-
-
 _TINY = {"train": 64, "valid": 16, "test": 16}
-_TINY_LABELS, _TINY_WORDS, _TINY_DIMENSION = 5, 40, 4
+_TINY_LABELS, _TINY_WORDS = 5, 40
+# Same parts, a tiny corpus. One name: at this scale the corpora are the same, and so are the runs.
+_SMOKE: dict[str, Value] = {
+    "name": "smoke",
+    "data.manual_dir": "",
+    "data.buckets": 1,
+    "encoder.hidden_size": 8,
+    "decoder.hidden_size": 8,
+    "train.batch_size": 16,
+    "train.epochs": 1,
+    "train.steps": 8,
+    "train.evaluate_every": 4,
+    "train.log_every": 4,
+    "evaluation.batch_size": 16,
+    "evaluation.importance_samples": 2,
+    "evaluation.chunk": 2,
+}
+_SMOKE_AT_MOST = {
+    "embedding_size": 8,
+    "label_embedding_size": 4,
+    "latent.dimension": 4,
+    "prior.components": 4,
+}
 
 
 def _shrink(config: ConfigDict, folder: Path) -> None:
-    """Turns a configuration into one of seconds, in place: same parts, a tiny corpus."""
-    # One name: at this scale the corpora are the same, and so are the runs.
-    config.name = "smoke"
+    """Turns a configuration into one of seconds, in place."""
+    values = flatten(config)
+    smaller = {key: min(values[key], most) for key, most in _SMOKE_AT_MOST.items()}
+    config.update_from_flattened_dict({**_SMOKE, **smaller})
     if config.encoder.kind == "bag_of_words":
-        config.data.name = "feat"
-        config.data.path = str(write_documents(folder / "documents"))
+        config.data.name, line, path = "feat", _document, folder / "documents"
+        path.mkdir(parents=True, exist_ok=True)
+        words = [f"word{i} {2 * _TINY_WORDS - i}\n" for i in range(1, _TINY_WORDS + 1)]
+        (path / "vocab.new").write_text("".join(words), encoding="utf-8")
     else:
         labelled = config.data.label_classes > 0
-        config.data.name = "text"
-        config.data.path = str(
-            write_sentences(folder / f"sentences{'_labelled' * labelled}", labelled)
-        )
+        config.data.name, line = "text", functools.partial(_sentence, labelled)
+        path = folder / f"sentences{'_labelled' * labelled}"
+        path.mkdir(parents=True, exist_ok=True)
         config.data.label_classes = _TINY_LABELS if labelled else 0
-    config.data.manual_dir = ""
-    config.data.buckets = 1
-    config.embedding_size = min(config.embedding_size, 8)
-    config.label_embedding_size = min(config.label_embedding_size, 4)
-    # Tied embeddings have the size of the state.
-    config.encoder.hidden_size = config.decoder.hidden_size = 8
-    config.latent.dimension = min(config.latent.dimension, _TINY_DIMENSION)
-    config.prior.components = min(config.prior.components, 4)
-    config.train.batch_size = config.evaluation.batch_size = 16
-    config.train.epochs = 1
-    config.train.steps = 8
-    config.train.evaluate_every = config.train.log_every = 4
-    config.evaluation.importance_samples = config.evaluation.chunk = 2
-
-
-def write_sentences(folder: Path, labelled: bool) -> Path:
-    """Writes sentences whose words come from one of two halves of the vocabulary.
-
-    Args:
-      folder: made if missing; the same text is written every time.
-      labelled: whether each line begins with a label in 1..5.
-
-    Returns:
-      The folder.
-    """
-    generator, half = random.Random(0), _TINY_WORDS // 2
-    folder.mkdir(parents=True, exist_ok=True)
+    config.data.path = str(path)
+    generator, suffix = random.Random(0), {"feat": "feat", "text": "txt"}[config.data.name]
     for split, size in _TINY.items():
-        lines = []
-        for _ in range(size):
-            label = generator.randint(1, _TINY_LABELS)
-            first = half * (label % 2)
-            ids = generator.choices(range(first, first + half), k=generator.randint(2, 6))
-            lines.append(" ".join([*[str(label)] * labelled, *(f"word{i}" for i in ids)]))
-        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
+        lines = "".join(f"{line(generator)}\n" for _ in range(size))
+        (path / f"{split}.{suffix}").write_text(lines, encoding="utf-8")
 
 
-def write_documents(folder: Path) -> Path:
-    """Writes bags of words of two topics in the layout of the 20 Newsgroups archive."""
-    generator, half = random.Random(0), _TINY_WORDS // 2
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = [f"word{i} {2 * _TINY_WORDS - i}" for i in range(1, _TINY_WORDS + 1)]
-    (folder / "vocab.new").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    for split, size in _TINY.items():
-        lines = []
-        for _ in range(size):
-            topic = generator.randint(0, 1)
-            words = range(1 + topic * half, 1 + (topic + 1) * half)
-            ids = sorted(generator.sample(words, generator.randint(3, 8)))
-            bag = " ".join(f"{i}:{generator.randint(1, 3)}" for i in ids)
-            lines.append(f"{topic + 1} {bag}")
-        (folder / f"{split}.feat").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
+def _sentence(labelled: bool, generator: random.Random) -> str:
+    """Returns words of one of two halves of the vocabulary, after a label in 1..5 if labelled."""
+    label = generator.randint(1, _TINY_LABELS)
+    first = _TINY_WORDS // 2 * (label % 2)
+    words = range(first, first + _TINY_WORDS // 2)
+    ids = generator.choices(words, k=generator.randint(2, 6))
+    return " ".join([*[str(label)] * labelled, *(f"word{i}" for i in ids)])
+
+
+def _document(generator: random.Random) -> str:
+    """Returns a bag of words of one of two topics in the layout of the 20 Newsgroups archive."""
+    topic, half = generator.randint(0, 1), _TINY_WORDS // 2
+    words = range(1 + topic * half, 1 + (topic + 1) * half)
+    ids = sorted(generator.sample(words, generator.randint(3, 8)))
+    return " ".join([str(topic + 1), *(f"{i}:{generator.randint(1, 3)}" for i in ids)])

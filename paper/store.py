@@ -25,18 +25,12 @@ _DIGITS = 12  # hexadecimal, of the digest
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went; None where it was not recorded.
+    """The course of a training; None if it was not recorded.
 
-    Attributes:
-      best_step: with the lowest perplexity on validation; the parameters that are measured.
-      last_step: steps taken.
-      tokens_seen: in training.
-      parameters: their number.
-      perplexity: of the ELBO on validation at the best step.
-      kl_nats: per example, at the same place.
-      seconds: wall time of all starts, with validation and compilation.
-      starts: processes that worked on it; more than one after an interruption.
-      diverged: why there is no best step.
+    The parameters that are measured are those of `best_step`, with the lowest `perplexity` of the
+    ELBO on validation; `kl_nats` belongs to the same step. `seconds` is the wall time of all
+    `starts` (processes that worked on it), with validation and compilation. `diverged` is the
+    reason if there is no best step.
     """
 
     best_step: int | None = None
@@ -52,14 +46,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a run comes from.
+    """The origin of a run: the command that repeats it, code, machine, and the end of training.
 
-    Attributes:
-      command: that repeats the training.
-      commit: of the code; several if a run was resumed with other code.
-      device: the machine.
-      date: of the end of training.
-      versions: of Python and libraries.
+    There are several commits if a run was resumed with other code.
     """
 
     command: str
@@ -80,7 +69,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What `python -m spherical_vae.evaluate --json` prints of one split by one protocol.
+    """The output of `python -m spherical_vae.evaluate --json` for one split and one protocol.
 
     `nats` is per example, in the order of the split, rounded to hundredths: the
     importance-weighted bound if there is one, otherwise the ELBO. `converted_from_batches` is the
@@ -110,7 +99,7 @@ class Bounds:
 
     @property
     def level(self) -> float | None:
-        """The mean of what `nats` is."""
+        """The mean of `nats`."""
         return self.nll_nats if self.iw_nll_nats is None else self.iw_nll_nats
 
 
@@ -118,15 +107,7 @@ class Bounds:
 class Tight:
     """The importance-weighted bound with many samples on some examples of test.
 
-    Attributes:
-      examples: their number.
-      tokens: of these examples.
-      importance_samples: of the bound.
-      iw_nll_nats: mean over examples, and its standard error below.
-      iw_perplexity: exp(nats / tokens), and its standard error below.
-      fewer_importance_samples: of the bound that it is compared with.
-      gain_nats: how far it is below that bound, paired, and the standard error below.
-      nats: of each example.
+    `nats` is per example, `gain_nats` how far the bound is below that with fewer samples, paired.
     """
 
     examples: int
@@ -292,10 +273,10 @@ class Store:
             self._runs[run] = read_run(path)
         return self._runs.get(run)
 
-    def of_family(self, name: str) -> tuple[Run, ...]:
+    def of_family(self, name: str) -> list[Run]:
         """Returns the runs of all seeds of one family, in the order of the seeds."""
         runs = [run for key, run in self._runs.items() if key == f"{name}-{run.seed}"]
-        return tuple(sorted(runs, key=lambda run: run.seed))
+        return sorted(runs, key=lambda run: run.seed)
 
     def save(self, run: Run) -> Path:
         """Writes a run, and returns the path of its file."""
@@ -322,12 +303,14 @@ def read_run(path: Path) -> Run:
 
 
 def to_json(record: Any) -> str:
-    """Returns a dataclass as JSON: lists of numbers on one line, without None and NaN."""
-    text = json.dumps(_plain(dataclasses.asdict(record)), indent=1, allow_nan=False)
+    """Returns a dataclass or namespace as JSON: numbers of a list on one line, no None or NaN."""
+    text = json.dumps(_plain(record), indent=1, allow_nan=False)
     return re.sub(r"\[\s+([-\d.e,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
 
 
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace):
+        value = vars(value)
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
@@ -337,42 +320,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def decode(kind: Any, value: Any) -> Any:
+def decode(kind: Any, value: Any, where: str = "") -> Any:
     """Returns JSON data as the type `kind`: dataclasses, tuples, dicts, unions and scalars.
 
     Raises:
-      ValueError: it does not fit; the message names the field.
+      ValueError: it does not fit; the message names the field, at first `where`.
+      TypeError: a field is missing.
     """
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        for part in sorted(parts, key=lambda part: part is float):
-            if part is type(value) or (part is type(None) and value is None):
-                return value
-        return decode(next(part for part in parts if part is not type(None)), value)
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value)
+        return value if type(value) in parts else decode(parts[0], value, where)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        name, hints = getattr(kind, "__name__", ""), typing.get_type_hints(kind)
+        if unknown := value.keys() - hints.keys():
+            raise ValueError(f"{name}: no field {min(unknown)!r}")
+        fields = {k: decode(hints[k], item, f"{name}.{k}: ") for k, item in value.items()}
+        return typing.cast(Any, kind)(**fields)
     if origin is tuple and isinstance(value, list):
-        return tuple(decode(parts[0], item) for item in value)
+        return tuple(decode(parts[0], item, where) for item in value)
     if origin is dict and isinstance(value, dict):
-        return {key: decode(parts[1], item) for key, item in value.items()}
+        return {key: decode(parts[1], item, where) for key, item in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise ValueError(f"{value!r} given, expected {getattr(kind, '__name__', kind)}")
+        raise ValueError(f"{where}{value!r} given, expected {getattr(kind, '__name__', kind)}")
     return value
-
-
-def _decode_dataclass(kind: Any, value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{value!r} given, expected {kind.__name__}")
-    hints = typing.get_type_hints(kind)
-    unknown = value.keys() - hints.keys()
-    if unknown:
-        raise ValueError(f"{kind.__name__}: no field {min(unknown)!r}")
-    found = {}
-    for name, item in value.items():
-        try:
-            found[name] = decode(hints[name], item)
-        except ValueError as error:
-            raise ValueError(f"{kind.__name__}.{name}: {error}") from error
-    return kind(**found)

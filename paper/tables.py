@@ -12,7 +12,7 @@ from spherical_vae.evaluation.metrics import standard_error
 
 NOTHING = "-"
 NOT_RUN = "not run"
-# A difference counts if it is so many standard errors away from zero.
+# A difference is decided if it is at least this many standard errors away from zero.
 ERRORS = 2
 
 
@@ -38,7 +38,7 @@ class Table:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Returns a number with so many digits after the point, a dash for None."""
+    """Returns a number with `digits` digits after the point, a dash for None."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
@@ -58,7 +58,7 @@ def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False)
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a mean is above another one.
+    """The difference of two means.
 
     Attributes:
       value: the difference; below 0 if the first is lower.
@@ -98,27 +98,19 @@ def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Di
       None if no seed is common, or one has no such measure.
     """
     ours, theirs = ({run.seed: select(run) for run in some} for some in (runs, others))
-    seeds = sorted(ours.keys() & theirs.keys())
-    pairs = [(ours[seed], theirs[seed]) for seed in seeds]
-    values = [
-        (one.nats, other.nats, one.level, other.level)
-        for one, other in pairs
-        if one is not None and other is not None
-    ]
-    if not seeds or len(values) < len(pairs):
+    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    found = [(one, other) for one, other in pairs if one is not None and other is not None]
+    if not pairs or len(found) < len(pairs):
         return None
-    by_example = [
-        np.subtract(one, other)
-        for one, other, *_ in values
-        if one is not None and other is not None
-    ]
-    if len(by_example) == len(values):
-        mean = np.mean(by_example, axis=0)
-        return Difference(float(mean.mean()), standard_error(mean), paired=True)
-    levels = [(one, other) for *_, one, other in values if one is not None and other is not None]
-    if len(levels) < len(values):
+    nats = [(one.nats, other.nats) for one, other in found if one.nats and other.nats]
+    if len(nats) == len(found):
+        gap = np.mean([np.subtract(one, other) for one, other in nats], axis=0)
+        return Difference(float(gap.mean()), standard_error(gap), paired=True)
+    levels = [(one.level, other.level) for one, other in found]
+    known = [(one, other) for one, other in levels if one is not None and other is not None]
+    if len(known) < len(levels):
         return None
-    return unpaired(*([pair[i] for pair in levels] for i in (0, 1)))
+    return unpaired([one for one, _ in known], [other for _, other in known])
 
 
 def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:
@@ -134,19 +126,15 @@ def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:
 
 def reference(filled: Filled, rows: Sequence[Filled], model: str) -> Filled | None:
     """Returns the row of a model in the group of `filled`: of several the best on validation."""
-    found = [
-        other
-        for other in rows
-        if other.row.group == filled.row.group and other.row.model == model and other.runs
-    ]
+    wanted = filled.row.group, model
+    found = [one for one in rows if (one.row.group, one.row.model) == wanted and one.runs]
     return min(found, key=on_validation, default=None)
 
 
 def on_validation(filled: Filled) -> float:
     """Returns the perplexity on validation, the mean over seeds; infinite if one is not finite."""
-    found = [run.training.perplexity for run in filled.runs]
-    values = [value for value in found if value is not None]
-    return statistics.fmean(values) if values and len(values) == len(found) else float("inf")
+    level = mean_of(filled, lambda run: run.training.perplexity)
+    return float("inf") if level is None else level
 
 
 @dataclass(frozen=True)
@@ -167,15 +155,20 @@ def values_of(filled: Filled, value: Values) -> list[float]:
     return values if len(values) == len(found) else []
 
 
+def mean_of(filled: Filled, value: Values) -> float | None:
+    """Returns the mean over seeds; None if there is none, or a value is missing."""
+    values = values_of(filled, value)
+    return statistics.fmean(values) if values else None
+
+
 def mean(title: str, value: Values, digits: int = 1, best: bool = False) -> Column:
     """Returns a column of means over seeds; `best` sets the lowest of each group in bold."""
 
     def cell(filled: Filled, rows: Sequence[Filled]) -> str:
-        group = [other for other in rows if other.row.group == filled.row.group]
-        means = [statistics.fmean(some) for one in group if (some := values_of(one, value))]
-        values = values_of(filled, value)
-        bold = best and values and len(means) > 1 and statistics.fmean(values) == min(means)
-        return mean_and_range(values, digits, bool(bold))
+        group = [mean_of(one, value) for one in rows if one.row.group == filled.row.group]
+        means = [one for one in group if one is not None]
+        bold = best and len(means) > 1 and mean_of(filled, value) == min(means)
+        return mean_and_range(values_of(filled, value), digits, bold)
 
     return Column(title, cell)
 

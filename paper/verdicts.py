@@ -1,5 +1,6 @@
 """The claims of the paper, each with our verdict and the number that decides it."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +8,13 @@ from dataclasses import dataclass
 from paper.documents import LEARNED
 from paper.language import BAG, INPUTLESS, STANDARD
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled
-from paper.store import Run
 from paper.tables import (
     NOTHING,
     Difference,
     Table,
     bound,
     difference,
+    mean_of,
     number,
     on_validation,
     unpaired,
@@ -26,13 +27,13 @@ _MI = bound(HONEST, "mutual_information_nats")
 MISSING = "not decided: runs missing"
 # A latent with fewer nats of information is taken for collapsed.
 COLLAPSED_NATS = 0.1
-# A concentration transfers if its perplexity is at most so much above the lowest, in percent.
+# A concentration transfers if its perplexity exceeds the lowest by at most this, in percent.
 TRANSFER_PERCENT = 5.0
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What decides a claim.
+    """The number that decides a claim.
 
     Attributes:
       title: of the number.
@@ -91,6 +92,7 @@ class Claim:
 
     def row(self, views: Views) -> list[str]:
         """Returns the line of the table, from the largest scale that has both sides."""
+        verdict, shown = MISSING, NOTHING
         for scale in ("full", "cpu"):
             rows = [one for one in views.get((self.experiment, scale), ()) if one.runs]
             sides = [
@@ -101,13 +103,13 @@ class Claim:
                 continue
             one, other = (min(side, key=on_validation) for side in sides)
             found = self.measure.of(one, other)
-            if isinstance(found, str):
-                reason = f"not decided: {found}"
-                return [self.text, self.setting, reason, self.measure.title, *_DASHES, scale]
-            if found is not None:
+            if isinstance(found, Difference):
                 seeds = min(len(one.runs), len(other.runs))
                 return [self.text, self.setting, *self.measure.cells(found, seeds), scale]
-        return [self.text, self.setting, MISSING, self.measure.title, *_DASHES, NOTHING]
+            if found is not None:
+                verdict, shown = f"not decided: {found}", scale
+                break
+        return [self.text, self.setting, verdict, self.measure.title, *_DASHES, shown]
 
 
 _DASHES = [NOTHING] * 3
@@ -127,19 +129,17 @@ def _information(one: Filled, other: Filled) -> Difference | None:
     return unpaired(values, [0.0] * len(values))
 
 
-def _swapped(one: Filled, other: Filled) -> Difference | str:
+def _swapped(one: Filled, other: Filled) -> Difference | str | None:
     """Returns the difference of the cosines when every pair is swapped."""
-    if statistics.fmean(values_of(other, _MI)) < COLLAPSED_NATS:
+    information = mean_of(other, _MI)
+    if information is None:
+        return None
+    if information < COLLAPSED_NATS:
         return "the Gaussian has collapsed"
-
-    def last(runs: Sequence[Run]) -> tuple[float, float]:
-        swaps = [run.swaps[-1] for run in runs if run.swaps]
-        means = [(swap.mean_cosine, swap.standard_error) for swap in swaps]
-        mean, error = (statistics.fmean(column) for column in zip(*means, strict=True))
-        return mean, error
-
-    (mean, error), (mean_other, error_other) = last(one.runs), last(other.runs)
-    return Difference(mean - mean_other, (error**2 + error_other**2) ** 0.5)
+    swaps = [[run.swaps[-1] for run in side.runs if run.swaps] for side in (one, other)]
+    means = [statistics.fmean(swap.mean_cosine for swap in some) for some in swaps]
+    errors = [statistics.fmean(swap.standard_error for swap in some) for some in swaps]
+    return Difference(means[0] - means[1], math.hypot(*errors))
 
 
 _NATS = Measure("IW nats per example, vMF above the Gaussian", _nats)
@@ -199,22 +199,18 @@ def transfer(views: Views) -> list[str]:
     The number is the excess of the perplexity over the lowest of its setting, in percent, in the
     worst setting, for the concentration for which that is smallest; means over seeds.
     """
-    measure = Measure(
-        f"excess PPL of one kappa in its worst setting, %; against {TRANSFER_PERCENT:g}",
-        _nats,
-        threshold=TRANSFER_PERCENT,
-        digits=1,
-    )
+    title = f"excess PPL of one kappa in its worst setting, %; against {TRANSFER_PERCENT:g}"
+    measure = Measure(title, _nats, threshold=TRANSFER_PERCENT, digits=1)
     line = ["kappa transfers between settings", f"PTB, standard and inputless, {BAG} and without"]
     for scale in ("full", "cpu"):
         rows = views.get(("fig6", scale), ())
         seeds = min((len(one.runs) for one in rows), default=0)
         if seeds:
             excess = [_transfer_excess(rows, seed) for seed in range(seeds)]
-            error = statistics.stdev(excess) / seeds**0.5 if seeds > 1 else None
-            found = Difference(statistics.fmean(excess), error)
+            found = unpaired(excess, [0.0] * seeds)
+            assert found is not None
             return [*line, *measure.cells(found, seeds), scale]
-    return [*line, MISSING, measure.title, *_DASHES, NOTHING]
+    return [*line, MISSING, title, *_DASHES, NOTHING]
 
 
 def _transfer_excess(rows: Sequence[Filled], seed: int) -> float:

@@ -1,4 +1,4 @@
-"""How far the mean code of a sentence moves when neighbouring words are swapped."""
+"""The change of the mean code of a sentence when neighbouring words are swapped."""
 
 import dataclasses
 

@@ -29,16 +29,14 @@ class Tracer:
 
     It is called before the checkpoint of its step, and what a resumed run repeats replaces what was
     written of it.
+
+    Args:
+      config: of the run.
+      corpus: that it is trained on.
+      directory: its working directory, where nothing is written yet.
     """
 
     def __init__(self, config: ConfigDict, corpus: Corpus, directory: Path) -> None:
-        """Writes nothing yet.
-
-        Args:
-          config: of the run.
-          corpus: that it is trained on.
-          directory: its working directory.
-        """
         self._path = directory / _FILE
         split = corpus.splits[SPLIT]
         batch = gather_batch(split, np.array([EXAMPLE]))

@@ -88,7 +88,7 @@ class Corpus:
       vocabulary: from train only.
       splits: by name.
       label_classes: number of labels, 0 if there are none.
-      report: lines for a person: what was read, dropped, cut and carved, and the statistics.
+      report: lines to print: what was read, dropped, cut and carved, and the statistics.
     """
 
     name: str

@@ -24,7 +24,7 @@ from spherical_vae.system.errors import UserError
 
 UNKNOWN_WORD = "<unk>"
 END_MARK = "</s>"
-# Longer runs of characters are no words: they never enter the vocabulary and count as unknown.
+# Longer runs of characters are not words: they never enter the vocabulary and count as unknown.
 _MAX_WORD_CHARACTERS = 200
 # Entries that are worked on at once.
 _BLOCK_ENTRIES = 2**20
@@ -49,20 +49,22 @@ class Block(NamedTuple):
         lengths = np.zeros(len(self.lengths), np.int64)
         if len(begins):
             lengths[filled] = np.add.reduceat(entries, begins, dtype=np.int64)
-        counts = None if self.counts is None else self.counts[entries]
-        return Block(self.ids[entries], counts, lengths, self.labels)
+        return Block(self.ids[entries], _pick(self.counts, entries), lengths, self.labels)
 
     def where(self, chosen: Bool[np.ndarray, " examples"]) -> "Block":
         """Returns the examples chosen by a mask."""
         entries = np.repeat(chosen, self.lengths)
-        counts = None if self.counts is None else self.counts[entries]
-        labels = None if self.labels is None else self.labels[chosen]
+        counts, labels = _pick(self.counts, entries), _pick(self.labels, chosen)
         return Block(self.ids[entries], counts, self.lengths[chosen], labels)
 
     def cut(self, limit: int) -> "Block":
         """Returns the first `limit` entries of each example."""
         begins = np.cumsum(self.lengths) - self.lengths
         return self.keep(np.arange(len(self.ids)) - np.repeat(begins, self.lengths) < limit)
+
+
+def _pick(array: np.ndarray | None, places: Any) -> np.ndarray | None:
+    return None if array is None else array[places]
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,7 @@ class Examples:
             end_entry = self.offsets[begin] + _BLOCK_ENTRIES
             end = max(begin + 1, int(np.searchsorted(self.offsets, end_entry, "right")) - 1)
             some = slice(self.offsets[begin], self.offsets[end])
-            counts = None if self.counts is None else self.counts[some]
-            labels = None if self.labels is None else self.labels[begin:end]
+            counts, labels = _pick(self.counts, some), _pick(self.labels, slice(begin, end))
             lengths = np.diff(self.offsets[begin : end + 1])
             block = Block(self.ids[some], counts, lengths, labels).where(self.chosen[begin:end])
             yield block if self.limit is None else block.cut(self.limit)
@@ -165,7 +166,7 @@ class RawCorpus:
         carved.
       words: by the ids of the splits.
       unit: plural noun for examples; if empty, only splits that lose something are reported.
-      history: lines for a person: what was read.
+      history: lines of the report: what was read.
       name: of the corpus in every output; empty for the name of its spec.
     """
 
@@ -327,7 +328,7 @@ def _carve(whole: Examples, fractions: Mapping[str, float], seed: int) -> dict[s
 def _sequences(
     splits: Mapping[str, Examples], words: Sequence[str], size: int, folder: Path | None
 ) -> tuple[Vocabulary, dict[str, Split], list[str]]:
-    """Returns vocabulary, splits with end marks, and lines for a person."""
+    """Returns vocabulary, splits with end marks, and lines of the report."""
     vocabulary, ids, types = _vocabulary(splits["train"], words, size)
     report = [
         f"sentences, vocabulary {len(vocabulary):,} ({UNKNOWN_WORD} and {END_MARK} included) of "
@@ -398,7 +399,7 @@ def _vocabulary(
 def _bags(
     splits: Mapping[str, Examples], words: Sequence[str], size: int, folder: Path | None
 ) -> tuple[Vocabulary, dict[str, Split], list[str]]:
-    """Returns vocabulary, splits without the words beyond it, and lines for a person.
+    """Returns vocabulary, splits without the words beyond it, and lines of the report.
 
     The most frequent words of train stay; ties go to the earlier one of `words`.
     """

@@ -107,7 +107,7 @@ def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
 
 
 class _Key(NamedTuple):
-    """What a prepared corpus is found by.
+    """The properties that identify a prepared corpus.
 
     Attributes:
       stem: path of its folder without the digest of its files.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class _End(NamedTuple):
-    """What follows the last item: the error that ended it, or None."""
+    """The end of the items: the error that ended them, or None."""
 
     error: BaseException | None
 
@@ -51,7 +51,7 @@ def prefetched(
         iterator = iter(batches)
         try:
             while True:
-                # First, so that no batch is made that nobody has asked for.
+                # First, so that no batch is made before it is asked for.
                 room.get()
                 if stopped:
                     return

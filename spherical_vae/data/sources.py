@@ -1,4 +1,4 @@
-"""What is known of a corpus, and where its files come from: own files, archives, packages."""
+"""Specifications of corpora, and the sources of their files: own files, archives, packages."""
 
 import hashlib
 import importlib.util
@@ -56,7 +56,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """Files of one's own in the folder or archive `config.data.path`.
+    """Files of the user in the folder or archive `config.data.path`.
 
     Attributes:
       names: those that are read if they are there.
@@ -152,7 +152,7 @@ class Archive:
             folders.append(_usable_path("manual_dir", config_data.manual_dir))
             if not folders[0].is_dir():
                 raise MissingFilesError(
-                    f"config.data.manual_dir: {printable(config_data.manual_dir)} is no folder"
+                    f"config.data.manual_dir: {printable(config_data.manual_dir)} is not a folder"
                 )
         root = cache_root(config_data)
         if self.url and root is not None:
@@ -236,8 +236,8 @@ class CorpusSpec:
       read: reads the files. Its arguments are the place that `Source.find` returns, `config.data`
         (of which it gets nothing but the seed if there is a `publication`), and a folder for
         temporary files or None.
-      label_names: of the labels, from 0; `label_classes` is 0 or their number. None for files of
-        one's own, which may have any number.
+      label_names: of the labels, from 0; `label_classes` is 0 or their number. None for the
+        user's own files, which may have any number.
       undivided: whether it comes as a whole, from which valid and test are carved.
       settings: keys of `config.data` whose usual values differ from the base configuration's.
       tokenize: splits a text as the corpus was split; by default at white space.
@@ -293,7 +293,7 @@ def _usable_path(key: str, given: str) -> Path:
         pass
     # An embedded null byte; no such user; too long a name.
     except (ValueError, RuntimeError, OSError):
-        raise UserError(f"config.data.{key}: {printable(given)} is no usable path") from None
+        raise UserError(f"config.data.{key}: {printable(given)} is not a usable path") from None
     return path
 
 

@@ -73,15 +73,15 @@ def histogram(words: Int64[np.ndarray, " examples"]) -> list[dict[str, int]]:
 
 
 def as_text(corpus: Corpus, label_names: Sequence[str] | None = None) -> str:
-    """Returns the report, and a histogram of the lengths of each split, for a person."""
+    """Returns the report, and a histogram of the lengths of each split."""
     lines = list(corpus.report)
     for name, split in as_json(corpus)["splits"].items():
         lines += ["", f"{name}: words an example, {split['longest']:,} at most"]
         most = max(bar["examples"] for bar in split["histogram"])
         for bar in split["histogram"]:
-            drawn = "#" * math.ceil(_BAR_WIDTH * bar["examples"] / most)
+            marks = "#" * math.ceil(_BAR_WIDTH * bar["examples"] / most)
             share, span = bar["examples"] / split["examples"], f"{bar['low']:,}-{bar['high']:,}"
-            lines.append(f"{span:>15} {bar['examples']:>9,} {share:>6.1%} {drawn}".rstrip())
+            lines.append(f"{span:>15} {bar['examples']:>9,} {share:>6.1%} {marks}".rstrip())
         if split["labels"] is not None:
             names = label_names or range(1, len(split["labels"]) + 1)
             pairs = zip(names, split["labels"], strict=True)

@@ -71,8 +71,8 @@ def test_paths_that_are_no_corpus(tmp_path, refusal):
     [
         ("", "'' given, allowed: a folder or zip archive"),
         ("nowhere", "nowhere does not exist"),
-        ("a\0b", "a\\x00b is no usable path"),
-        ("x" * 5000, "is no usable path"),
+        ("a\0b", "a\\x00b is not a usable path"),
+        ("x" * 5000, "is not a usable path"),
         ("two\nlines", "two\\nlines does not exist"),
     ],
 )

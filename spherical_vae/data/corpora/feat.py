@@ -1,4 +1,4 @@
-"""Bags of words of one's own: files of `label id:count ...` lines and the vocabulary of the ids.
+"""The user's own bags of words: files of `label id:count ...` lines, and the words of the ids.
 
 The lines are those of svmlight and libsvm: what follows `#` is a comment, labels may have a sign,
 and whole numbers may be written `2.0`. Line n of vocab.new or vocab.txt (`word` or `word count`) is
@@ -51,7 +51,7 @@ def read_words(files: CorpusFiles) -> list[str]:
     """Returns the words of the vocabulary file.
 
     Raises:
-      UserError: the file is missing, or the first line that is no word, or one that is there twice.
+      UserError: the file is missing; a line is not a word, or repeats one.
     """
     name = files.find(VOCABULARY_FILES)
     if name is None:

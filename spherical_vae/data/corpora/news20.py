@@ -3,8 +3,8 @@
 from functools import partial
 
 from spherical_vae.data.corpora.feat import read_feat
-from spherical_vae.data.corpora.ptb import REPOSITORY
-from spherical_vae.data.sources import Archive, CorpusSpec, Publication
+from spherical_vae.data.corpora.ptb import authors_archive
+from spherical_vae.data.sources import CorpusSpec, Publication
 
 # The files number the groups and do not name them.
 GROUPS = tuple(f"group {i}" for i in range(1, 21))
@@ -13,12 +13,7 @@ SPEC = CorpusSpec(
     name="news20",
     description="20 Newsgroups, bags of words",
     kind="bags",
-    source=Archive(
-        "20ng.zip",
-        hint=f"fetch data/20ng.zip of {REPOSITORY}",
-        blob_id="559fbd2f13ba1d9209243143de85d816fa6de167",
-        url=f"https://{REPOSITORY}/raw/master/data/20ng.zip",
-    ),
+    source=authors_archive("20ng.zip", "559fbd2f13ba1d9209243143de85d816fa6de167"),
     read=partial(read_feat, label_classes=len(GROUPS)),
     label_names=GROUPS,
     publication=Publication(

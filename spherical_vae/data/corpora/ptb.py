@@ -3,19 +3,23 @@
 from spherical_vae.data.corpora.text import read_text
 from spherical_vae.data.sources import Archive, CorpusSpec, Publication
 
-# Of the authors of the paper.
-REPOSITORY = "github.com/jiacheng-xu/vmf_vae_nlp"
+_REPOSITORY = "github.com/jiacheng-xu/vmf_vae_nlp"
+
+
+def authors_archive(name: str, blob_id: str) -> Archive:
+    """Returns an archive in the repository of the authors of the paper."""
+    hint, url = (
+        f"fetch data/{name} of {_REPOSITORY}",
+        f"https://{_REPOSITORY}/raw/master/data/{name}",
+    )
+    return Archive(name, hint, blob_id, url)
+
 
 SPEC = CorpusSpec(
     name="ptb",
     description="Penn Treebank sentences",
     kind="sequences",
-    source=Archive(
-        "ptb.zip",
-        hint=f"fetch data/ptb.zip of {REPOSITORY}",
-        blob_id="635ab9888e67dbb85829cb5b07ef6fc79b537b45",
-        url=f"https://{REPOSITORY}/raw/master/data/ptb.zip",
-    ),
+    source=authors_archive("ptb.zip", "635ab9888e67dbb85829cb5b07ef6fc79b537b45"),
     read=read_text,
     settings={"vocabulary_size": 10_000, "max_length": 100},
     publication=Publication(

@@ -1,4 +1,4 @@
-"""Plain text of one's own: `train.txt`, `valid.txt` and `test.txt`, or one file; words as they are.
+"""The user's own text: `train.txt`, `valid.txt` and `test.txt`, or one file; words as they are.
 
 Files are read in blocks, once, and encoded from a file of numbers: memory grows with the number of
 sentences and of different words, never with the text.
@@ -43,7 +43,7 @@ def read_text(
 
 
 def _read_own(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
-    # The labels of one's own files count from 1.
+    # Labels of the user's own files count from 1.
     return read_text(place, config_data, scratch, config_data.label_classes, first_label=1)
 
 

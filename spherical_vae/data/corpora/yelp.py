@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from spherical_vae.data.corpora.ptb import REPOSITORY
+from spherical_vae.data.corpora.ptb import authors_archive
 from spherical_vae.data.corpora.text import read_text
-from spherical_vae.data.sources import Archive, CorpusSpec, Publication
+from spherical_vae.data.sources import CorpusSpec, Publication
 
 STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
 
@@ -12,12 +12,7 @@ SPEC = CorpusSpec(
     name="yelp",
     description="Yelp 2013 reviews with stars",
     kind="sequences",
-    source=Archive(
-        "yelp.zip",
-        hint=f"fetch data/yelp.zip of {REPOSITORY}",
-        blob_id="8a097f3057587ef7af9e4a87e304867139ebdfac",
-        url=f"https://{REPOSITORY}/raw/master/data/yelp.zip",
-    ),
+    source=authors_archive("yelp.zip", "8a097f3057587ef7af9e4a87e304867139ebdfac"),
     read=partial(read_text, label_classes=len(STARS)),
     label_names=STARS,
     settings={"vocabulary_size": 15_000, "label_classes": 5},
