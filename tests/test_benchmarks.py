@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import pytest
 from small_run import QUICK_TO_COMPILE, ROOT, environment
 
+pytestmark = pytest.mark.optimized
+
 FOLDER = ROOT / "benchmarks"
 # Bytes that the step of 100,000 words and 512 slots may take at batch 32.
 BAR = 8e9

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_run import SUPPORT
 
 from spherical_vae.runs.checkpoint import CheckpointStore, DamagedCheckpointError
 from spherical_vae.system.errors import UserError
@@ -377,7 +378,7 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_a_process_killed_while_saving_loses_nothing(directory):
-    script = Path(__file__).with_name("kill_while_saving.py")
+    script = SUPPORT / "kill_while_saving.py"
     done = subprocess.run(
         [sys.executable, script, directory, "20181101", "15"],
         capture_output=True,

@@ -18,8 +18,6 @@ from spherical_vae.models.latents import LatentKind
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.registry import Registry
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 LATENT = {"latent.kind": "extensions.laplace_latent"}
 DECODER = {
     "decoder.kind": "extensions.transformer_decoder",

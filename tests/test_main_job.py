@@ -59,7 +59,7 @@ def train_it(corpus, workdir, settings):
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory, quick_to_compile):
+def twice(tmp_path_factory):
     """The main job and its second start: their outputs, and the working directory."""
     folder = tmp_path_factory.mktemp("main_job")
     corpus = without_labels(write_text_corpus(folder / "corpus"))

@@ -15,8 +15,6 @@ from spherical_vae.models.vae import VAE, build_vae, call, init_params
 from spherical_vae.objectives.bounds import PAPER_SAMPLES, elbo_terms, importance_weighted_nats
 from spherical_vae.system.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 HYPER = {"concentration": jnp.float32(2.0)}
 
 

@@ -27,8 +27,6 @@ from spherical_vae.training.optimizer import Timetable, build_optimizer
 from spherical_vae.training.step import init_state, make_train_step, with_first_decoder
 from spherical_vae.training.trainer import STATE, train_model, train_replicas
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 CORPUS = small_corpus(examples=40)
 PER_EPOCH = 10
 # A phase of 20 steps of 34, with what the reset must see to: average, multiplier, moments.
@@ -38,7 +36,6 @@ SETTINGS = {
     "train__steps": PHASE + 14,
     "train__log_every": 1,
     "train__evaluate_every": 5,
-    "train__steps_per_call": 4,
     "data__buckets": 1,
     "latent__kind": "learned_vmf",
     "rate__target_nats": 1.0,
@@ -120,7 +117,7 @@ def test_the_target_is_met_within_5_percent_on_validation(tmp_path, latent):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, quick_to_compile):
+def uninterrupted(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("rate") / "run"
     return workdir, train(workdir, small_config(**SETTINGS))
 

@@ -36,6 +36,8 @@ from spherical_vae import evaluate, generate, train
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.system.errors import Interrupted, UserError
 
+pytestmark = pytest.mark.optimized
+
 ADAM = {"optimizer.name": "adam", "optimizer.learning_rate": 0.01, "optimizer.schedule": "cosine"}
 
 
@@ -81,9 +83,9 @@ class Reference:
 )
 def reference(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
-    variables = environment(cache=folder / "compiled")
+    # The processes that are killed find the programs of this one compiled.
     run_of = Reference(
-        write_text_corpus(folder / "corpus"), folder / "run", request.param, variables
+        write_text_corpus(folder / "corpus"), folder / "run", request.param, environment(flags="")
     )
     run_of.train(run_of.workdir)
     return run_of

@@ -1,7 +1,6 @@
 """Eight devices train as one does; processes of their own, as devices are counted at the start."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from small_run import (
     PLATEAU_SGD,
     QUICK_TO_COMPILE,
     STEPS_PER_EPOCH,
+    SUPPORT,
     checkpoint_contents,
     environment,
     metrics_without_times,
@@ -108,5 +108,5 @@ def test_what_does_not_divide_is_refused(corpus, tmp_path, settings, told):
 
 
 def test_the_vocabulary_lies_in_parts():
-    script = Path(__file__).with_name("documents_on_eight_devices.py")
+    script = SUPPORT / "documents_on_eight_devices.py"
     assert run([sys.executable, script], environment(flags=EIGHT_DEVICES)).stderr == ""

@@ -19,8 +19,6 @@ from spherical_vae.training.step import (
     with_first_decoder,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 
 def hyper(learning_rate=0.05, dropout_rate=0.0, concentration=6.0, kl_weight=1.0, seed=1):
     config = small_config(seed=seed, dropout_rate=dropout_rate, latent__concentration=concentration)

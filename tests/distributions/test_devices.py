@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_run import SUPPORT
 
 from spherical_vae.distributions import PowerSpherical, VonMisesFisher, von_mises_fisher
 from spherical_vae.random import threefry
@@ -18,7 +18,7 @@ METHODS = von_mises_fisher.METHODS
 
 
 def test_eight_devices_give_the_numbers_of_one():
-    script = Path(__file__).with_name("on_eight_devices.py")
+    script = SUPPORT / "distributions_on_eight_devices.py"
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-W", "error", script], env=os.environ | flags, check=True)
 

@@ -11,6 +11,8 @@ from test_power_spherical import exact
 
 from spherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
 
+pytestmark = pytest.mark.optimized
+
 
 def mean_log_half(dimension, law, kappa, cosine):
     """E log((1 + nu . z) / 2): panels in the angle, adaptive quadrature around it."""

@@ -1,8 +1,5 @@
 """Tiny corpora, configurations and batches for tests of models; no test lives here."""
 
-import contextlib
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
@@ -29,14 +26,6 @@ def small_config(**overrides: object) -> ConfigDict:
     for key, value in overrides.items():
         config.update_from_flattened_dict({key.replace("__", "."): value})
     return config
-
-
-@contextlib.contextmanager
-def quick_to_compile():
-    """A context in which compilers do not optimise: what is computed need not be fast."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def sentences(rows: int = 6, longest: int = 8, seed: int = 0) -> Batch:
