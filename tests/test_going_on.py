@@ -46,9 +46,10 @@ def refusal(*arguments):
     return str(caught.value)
 
 
-def test_more_epochs_are_those_of_a_run_that_was_as_long_from_the_start(corpus, tmp_path, capsys):
-    once, twice = tmp_path / "once", tmp_path / "twice"
-    train_it(corpus, once, {"train.epochs": 2})
+def test_more_epochs_are_those_of_a_run_that_was_as_long_from_the_start(
+    corpus, finished, tmp_path, capsys
+):
+    once, twice = finished, tmp_path / "twice"
     train_it(corpus, twice, {"train.epochs": 1})
     capsys.readouterr()
     train_it(corpus, twice, {"train.epochs": 2})

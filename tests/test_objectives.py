@@ -76,7 +76,6 @@ def exact_log_evidence(config, model, params, batch):
     "overrides",
     [
         {"latent__kind": "vmf", "latent__dimension": 2},
-        {"latent__kind": "vmf", "latent__dimension": 3},
         pytest.param(
             {"latent__kind": "vmf", "latent__dimension": 3, "latent__sampler": "wood"},
             marks=pytest.mark.slow,

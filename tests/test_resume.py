@@ -85,7 +85,10 @@ def reference(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     # The processes that are killed find the programs of this one compiled.
     run_of = Reference(
-        write_text_corpus(folder / "corpus"), folder / "run", request.param, environment(flags="")
+        write_text_corpus(folder / "corpus"),
+        folder / "run",
+        request.param,
+        environment(quick=False),
     )
     run_of.train(run_of.workdir)
     return run_of

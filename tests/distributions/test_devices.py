@@ -1,14 +1,12 @@
 """Transformations of JAX: many devices, vmap with names, scan, remat, export of symbolic shapes."""
 
-import os
-import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_run import SUPPORT
+from small_run import SUPPORT, environment, run
 
 from spherical_vae.distributions import PowerSpherical, VonMisesFisher, von_mises_fisher
 from spherical_vae.random import threefry
@@ -19,8 +17,7 @@ METHODS = von_mises_fisher.METHODS
 
 def test_eight_devices_give_the_numbers_of_one():
     script = SUPPORT / "distributions_on_eight_devices.py"
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-W", "error", script], env=os.environ | flags, check=True)
+    run([sys.executable, "-W", "error", script], environment(8))
 
 
 @pytest.mark.parametrize("method", METHODS)

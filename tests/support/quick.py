@@ -3,9 +3,10 @@
 import jax
 from jax._src import compiler
 
-# Of XLA, for commands as processes. The emitters of fusions are a second compiler, of a fusion at a
-# time, which takes longer than all that follows it.
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# The emitters of fusions are a second compiler, which takes longer than all that follows it.
+PLAIN_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+# The same for commands that are processes, by the environment.
+QUICK_TO_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": PLAIN_EMITTERS}
 
 _options = compiler.get_compile_options
 _quick = False

@@ -133,9 +133,18 @@ def training_command(corpus: Path, workdir: Path, *settings: dict[str, object]) 
     )
 
 
-def environment(flags: str = QUICK_TO_COMPILE) -> dict[str, str]:
-    """Returns the environment of a command on the CPU, by these flags of XLA."""
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+def environment(devices: int = 1, quick: bool = True) -> dict[str, str]:
+    """Returns the environment of a command on the CPU.
+
+    Args:
+      devices: how many the CPU is taken for.
+      quick: whether it compiles as this process does in modules that are not marked `optimized`.
+    """
+    variables = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    variables |= QUICK_TO_COMPILE if quick else {}
+    if devices > 1:
+        variables["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
+    return variables
 
 
 class Printed(NamedTuple):
@@ -204,11 +213,10 @@ def trained_documents(session: Path) -> Path:
     return folder / "run"
 
 
-def run(arguments: list[str], variables: dict[str, str], expect: int = 0, cwd: Path = ROOT):
+def run(arguments: list[str], variables: dict[str, str], expect: int = 0, **options: object):
     """Runs a command to its end and returns it with its output; its status must be `expect`."""
-    done = subprocess.run(
-        arguments, env=variables, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300} | options
+    done = subprocess.run(arguments, env=variables, check=False, **options)
     assert done.returncode == expect, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
