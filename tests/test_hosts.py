@@ -33,8 +33,6 @@ SETTINGS = {
     "train.steps": STEPS,
     "train.checkpoint_every": 5,
     "train.log_every": 2,
-    # Less to compile; test_sharding.py splits recurrent encoders.
-    "encoder.kind": "bag_of_words",
 }
 # As in test_sharding.py: sums over a batch are taken in another order.
 TOLERANCE = 5e-6

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from small_run import (
     PLATEAU_SGD,
+    RECURRENT,
     ROOT,
     STEPS,
     STEPS_PER_EPOCH,
@@ -52,7 +53,7 @@ class Reference:
 
     def command(self, workdir, **changed):
         settings = {key.replace("__", "."): value for key, value in changed.items()}
-        return training_command(self.corpus, workdir, self.settings, settings)
+        return training_command(self.corpus, workdir, RECURRENT, self.settings, settings)
 
     def train(self, workdir, **changed):
         train.main(self.command(workdir, **changed)[3:])
@@ -230,9 +231,7 @@ def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
 def test_commands_do_from_python_what_they_do_as_processes(reference, tmp_path, capsys):
     """In a thread, and again; the signals of the process stay as they are."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    _, _, _, *arguments = training_command(
-        reference.corpus, tmp_path / "run", reference.settings, {"train.steps": 6}
-    )
+    _, _, _, *arguments = reference.command(tmp_path / "run", train__steps=6)
     raised = []
 
     def train_and_look():

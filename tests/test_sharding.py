@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_run import (
     PLATEAU_SGD,
+    RECURRENT,
     STEPS_PER_EPOCH,
     SUPPORT,
     call,
@@ -23,6 +24,7 @@ from spherical_vae import train
 STEPS = 20
 # Plain SGD, as Adam's division by a root of squares would blow rounding up where they are tiny.
 SETTINGS = {
+    **RECURRENT,
     **PLATEAU_SGD,
     "optimizer.learning_rate": 1.0,
     "train.steps": STEPS,

@@ -32,6 +32,8 @@ SIZES = {"train": 200, "valid": 40, "test": 40}
 STEPS_PER_EPOCH, STEPS = 13, 39
 
 SMALL_MODEL = {
+    # A recurrence less to compile than `RECURRENT`.
+    "encoder.kind": "bag_of_words",
     "baselines": "()",
     "data.buckets": 1,
     "data.label_classes": 2,
@@ -50,6 +52,7 @@ SMALL_MODEL = {
     "evaluation.importance_samples": 7,
     "evaluation.chunk": 3,
 }
+RECURRENT = {"encoder.kind": "lstm"}
 PLATEAU_SGD = {
     "optimizer.name": "sgd",
     "optimizer.learning_rate": 5.0,
