@@ -14,23 +14,27 @@ install_import_hook("spherical_vae", "beartype.beartype")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from quick import compile_quickly  # noqa: E402
 
 from spherical_vae.system.compilation_cache import keep_compiled_programs  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Half a minute or more each, with few tests in them: a worker that began one of these last would go
-# on alone.
+# Those that take longest: a worker that began one of these last would go on alone.
 LONG_FILES = (
     "test_resume.py",
     "test_generate_command.py",
     "test_evaluate_command.py",
     "test_train_step.py",
     "test_hosts.py",
-    "test_main_job.py",
-    "test_paper_command.py",
+    "test_sharding.py",
     "test_prepared_alone.py",
-    "test_run_directory.py",
+    "test_accelerator_queue.py",
+    "test_rate_control.py",
+    "test_going_on.py",
+    "test_devices.py",
+    "test_numpyro.py",
+    "test_latents.py",
 )
 
 
@@ -38,10 +42,16 @@ def pytest_configure(config):
     # Workers inherit it: corpora are prepared once for all, and nobody's own cache is touched.
     if not hasattr(config, "workerinput"):
         os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="spherical_vae_tests_")
-    # Tests compile the same small models again and again. A folder for each worker: JAX writes an
-    # entry in place, and another process could read the half of it.
+    # Tests compile the same small models again and again, as do the commands that they start. A
+    # folder for each worker: JAX writes an entry in place, and another could read the half of it.
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    keep_compiled_programs(str(Path(os.environ["XDG_CACHE_HOME"]) / worker))
+    folder = str(Path(os.environ["XDG_CACHE_HOME"]) / worker)
+    keep_compiled_programs(folder)
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 def pytest_unconfigure(config):
@@ -54,15 +64,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
-@pytest.fixture(scope="module")
-def quick_to_compile():
-    """Programs of this module are compiled with few optimisations.
-
-    For tests of whole models, whose time is compilation. Where numbers are compared to the bit, or
-    the numerics of one function are the subject, what runs is what users get.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    # The next module may need the same programs, compiled in full.
-    jax.clear_caches()
+@pytest.fixture(scope="module", autouse=True)
+def _optimizations(request):
+    """Compiles with few optimisations, but for modules that are marked `optimized`."""
+    compile_quickly(request.node.get_closest_marker("optimized") is None)

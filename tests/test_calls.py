@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_models import WORDS, quick_to_compile, sentences, small_config, small_corpus
+from small_models import WORDS, sentences, small_config, small_corpus
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.models.vae import build_vae, init_params
@@ -37,12 +37,6 @@ def hypers_at(replica, step):
     seed, rate, concentration, weight, dropout = VALUES[replica]
     config = small_config(seed=seed, dropout_rate=dropout, latent__concentration=concentration)
     return hyperparameters(config, rate / (1 + step / 10), weight)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_to_compile():
-    with quick_to_compile():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 """A second start of a command compiles nothing; where programs are kept can be chosen."""
 
+import os
 import sys
 
+import jax
 import pytest
 from small_run import (
-    QUICK_TO_COMPILE,
     environment,
     metrics_without_times,
     one_error_line,
@@ -12,6 +13,8 @@ from small_run import (
     training_command,
     write_text_corpus,
 )
+
+from spherical_vae.system.compilation_cache import keep_compiled_programs
 
 # Runs a module of the package and counts what JAX found in the folder, and what it did not.
 COUNTED = """
@@ -29,8 +32,9 @@ A_FEW_STEPS = {"train.steps": 3}
 
 def variables(cache_home):
     """Returns an environment whose only cache is the user's own."""
-    chosen = environment(flags=QUICK_TO_COMPILE) | {"XDG_CACHE_HOME": str(cache_home)}
-    return {name: value for name, value in chosen.items() if "JAX_COMPILATION" not in name}
+    chosen = environment() | {"XDG_CACHE_HOME": str(cache_home)}
+    of_cache = ("JAX_COMPILATION", "JAX_PERSISTENT")
+    return {name: value for name, value in chosen.items() if not name.startswith(of_cache)}
 
 
 def counted(arguments, chosen):
@@ -71,41 +75,65 @@ def test_a_folder_that_cannot_be_written(corpus, tmp_path):
 
 
 TELL = """
-import os, sys
+import sys
 from spherical_vae.system.compilation_cache import keep_compiled_programs
-if sys.argv[1] == "late":
-    import jax
-keep_compiled_programs(sys.argv[2])
+keep_compiled_programs(sys.argv[1])
 import jax
 print(jax.config.jax_compilation_cache_dir, jax.config.jax_enable_compilation_cache)
 print(jax.config.jax_persistent_cache_min_compile_time_secs)
 """
+PLACES = [
+    ("", None, "{home}/spherical_vae/compiled True"),
+    ("", "{home}/jax", "{home}/jax True"),
+    ("{home}/given", "{home}/jax", "{home}/given True"),
+    ("none", None, "None False"),
+]
 
 
-@pytest.mark.parametrize("when", ["early", "late"])
-@pytest.mark.parametrize(
-    ("given", "of_jax", "kept"),
-    [
-        ("", None, "{home}/spherical_vae/compiled True"),
-        ("", "{home}/jax", "{home}/jax True"),
-        ("{home}/given", "{home}/jax", "{home}/given True"),
-        ("none", None, "None False"),
-    ],
-)
-def test_what_is_given_goes_before_what_is_set(tmp_path, when, given, of_jax, kept):
-    chosen = variables(tmp_path)
-    if of_jax:
-        chosen["JAX_COMPILATION_CACHE_DIR"] = of_jax.format(home=tmp_path)
-    command = [sys.executable, "-c", TELL, when, given.format(home=tmp_path)]
-    told = run(command, chosen).stdout.splitlines()
+def with_place(tmp_path, of_jax):
+    place = {"JAX_COMPILATION_CACHE_DIR": of_jax.format(home=tmp_path)} if of_jax else {}
+    return variables(tmp_path) | place
+
+
+@pytest.mark.parametrize(("given", "of_jax", "kept"), PLACES)
+def test_what_is_given_goes_before_what_is_set(tmp_path, given, of_jax, kept):
+    command = [sys.executable, "-c", TELL, given.format(home=tmp_path)]
+    told = run(command, with_place(tmp_path, of_jax)).stdout.splitlines()
     assert told[0] == kept.format(home=tmp_path)
     assert (told[1] == "0.0") == (given != "none")
+
+
+@pytest.mark.parametrize(("given", "of_jax", "kept"), PLACES)
+def test_it_is_the_same_where_jax_was_imported_before(tmp_path, monkeypatch, given, of_jax, kept):
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_enable_compilation_cache",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_min_entry_size_bytes",
+    )
+    before = {name: getattr(jax.config, name) for name in names}
+    chosen = with_place(tmp_path, of_jax)
+    with monkeypatch.context() as patch:
+        for name in os.environ.keys() - chosen.keys():
+            patch.delenv(name)
+        for name, value in chosen.items():
+            patch.setenv(name, value)
+        jax.config.update(names[0], None)
+        jax.config.update(names[2], 1.0)
+        try:
+            keep_compiled_programs(given.format(home=tmp_path))
+            folder, enabled, seconds, _ = (getattr(jax.config, name) for name in names)
+        finally:
+            for name, value in before.items():
+                jax.config.update(name, value)
+    assert f"{folder} {enabled}" == kept.format(home=tmp_path)
+    assert (seconds == 0) == (given != "none")
 
 
 def test_the_users_cache_need_not_be_there(tmp_path):
     (tmp_path / "file").write_text("")
     chosen = variables(tmp_path / "file")
-    done = run([sys.executable, "-c", TELL, "early", ""], chosen)
+    done = run([sys.executable, "-c", TELL, ""], chosen)
     assert done.stdout.startswith("None True")
     assert done.stderr.startswith("compiled programs cannot be kept (")
     assert done.stderr.endswith(": every start compiles; see --compilation_cache\n")

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from small_models import quick_to_compile, small_config, small_corpus
+from small_models import small_config, small_corpus
 
 from paper.measures.tight import take
 from spherical_vae.data.batches import evaluation_batches
@@ -13,8 +13,6 @@ from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
 from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.models.vae import VAE, build_vae, init_params
 from spherical_vae.system.errors import UserError
-
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 BAGS = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}
 
@@ -29,16 +27,15 @@ def test_posteriors_are_in_the_order_of_the_split(kind, parts):
     widths = [batch.ids.shape[1] for batch in evaluation_batches(test, 4, boundaries)]
     assert len(set(widths)) > 1
     hyper = latent_hyperparameters(config.latent)
-    with quick_to_compile():
-        found = Evaluator(model, config, corpus).latent_pair(params, "test").posterior.mean
-        encode = jax.jit(
-            lambda batch: (
-                model.apply({"params": params}, batch, hyper, method=VAE.encode).posterior.mean
-            )
+    found = Evaluator(model, config, corpus).latent_pair(params, "test").posterior.mean
+    encode = jax.jit(
+        lambda batch: (
+            model.apply({"params": params}, batch, hyper, method=VAE.encode).posterior.mean
         )
-        for i in range(len(test)):
-            (alone,) = evaluation_batches(take(test, np.asarray([i])), 1, boundaries[-1:])
-            np.testing.assert_allclose(found[i], encode(alone)[0], rtol=1e-4, atol=1e-5)
+    )
+    for i in range(len(test)):
+        (alone,) = evaluation_batches(take(test, np.asarray([i])), 1, boundaries[-1:])
+        np.testing.assert_allclose(found[i], encode(alone)[0], rtol=1e-4, atol=1e-5)
     distances = np.linalg.norm(np.asarray(found)[:, None] - np.asarray(found), axis=-1)
     # So that hardly another would do: bags may be the same twice.
     assert (np.sort(distances, axis=1)[:, 1] > 1e-3).sum() >= 8
@@ -53,9 +50,8 @@ def test_the_papers_units_are_those_of_its_code():
     model = build_vae(config, len(corpus.vocabulary))
     measures = Evaluator(model, config, corpus)
     arguments = init_params(model, 0), "test", jax.random.key(0)
-    with quick_to_compile():
-        found, _ = measures.report(*arguments, protocol="paper")
-        honest, nats = measures.report(*arguments)
+    found, _ = measures.report(*arguments, protocol="paper")
+    honest, nats = measures.report(*arguments)
     lengths = sorted(map(int, np.diff(some.offsets)))
     slots = 20 * lengths[19] + 13 * lengths[32]
     # Without a code its nats are the honest ones.
@@ -72,9 +68,8 @@ def test_the_averaged_latent_is_charged_for_what_it_carries():
     model = build_vae(config, len(corpus.vocabulary))
     measures = Evaluator(model, config, corpus)
     arguments = init_params(model, 0), "test", jax.random.key(0)
-    with quick_to_compile():
-        honest, _ = measures.report(*arguments)
-        found, _ = measures.report(*arguments, protocol="averaged")
+    honest, _ = measures.report(*arguments)
+    found, _ = measures.report(*arguments, protocol="averaged")
     assert found["kl_nats"] > 1.3 * honest["kl_nats"]
     assert found["nll_nats"] == pytest.approx(found["reconstruction_nats"] + found["kl_nats"])
     assert found["iw_nll_nats"] is found["importance_samples"] is None

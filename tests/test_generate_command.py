@@ -1,36 +1,42 @@
-"""`python -m spherical_vae.generate` as a user starts it: texts by mode, and what it refuses."""
+"""`python -m spherical_vae.generate`: texts by mode, and what it refuses."""
 
 import pytest
 from small_run import (
-    QUICK_TO_COMPILE,
+    call,
     command,
     environment,
-    one_error_line,
+    refusal,
     run,
-    run_together,
     trained_documents,
     trained_sentences,
     training_command,
     write_text_corpus,
 )
 
+from spherical_vae import generate, train
+
 OF_LABEL = {1: {"cat", "dog", "sheep"}, 2: {"king", "river", "house"}}
 
 
 @pytest.fixture(scope="module")
 def sentences(tmp_path_factory):
-    """A run on labelled sentences, its corpus, and the environment to look at it in."""
+    """A run on labelled sentences, and its corpus."""
     return trained_sentences(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory):
-    """A run on bags of words, and the environment to look at it in."""
+    """A run on bags of words."""
     return trained_documents(tmp_path_factory.getbasetemp())
 
 
-def generate(workdir, *arguments):
-    return command("generate", f"--workdir={workdir}", *arguments)
+def written(workdir, *arguments):
+    """Returns the lines that the command writes."""
+    return lines(call(generate.main, f"--workdir={workdir}", *arguments).stdout)
+
+
+def refused(workdir, *arguments):
+    return refusal(generate.main, f"--workdir={workdir}", *arguments)
 
 
 def lines(text):
@@ -44,21 +50,11 @@ def words(text):
 
 
 def test_the_prior(sentences):
-    workdir, _, variables = sentences
+    workdir, _ = sentences
     arguments = ("--mode=prior", "--count=12", "--label=1")
-    # Alone, so that the others find its programs compiled.
-    first = lines(run(generate(workdir, *arguments), variables).stdout)
-    again, other_seed, other_label, hot = (
-        lines(text)
-        for text in run_together(
-            [
-                generate(workdir, *arguments),
-                generate(workdir, *arguments, "--seed=1"),
-                generate(workdir, "--mode=prior", "--count=12", "--label=2"),
-                generate(workdir, *arguments, "--temperature=20"),
-            ],
-            variables,
-        )
+    first, again, other_seed, other_label, hot = (
+        written(workdir, *arguments, *more)
+        for more in ([], [], ["--seed=1"], ["--label=2"], ["--temperature=20"])
     )
     assert len(first) == 12
     assert first == again
@@ -74,20 +70,11 @@ def test_the_prior(sentences):
     assert mine(other_label, 2) > 2 * mine(other_label, 1)
 
 
-def test_greedy_is_temperature_zero_and_hangs_on_the_code_alone(sentences):
-    workdir, corpus, variables = sentences
+def test_greedy_is_temperature_zero_and_depends_on_the_code_alone(sentences):
+    workdir, corpus = sentences
     arguments = ("--mode=reconstruct", "--count=4")
-    greedy, zero = (
-        lines(text)
-        for text in run_together(
-            [
-                generate(workdir, *arguments, "--greedy"),
-                generate(workdir, *arguments, "--temperature=0"),
-            ],
-            variables,
-        )
-    )
-    assert greedy == zero
+    greedy = written(workdir, *arguments, "--greedy")
+    assert greedy == written(workdir, *arguments, "--temperature=0")
     assert len(greedy) == 8
     # Each pair starts with an example of test, its label left out.
     test = (corpus / "test.txt").read_text(encoding="utf-8").splitlines()
@@ -98,9 +85,8 @@ def test_greedy_is_temperature_zero_and_hangs_on_the_code_alone(sentences):
 
 
 def test_interpolation(sentences):
-    workdir, _, variables = sentences
-    text = run(generate(workdir, "--mode=interpolate", "--count=3", "--greedy"), variables).stdout
-    first, *between, last = lines(text)
+    workdir, _ = sentences
+    first, *between, last = written(workdir, "--mode=interpolate", "--count=3", "--greedy")
     assert len(between) == 3
     for end in (first, last):
         assert end[0] + end[-1] == "[]"
@@ -108,67 +94,50 @@ def test_interpolation(sentences):
 
 
 def test_a_text_is_reconstructed(sentences):
-    workdir, _, variables = sentences
+    """As a process; then several texts in one call, and one that is known."""
+    workdir, _ = sentences
     arguments = ("--label=1", "--greedy")
     text = "the big ox sees the\tdog"
-    done = run(generate(workdir, f"--text={text}", *arguments), variables)
-    original, written = lines(done.stdout)
+    process = command("generate", f"--workdir={workdir}", f"--text={text}", *arguments)
+    done = run(process, environment())
+    original, reconstruction = lines(done.stdout)
     assert original == "[the big <unk> sees the dog]"
-    assert "<unk>" not in written
+    assert "<unk>" not in reconstruction
     assert done.stderr.splitlines() == ["note: not in the vocabulary, read as <unk>: ox"]
-    # Several in one call, and one that is known.
     texts = [f"--text={text}", "--text=the king fears the river", "--mode=reconstruct"]
-    pairs = lines(run(generate(workdir, *texts, *arguments), variables).stdout)
-    assert pairs[:2] == [original, written]
+    pairs = written(workdir, *texts, *arguments)
+    assert pairs[:2] == [original, reconstruction]
     assert pairs[2] == "[the king fears the river]"
     assert len(pairs) == 4
 
 
 def test_a_walk_between_texts(sentences):
-    workdir, _, variables = sentences
+    workdir, _ = sentences
     ends = ["the cat sees the dog", "the old red dog fears the sheep"]
     texts = [f"--text={text}" for text in ends]
     arguments = ("--label=1", "--greedy")
-    walk, pairs = (
-        lines(text)
-        for text in run_together(
-            [
-                generate(workdir, *texts, *arguments, "--count=3"),
-                generate(workdir, *texts, *arguments, "--mode=reconstruct"),
-            ],
-            variables,
-        )
-    )
+    walk = written(workdir, *texts, *arguments, "--count=3")
+    pairs = written(workdir, *texts, *arguments, "--mode=reconstruct")
     assert [walk[0], walk[-1]] == [f"[{text}]" for text in ends]
     assert len(walk) == 5
     assert [walk[1], walk[-2]] == pairs[1::2]
 
 
 def test_a_document_is_reconstructed_without_its_unknown_words(documents):
-    workdir, variables = documents
-    done = run(generate(workdir, "--text=word3 ox word2 word3"), variables)
-    original, written = lines(done.stdout)
+    done = call(generate.main, f"--workdir={documents}", "--text=word3 ox word2 word3")
+    original, reconstruction = lines(done.stdout)
     assert original == "[word3 word2]"
-    assert len(words(written)) == 15
+    assert len(words(reconstruction)) == 15
     assert done.stderr.splitlines() == ["note: not in the vocabulary, left out: ox"]
 
 
 def test_documents_print_their_likely_words(documents):
-    workdir, variables = documents
-    prior, pairs = (
-        lines(text)
-        for text in run_together(
-            [
-                generate(workdir, "--mode=prior", "--count=2"),
-                generate(workdir, "--mode=reconstruct", "--count=2"),
-            ],
-            variables,
-        )
-    )
+    prior = written(documents, "--mode=prior", "--count=2")
     assert len(prior) == 2
     for text in prior:
         assert len(words(text)) == 15
         assert all(word.startswith("word") for word in words(text))
+    pairs = written(documents, "--mode=reconstruct", "--count=2")
     assert len(pairs) == 4
     assert 3 <= len(words(pairs[0])) <= 9
 
@@ -185,21 +154,16 @@ def test_documents_print_their_likely_words(documents):
     ],
 )
 def test_wrong_arguments_for_a_labelled_model(sentences, arguments, told):
-    workdir, _, variables = sentences
-    line = one_error_line(run(generate(workdir, *arguments), variables, expect=2))
-    assert told in line
+    assert told in refused(sentences[0], *arguments)
 
 
 def test_labels_of_a_model_without(documents):
-    workdir, variables = documents
-    line = one_error_line(run(generate(workdir, "--label=1"), variables, expect=2))
-    assert "the model uses no labels" in line
+    assert "the model uses no labels" in refused(documents, "--label=1")
 
 
 def test_words_of_documents_are_not_sampled(documents):
-    workdir, variables = documents
-    line = one_error_line(run(generate(workdir, "--temperature=0.5"), variables, expect=2))
-    assert "--temperature: not with this model of documents" in line
+    told = refused(documents, "--temperature=0.5")
+    assert "--temperature: not with this model of documents" in told
 
 
 @pytest.mark.parametrize(
@@ -217,17 +181,14 @@ def test_words_of_documents_are_not_sampled(documents):
 def test_arguments_that_do_not_go_together_are_told_without_a_look_at_the_run(
     arguments, told, tmp_path
 ):
-    command_line = generate(tmp_path, *arguments)
-    assert told in one_error_line(run(command_line, environment(), expect=2))
+    assert told in refused(tmp_path, *arguments)
 
 
 @pytest.mark.slow
 def test_the_prior_is_not_for_a_decoder_that_needs_a_sentence(tmp_path):
     corpus = write_text_corpus(tmp_path / "corpus")
-    variables = environment(flags=QUICK_TO_COMPILE)
     told_the_words = {"condition_on_bag": True, "train.steps": 1}
-    run(training_command(corpus, tmp_path / "run", told_the_words), variables)
-    command_line = generate(tmp_path / "run", "--mode=prior", "--label=1")
-    line = one_error_line(run(command_line, variables, expect=2))
+    call(train.main, *training_command(corpus, tmp_path / "run", told_the_words)[3:])
+    line = refused(tmp_path / "run", "--mode=prior", "--label=1")
     assert "config.condition_on_bag" in line
     assert "--mode=reconstruct" in line

@@ -21,8 +21,6 @@ from spherical_vae.models.vae import VAE, build_vae, call, init_params
 
 GREEDY = WordChoice(0.0, unknown=True)
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 
 def prepared(inputless):
     config = small_config(decoder__inputless=inputless)

@@ -20,8 +20,6 @@ from spherical_vae.runs.run_directory import load_config, load_origin
 from spherical_vae.runs.trained_model import load_all, load_trained
 from spherical_vae.system.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 CONSTANT = {"optimizer.schedule": "constant", "train.checkpoint_every": 0, "train.log_every": 13}
 
 
@@ -31,7 +29,7 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(corpus, tmp_path_factory, quick_to_compile):
+def finished(corpus, tmp_path_factory):
     """A finished run of two epochs."""
     workdir = tmp_path_factory.mktemp("going_on") / "finished"
     train_it(corpus, workdir, {"train.epochs": 2})
@@ -48,9 +46,10 @@ def refusal(*arguments):
     return str(caught.value)
 
 
-def test_more_epochs_are_those_of_a_run_that_was_as_long_from_the_start(corpus, tmp_path, capsys):
-    once, twice = tmp_path / "once", tmp_path / "twice"
-    train_it(corpus, once, {"train.epochs": 2})
+def test_more_epochs_are_those_of_a_run_that_was_as_long_from_the_start(
+    corpus, finished, tmp_path, capsys
+):
+    once, twice = finished, tmp_path / "twice"
     train_it(corpus, twice, {"train.epochs": 1})
     capsys.readouterr()
     train_it(corpus, twice, {"train.epochs": 2})

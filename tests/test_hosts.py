@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from small_run import (
     PLATEAU_SGD,
-    QUICK_TO_COMPILE,
     ROOT,
+    call,
     checkpoint_contents,
     command,
     environment,
@@ -22,6 +22,7 @@ from small_run import (
     write_text_corpus,
 )
 
+from spherical_vae import train
 from spherical_vae.parallel import hosts
 from spherical_vae.system.errors import UserError
 
@@ -37,11 +38,6 @@ SETTINGS = {
 TOLERANCE = 5e-6
 
 
-def variables(devices):
-    flags = f"{QUICK_TO_COMPILE} --xla_force_host_platform_device_count={devices}"
-    return environment(flags=flags)
-
-
 def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -54,7 +50,7 @@ def start(arguments, devices=4, count=2):
     return [
         subprocess.Popen(
             [*arguments, coordinator, f"--process_count={count}", f"--process_index={index}"],
-            env=variables(devices),
+            env=environment(devices),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -117,7 +113,7 @@ def corpus(tmp_path_factory):
 def alone(corpus, tmp_path_factory):
     """A run of one process with one device."""
     workdir = tmp_path_factory.mktemp("alone") / "run"
-    run(training_command(corpus, workdir, SETTINGS), variables(1))
+    call(train.main, *training_command(corpus, workdir, SETTINGS)[3:])
     return workdir
 
 
@@ -201,7 +197,7 @@ def test_resumed_on_other_devices_and_processes(corpus, alone, tmp_path, before,
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one(together):
     arguments = command("evaluate", f"--workdir={together[0]}", "--json")
-    one = json.loads(run(arguments, variables(1)).stdout)
+    one = json.loads(run(arguments, environment(1)).stdout)
     (out, _), (nothing, _) = finish(start(arguments))
     assert nothing == ""
     for name, value in json.loads(out).items():
@@ -224,7 +220,7 @@ def test_different_commands_are_refused(corpus, tmp_path):
     processes = [
         subprocess.Popen(
             [*arguments, *coordinator, f"--process_index={i}", f"--config.seed={i}"],
-            env=variables(1),
+            env=environment(1),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -258,7 +254,7 @@ def test_flags_that_make_no_sense_are_refused(given, told):
 
 def test_the_command_refuses_in_one_line(corpus, tmp_path):
     arguments = [*training_command(corpus, tmp_path / "run", SETTINGS), "--process_count=2"]
-    line = one_error_line(run(arguments, variables(1), expect=2))
+    line = one_error_line(run(arguments, environment(1), expect=2))
     assert "--coordinator=VALUE is missing" in line
 
 

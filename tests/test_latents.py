@@ -1,5 +1,7 @@
 """What every latent and every prior owe: two distributions whose KL and densities agree."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,9 +46,14 @@ BATCH, DIMENSION, KAPPA = 3, 6, 6.0
 
 def built(overrides):
     """Returns the latent, its variables away from their start, hidden vectors and hyper."""
+    return _built(tuple(sorted(overrides.items())))
+
+
+@functools.cache
+def _built(overrides):
     config = small_config(latent__concentration=KAPPA, prior__components=4)
     config.latent.dimension = DIMENSION
-    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in overrides.items()})
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in overrides})
     latent = build_latent(config.latent, config.prior)
     hidden = jax.random.normal(jax.random.key(0), (BATCH, 7))
     hyper = latent_hyperparameters(config.latent)
@@ -57,7 +64,12 @@ def built(overrides):
 
 
 def pair_of(overrides):
-    latent, variables, hidden, hyper = built(overrides)
+    return _pair_of(tuple(sorted(overrides.items())))
+
+
+@functools.cache
+def _pair_of(overrides):
+    latent, variables, hidden, hyper = _built(overrides)
     return jax.jit(latent.apply)(variables, hidden, hyper)
 
 
@@ -112,8 +124,8 @@ def test_kl_is_the_expected_log_ratio(overrides):
 @pytest.mark.parametrize("overrides", LEARNED_PRIORS, ids=str)
 def test_a_learned_prior_is_a_density_and_its_samples_follow_it(overrides):
     """Importance sampling of the total mass from the standard prior, which covers everything."""
-    latent, variables, hidden, hyper = built(overrides)
-    prior = latent.apply(variables, hidden, hyper).prior
+    latent, *_ = built(overrides)
+    _, prior = pair_of(overrides)
     standard = latent.standard_prior()
     proposal = sample(standard, jax.random.key(0), 40_000)
     if not is_spherical(standard):
@@ -137,11 +149,10 @@ def test_a_learned_prior_is_a_density_and_its_samples_follow_it(overrides):
 @pytest.mark.parametrize("overrides", LEARNED_PRIORS, ids=str)
 def test_a_learned_prior_does_not_depend_on_the_batch(overrides):
     latent, variables, hidden, hyper = built(overrides)
-    z = sample(latent.apply(variables, hidden, hyper).posterior, jax.random.key(3), 2)
-    other = latent.apply(variables, 2 * hidden[:1], hyper).prior
-    np.testing.assert_allclose(
-        log_prob(latent.apply(variables, hidden, hyper).prior, z), log_prob(other, z), rtol=1e-5
-    )
+    posterior, prior = pair_of(overrides)
+    z = sample(posterior, jax.random.key(3), 2)
+    other = jax.jit(latent.apply)(variables, 2 * hidden[:1], hyper).prior
+    np.testing.assert_allclose(log_prob(prior, z), log_prob(other, z), rtol=1e-5)
 
 
 @pytest.mark.parametrize("overrides", VARIANTS, ids=str)

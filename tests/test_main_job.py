@@ -3,15 +3,14 @@
 Also what `python -m spherical_vae.train` refuses, before it compiles anything.
 """
 
-import contextlib
-import io
 import re
-from typing import NamedTuple
 
 import pytest
 from small_run import (
+    RECURRENT,
     ROOT,
     SIZES,
+    call,
     command,
     environment,
     metrics_without_times,
@@ -26,6 +25,7 @@ from spherical_vae import train
 from spherical_vae.system.errors import UserError
 
 TINY = {
+    **RECURRENT,
     "baselines": "none,gaussian",
     "data.label_classes": 0,
     "label_embedding_size": 0,
@@ -43,23 +43,13 @@ def without_labels(corpus):
     return corpus
 
 
-class Printed(NamedTuple):
-    """What a command printed."""
-
-    stdout: str
-    stderr: str
-
-
 def train_it(corpus, workdir, settings):
     """Trains in this process; returns what is printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        train.main(training_command(corpus, workdir, settings)[3:])
-    return Printed(out.getvalue(), err.getvalue())
+    return call(train.main, *training_command(corpus, workdir, settings)[3:])
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory, quick_to_compile):
+def twice(tmp_path_factory):
     """The main job and its second start: their outputs, and the working directory."""
     folder = tmp_path_factory.mktemp("main_job")
     corpus = without_labels(write_text_corpus(folder / "corpus"))

@@ -7,10 +7,10 @@ import signal
 import jax
 import numpy as np
 import pytest
-from small_models import small_config, small_corpus
+from small_models import Programs, small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
 
-from spherical_vae.config.sweeps import build_replicas, settings_by_name
+from spherical_vae.config.sweeps import build_replicas, program_config, settings_by_name
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.random.keys import Purpose, root_key
@@ -27,8 +27,6 @@ from spherical_vae.training.optimizer import Timetable, build_optimizer
 from spherical_vae.training.step import init_state, make_train_step, with_first_decoder
 from spherical_vae.training.trainer import STATE, train_model, train_replicas
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 CORPUS = small_corpus(examples=40)
 PER_EPOCH = 10
 # A phase of 20 steps of 34, with what the reset must see to: average, multiplier, moments.
@@ -38,7 +36,6 @@ SETTINGS = {
     "train__steps": PHASE + 14,
     "train__log_every": 1,
     "train__evaluate_every": 5,
-    "train__steps_per_call": 4,
     "data__buckets": 1,
     "latent__kind": "learned_vmf",
     "rate__target_nats": 1.0,
@@ -51,15 +48,22 @@ SETTINGS = {
 }
 
 
-def train(workdir, config, corpus=CORPUS):
+def train(workdir, config, corpus=CORPUS, programs=None):
     with open_run(workdir, config) as run:
-        return train_model(config, corpus, run)
+        return train_model(config, corpus, run, **(programs.options() if programs else {}))
 
 
-def train_sweep(workdir, config, settings):
+def train_sweep(workdir, config, settings, programs=None):
     replicas = build_replicas(config, settings)
     with open_run(workdir, config, settings_by_name(replicas)) as run:
-        return train_replicas(config, replicas, CORPUS, run)
+        options = programs.options() if programs else {}
+        return train_replicas(config, replicas, CORPUS, run, **options)
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """Those of `SETTINGS`, however long training is."""
+    return Programs(small_config(**SETTINGS), CORPUS)
 
 
 def stop_after(monkeypatch, step):
@@ -120,9 +124,9 @@ def test_the_target_is_met_within_5_percent_on_validation(tmp_path, latent):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, quick_to_compile):
+def uninterrupted(tmp_path_factory, programs):
     workdir = tmp_path_factory.mktemp("rate") / "run"
-    return workdir, train(workdir, small_config(**SETTINGS))
+    return workdir, train(workdir, small_config(**SETTINGS), programs=programs)
 
 
 def assert_same_run(workdir, other):
@@ -131,10 +135,12 @@ def assert_same_run(workdir, other):
 
 
 @pytest.mark.parametrize("step", [PHASE - 3, PHASE, PHASE + 1])
-def test_a_stop_around_the_reset_changes_nothing(uninterrupted, monkeypatch, tmp_path, step):
+def test_a_stop_around_the_reset_changes_nothing(
+    uninterrupted, programs, monkeypatch, tmp_path, step
+):
     workdir, _ = uninterrupted
     config = small_config(**SETTINGS)
-    interrupted_once(monkeypatch, step, lambda: train(tmp_path, config))
+    interrupted_once(monkeypatch, step, lambda: train(tmp_path, config, programs=programs))
     assert_same_run(tmp_path, workdir)
 
 
@@ -224,13 +230,13 @@ def test_evaluations_of_the_phase_decide_nothing():
     assert not timetable.is_checkpoint(PHASE)
 
 
-def test_the_step_after_the_phase_is_that_of_a_new_decoder(monkeypatch, tmp_path):
+def test_the_step_after_the_phase_is_that_of_a_new_decoder(programs, monkeypatch, tmp_path):
     """Against the same step put together by hand, from the checkpoint at the end of the phase."""
     config = small_config(**SETTINGS | {"train__steps": PHASE + 1})
     with monkeypatch.context() as patch:
         stop_after(patch, PHASE)
         with pytest.raises(Interrupted):
-            train(tmp_path, config)
+            train(tmp_path, config, programs=programs)
     model = build_vae(config, len(CORPUS.vocabulary))
     optimizer = build_optimizer(config.optimizer)
     params = init_params(model, config.seed, CORPUS.vocabulary.train_counts)
@@ -248,7 +254,7 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(monkeypatch, tmp_path
     batch = jax.tree.map(jax.numpy.asarray, next(batches_from(CORPUS, config, timetable, PHASE)))
     take_step = jax.jit(make_train_step(model, optimizer, config))
     expected = take_step(with_first_decoder(state, optimizer), batch, host.hyperparameters(PHASE))
-    train(tmp_path, config)
+    train(tmp_path, config, programs=programs)
     store = CheckpointStore(tmp_path / "checkpoints")
     found = take(store.restore(PHASE + 1, STATE, abstract), 0)
     for name in ("params", "average", "opt_state", "log_multiplier"):
@@ -264,9 +270,10 @@ def test_replicas_are_reset_as_single_runs(monkeypatch, tmp_path):
     config = small_config(**SETTINGS | {"word_dropout_rate": 0.0})
     values = [(0, 0.0), (3, 0.4)]
     settings = [{"seed": seed, "word_dropout_rate": rate} for seed, rate in values]
-    whole = train_sweep(tmp_path / "whole", config, settings)
+    shared = Programs(program_config(config, build_replicas(config, settings)), CORPUS)
+    whole = train_sweep(tmp_path / "whole", config, settings, shared)
     interrupted_once(
-        monkeypatch, PHASE, lambda: train_sweep(tmp_path / "resumed", config, settings)
+        monkeypatch, PHASE, lambda: train_sweep(tmp_path / "resumed", config, settings, shared)
     )
     mine, theirs = (checkpoint_contents(tmp_path / name) for name in ("resumed", "whole"))
     assert mine == theirs

@@ -8,6 +8,8 @@ import pytest
 from spherical_vae.models.compute import FLOAT32, Compute
 from spherical_vae.models.recurrence import Kernels, recurrence
 
+pytestmark = pytest.mark.optimized
+
 STEPS, ROWS, HIDDEN, FED = 7, 3, 5, 4
 
 

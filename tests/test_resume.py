@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from small_run import (
     PLATEAU_SGD,
+    RECURRENT,
     ROOT,
     STEPS,
     STEPS_PER_EPOCH,
@@ -36,6 +37,8 @@ from spherical_vae import evaluate, generate, train
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.system.errors import Interrupted, UserError
 
+pytestmark = pytest.mark.optimized
+
 ADAM = {"optimizer.name": "adam", "optimizer.learning_rate": 0.01, "optimizer.schedule": "cosine"}
 
 
@@ -50,7 +53,7 @@ class Reference:
 
     def command(self, workdir, **changed):
         settings = {key.replace("__", "."): value for key, value in changed.items()}
-        return training_command(self.corpus, workdir, self.settings, settings)
+        return training_command(self.corpus, workdir, RECURRENT, self.settings, settings)
 
     def train(self, workdir, **changed):
         train.main(self.command(workdir, **changed)[3:])
@@ -81,9 +84,12 @@ class Reference:
 )
 def reference(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
-    variables = environment(cache=folder / "compiled")
+    # The processes that are killed find the programs of this one compiled.
     run_of = Reference(
-        write_text_corpus(folder / "corpus"), folder / "run", request.param, variables
+        write_text_corpus(folder / "corpus"),
+        folder / "run",
+        request.param,
+        environment(quick=False),
     )
     run_of.train(run_of.workdir)
     return run_of
@@ -225,9 +231,7 @@ def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
 def test_commands_do_from_python_what_they_do_as_processes(reference, tmp_path, capsys):
     """In a thread, and again; the signals of the process stay as they are."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    _, _, _, *arguments = training_command(
-        reference.corpus, tmp_path / "run", reference.settings, {"train.steps": 6}
-    )
+    _, _, _, *arguments = reference.command(tmp_path / "run", train__steps=6)
     raised = []
 
     def train_and_look():

@@ -10,6 +10,8 @@ import pytest
 from spherical_vae.models.compute import FLOAT32, Compute
 from spherical_vae.models.softmax import target_log_probs
 
+pytestmark = pytest.mark.optimized
+
 STEPS, ROWS, HIDDEN, WORDS = 7, 3, 5, 11
 
 

@@ -10,7 +10,7 @@ import signal
 import jax
 import numpy as np
 import pytest
-from small_models import quick_to_compile, small_config, small_corpus
+from small_models import small_config, small_corpus
 from small_run import checkpoint_contents, metrics_without_times
 
 from spherical_vae.config.sweeps import build_replicas, program_config, settings_by_name
@@ -104,12 +104,6 @@ def train(workdir, like=None, signal_after=None, vectorised=None):
             compile_step=programs,
         )
     return Sweep(workdir, programs, evaluator, replicas)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_to_compile():
-    with quick_to_compile():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,6 @@ from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import UserError
 from spherical_vae.training.comparison import sample_texts
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 KEY = jax.random.key(0)
 TEXTS = ["w3 w4 w2 w6", "w9 w8 w11"]
 GREEDY = WordChoice(0.0)

@@ -13,6 +13,8 @@ from scipy import stats
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.random import threefry
 
+pytestmark = pytest.mark.optimized
+
 COUNT = 200_000
 
 

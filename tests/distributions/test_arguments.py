@@ -14,6 +14,8 @@ from spherical_vae.distributions import (
 )
 from spherical_vae.system.errors import UserError
 
+pytestmark = pytest.mark.optimized
+
 KEY = jax.random.key(0)
 AXIS = np.array([1.0, 0.0, 0.0], np.float32)
 KINDS = [VonMisesFisher, PowerSpherical]

@@ -1,5 +1,7 @@
 """The flags of JAX that a user may have set: the same values, samples and gradients under each."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,15 +16,27 @@ from spherical_vae.distributions import (
     von_mises_fisher,
 )
 
+# Flags of a group are set together: each raises, or changes numbers, where it is not heeded.
 FLAGS = {
-    "x64": lambda: jax.enable_x64(True),
-    "strict promotion": lambda: jax.numpy_dtype_promotion("strict"),
-    "ranks": lambda: jax.numpy_rank_promotion("raise"),
-    "debug_nans": lambda: jax.debug_nans(True),
-    "default device": lambda: jax.default_device(jax.devices()[-1]),
-    "transfer guard": lambda: jax.transfer_guard("disallow"),
-    "disable_jit": jax.disable_jit,
+    "x64, NaNs": lambda: (jax.enable_x64(True), jax.debug_nans(True)),
+    "promotion, ranks": lambda: (
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+    ),
+    "device, transfers": lambda: (
+        jax.default_device(jax.devices()[-1]),
+        jax.transfer_guard("disallow"),
+    ),
+    "no jit": lambda: (jax.disable_jit(),),
 }
+
+
+@contextlib.contextmanager
+def under(flags):
+    with contextlib.ExitStack() as stack:
+        for flag in FLAGS[flags]():
+            stack.enter_context(flag)
+        yield
 
 
 def everything(key, mean, kappa, share):
@@ -74,17 +88,17 @@ def expected():
     }
 
 
-@pytest.mark.parametrize("flag", FLAGS)
-def test_every_public_function(flag, expected):
+@pytest.mark.parametrize("flags", FLAGS)
+def test_every_public_function(flags, expected):
     # What the user has made before: arrays of float32, and the arguments on the device.
     inputs = numbers()
     cases = list(everything(*inputs))
     for name, call, arguments in cases:
         values, slopes = expected[name]
-        with FLAGS[flag]():
+        with under(flags):
             found = call(*arguments)
             # Backward passes of JAX itself make constants: compiled, they are part of the program.
-            found_slopes = None if flag == "disable_jit" else gradients(call, arguments)
+            found_slopes = None if flags == "no jit" else gradients(call, arguments)
         np.testing.assert_allclose(found, values, rtol=2e-5, atol=2e-5, err_msg=name)
         assert found.dtype == values.dtype
         if found_slopes is not None:
@@ -92,10 +106,10 @@ def test_every_public_function(flag, expected):
                 np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("flag", ["x64", "strict promotion", "ranks", "debug_nans"])
-def test_classes_that_are_validated_and_divergences(flag):
+@pytest.mark.parametrize("flags", ["x64, NaNs", "promotion, ranks"])
+def test_classes_that_are_validated_and_divergences(flags):
     _, mean, kappa, _ = numbers()
-    with FLAGS[flag]():
+    with under(flags):
         laws = [VonMisesFisher(mean, kappa), PowerSpherical(mean, kappa)]
         for p in laws:
             assert p.log_prob(mean[0]).shape == p.log_prob(mean).shape == (3,)

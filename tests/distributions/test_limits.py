@@ -14,6 +14,8 @@ from spherical_vae.distributions import (
     von_mises_fisher,
 )
 
+pytestmark = pytest.mark.optimized
+
 KINDS = [VonMisesFisher, PowerSpherical]
 MODE = np.eye(5, dtype=np.float32)[1]
 VALUES = np.stack([MODE, -MODE, np.eye(5, dtype=np.float32)[0]])

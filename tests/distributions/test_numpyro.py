@@ -18,6 +18,8 @@ from spherical_vae.distributions import (
     von_mises_fisher,
 )
 
+pytestmark = pytest.mark.optimized
+
 # A goodness-of-fit p value below this fails: the rate of false alarms of one comparison.
 FAILURE_RATE = 1e-4
 DRAWS = 20_000

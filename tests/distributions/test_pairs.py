@@ -9,6 +9,8 @@ import pytest
 from spherical_vae import special
 from spherical_vae.distributions import PowerSpherical, VonMisesFisher, von_mises_fisher
 
+pytestmark = pytest.mark.optimized
+
 
 def unit_rows(*shape, seed=0, near=None, spread=1.0):
     rows = np.random.default_rng(seed).normal(size=shape)

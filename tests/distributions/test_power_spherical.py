@@ -8,6 +8,8 @@ import pytest
 
 from spherical_vae.distributions import PowerSpherical
 
+pytestmark = pytest.mark.optimized
+
 CONCENTRATIONS = np.array([0.00052935630083, 1.0, 15.0, 1e2, 1e4, 1e5, 1e6], np.float32)
 
 

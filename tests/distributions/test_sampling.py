@@ -9,6 +9,8 @@ from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.system.errors import UserError
 
+pytestmark = pytest.mark.optimized
+
 DRAWS = 100_000
 METHODS = ("transport", "wood")
 

@@ -15,6 +15,8 @@ from spherical_vae import special
 from spherical_vae.distributions import sampling
 from spherical_vae.random import threefry
 
+pytestmark = pytest.mark.optimized
+
 # Two-sided false-alarm rate of each Kolmogorov-Smirnov test.
 FAILURE_RATE = 1e-5
 DIMENSIONS = (2, 3, 4, 5, 8, 25, 50, 100, 1000)

@@ -12,6 +12,8 @@ from numpyro.infer.util import log_density
 from spherical_vae import special
 from spherical_vae.distributions import PowerSpherical, SphereReparam, VonMisesFisher
 
+pytestmark = pytest.mark.optimized
+
 DIRECTION, CONCENTRATION, DRAWS = np.eye(3, dtype=np.float32)[0], 20.0, 20_000
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from small_run import QUICK_TO_COMPILE, ROOT, environment, one_error_line, run
+from small_run import ROOT, environment, one_error_line, run
 
 from paper.__main__ import NAMES
 from paper.catalogue import EXPERIMENTS
@@ -64,7 +64,7 @@ def test_the_listing_has_every_experiment():
 
 @pytest.mark.slow
 def test_all_experiments_at_smoke_scale(tmp_path):
-    variables = environment(cache=tmp_path / "compiled", flags=QUICK_TO_COMPILE)
+    variables = environment()
     done = run(command("all", f"--workdir={tmp_path}"), variables, cwd=ROOT)
     for name in EXPERIMENTS:
         assert (tmp_path / "smoke" / "tables" / f"{name}.md").is_file()

@@ -14,8 +14,6 @@ from paper.store import Store
 from spherical_vae.system.errors import DivergedError
 from spherical_vae.system.folder_lock import lock_folder
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 # Its trials are the runs of the row: at smoke scale all trainings are of eight steps.
 ROW = dataclasses.replace(
     document_row("news20", GAUSSIAN, 25), alternatives=({}, {"dropout_rate": 0.4})
@@ -28,7 +26,7 @@ def runner_in(folder, **options):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, quick_to_compile):
+def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     runner_in(folder).complete([ROW, TRACED], 1)
     return folder

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import quick_to_compile, small_config, small_corpus
+from small_models import small_config, small_corpus
 
 from paper.measures.swaps import PROBABILITIES, swap_cosines, swap_pairs
 from spherical_vae.data.batch import END_ID
@@ -82,8 +82,7 @@ def test_the_code_of_an_lstm_moves_further_the_more_is_swapped(kind):
         "word_embeddings": 3 * jax.random.normal(jax.random.key(1), (12, config.embedding_size))
     }
     mesh = data_mesh(config.train.batch_size, 1)
-    with quick_to_compile():
-        found = swap_cosines(TrainedModel(config, corpus, model, params, 0, 0, 0, mesh))
+    found = swap_cosines(TrainedModel(config, corpus, model, params, 0, 0, 0, mesh))
     assert [swap.probability for swap in found] == list(PROBABILITIES)
     assert found[0].mean_cosine == pytest.approx(1, abs=1e-6)
     assert found[0].standard_error < 1e-6
@@ -96,8 +95,7 @@ def test_a_code_that_does_not_read_the_order_does_not_move():
     config, corpus = small_config(encoder__kind="bag_of_words"), small_corpus()
     model = build_vae(config, len(corpus.vocabulary))
     mesh = data_mesh(config.train.batch_size, 1)
-    with quick_to_compile():
-        trained = TrainedModel(config, corpus, model, init_params(model, 0), 0, 0, 0, mesh)
-        found = swap_cosines(trained)
+    trained = TrainedModel(config, corpus, model, init_params(model, 0), 0, 0, 0, mesh)
+    found = swap_cosines(trained)
     for swap in found:
         assert swap.mean_cosine == pytest.approx(1, abs=1e-6)

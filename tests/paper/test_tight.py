@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_models import quick_to_compile, small_config, small_corpus
+from small_models import small_config, small_corpus
 
 from paper.measures.tight import EXAMPLES_SEED, take, tight_bound
 from paper.runner import evaluation_key
@@ -12,8 +12,6 @@ from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.parallel.sharding import data_mesh
 from spherical_vae.runs.trained_model import TrainedModel
-
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 SAMPLES = 16
 
@@ -55,11 +53,10 @@ def test_taken_examples_are_those_of_their_rows(counted):
 def without_a_code():
     """The bound of a model without a code, and the nats of all of test, which are exact."""
     model = trained(latent__kind="none", evaluation__importance_samples=3, data__buckets=1)
-    with quick_to_compile():
-        found = tight_bound(model, 50, len(model.corpus.splits["test"]))
-        exact = Evaluator(model.model, model.config, model.corpus).nats(
-            model.params, "test", evaluation_key()
-        )
+    found = tight_bound(model, 50, len(model.corpus.splits["test"]))
+    exact = Evaluator(model.model, model.config, model.corpus).nats(
+        model.params, "test", evaluation_key()
+    )
     return found, exact.nll_nats, exact.tokens
 
 
@@ -83,8 +80,7 @@ def test_the_error_of_a_perplexity_is_that_of_a_jackknife(without_a_code):
 
 
 def test_examples_are_selected_by_a_seed_of_their_own(without_a_code):
-    with quick_to_compile():
-        some = tight_bound(trained(latent__kind="none", seed=1, data__buckets=1), 2, 3)
+    some = tight_bound(trained(latent__kind="none", seed=1, data__buckets=1), 2, 3)
     _, nats, _ = without_a_code
     rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(nats))[:3])
     assert some.nats == pytest.approx(nats[rows], abs=2e-3)
@@ -99,18 +95,16 @@ def test_more_samples_come_closer():
         evaluation__chunk=SAMPLES,
         data__buckets=1,
     )
-    with quick_to_compile():
-        found = tight_bound(model, SAMPLES, 1000)
+    found = tight_bound(model, SAMPLES, 1000)
     assert found.importance_samples == SAMPLES
     assert found.fewer_importance_samples == 1
     assert found.examples == len(model.corpus.splits["test"])
     nats = {}
     for samples in (1, SAMPLES):
         model.config.evaluation.importance_samples = samples
-        with quick_to_compile():
-            nats[samples] = Evaluator(model.model, model.config, model.corpus).nats(
-                model.params, "test", evaluation_key(), importance_weighted=True
-            )
+        nats[samples] = Evaluator(model.model, model.config, model.corpus).nats(
+            model.params, "test", evaluation_key(), importance_weighted=True
+        )
     gain = nats[1].iw_nll_nats - nats[SAMPLES].iw_nll_nats
     # Other batches, hence other samples: by NumPy, and within four errors, once in 15,000 seeds.
     assert found.gain_nats == pytest.approx(gain.mean(), abs=4 * gain.std() / np.sqrt(12))

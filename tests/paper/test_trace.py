@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_models import quick_to_compile, small_config, small_corpus
+from small_models import small_config, small_corpus
 
 from paper.measures.trace import Tracer, read_trace
 from spherical_vae.data.batch import Batch
@@ -28,7 +28,7 @@ def trained(kind, folder, traced=True):
         train__log_every=EVERY,
     )
     corpus = small_corpus("bags")
-    with quick_to_compile(), open_run(folder, config) as run:
+    with open_run(folder, config) as run:
         tracer = Tracer(config, corpus, folder) if traced else None
         return train_model(config, corpus, run, after_evaluation=tracer)
 

@@ -10,6 +10,8 @@ from oracle import reference
 from spherical_vae import special
 from spherical_vae.system.errors import UserError
 
+pytestmark = pytest.mark.optimized
+
 # Bars of the project: relative error of KL, A and dKL/dkappa.
 BAR = {"float32": 5e-7, "float64": 1e-12}
 QUICK_DIMENSIONS = (2, 50, 4096)

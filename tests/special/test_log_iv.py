@@ -10,6 +10,8 @@ import pytest
 from spherical_vae.special import log_iv
 from spherical_vae.system.errors import UserError
 
+pytestmark = pytest.mark.optimized
+
 QUICK_ORDERS = (0.0, 0.5, 2.0, 11.5, 2047.0)
 ALL_ORDERS = (0.0, 1e-3, 0.3, 0.5, 1.0, 1.4, 1.5, 2.0, 3.0, 5.0, 7.3, 11.5, 24.0, 49.5, 99.0, 500.0)
 

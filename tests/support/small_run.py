@@ -1,27 +1,39 @@
-"""Small corpora, small models and the commands as real processes, for the tests that need them.
+"""Small corpora, small models and the commands, called or as processes, for tests that need them.
 
 What a command must do is not said here, only how to start it and how to read what it left.
 """
 
+import contextlib
 import functools
+import io
 import json
 import os
 import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
+import pytest
+from filelock import FileLock
+from quick import QUICK_TO_COMPILE
 
+from spherical_vae import train
+from spherical_vae.config.command_line import Command
 from spherical_vae.runs.checkpoint import CheckpointStore
+from spherical_vae.system.errors import UserError
 
-ROOT = Path(__file__).parent.parent
+SUPPORT = Path(__file__).parent
+ROOT = SUPPORT.parents[1]
 # 13 batches of 16 an epoch, of which the last is not full.
 SIZES = {"train": 200, "valid": 40, "test": 40}
 STEPS_PER_EPOCH, STEPS = 13, 39
 
 SMALL_MODEL = {
+    # A recurrence less to compile than `RECURRENT`.
+    "encoder.kind": "bag_of_words",
     "baselines": "()",
     "data.buckets": 1,
     "data.label_classes": 2,
@@ -40,6 +52,7 @@ SMALL_MODEL = {
     "evaluation.importance_samples": 7,
     "evaluation.chunk": 3,
 }
+RECURRENT = {"encoder.kind": "lstm"}
 PLATEAU_SGD = {
     "optimizer.name": "sgd",
     "optimizer.learning_rate": 5.0,
@@ -49,6 +62,9 @@ PLATEAU_SGD = {
 }
 # Learns fast, so that labels show in what it writes.
 LEARNS_LABELS = {
+    "train.checkpoint_every": 0,
+    "train.log_every": 78,
+    "train.evaluate_every": 78,
     "optimizer.learning_rate": 0.02,
     "optimizer.schedule": "constant",
     "train.epochs": 12,
@@ -64,8 +80,6 @@ SMALL_DOCUMENTS = {
     "evaluation.importance_samples": 7,
     "evaluation.chunk": 3,
 }
-# Half of the time of a small run is compilation; what is computed need not be fast.
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 
 
 def write_text_corpus(folder: Path, seed: int = 0) -> Path:
@@ -122,73 +136,92 @@ def training_command(corpus: Path, workdir: Path, *settings: dict[str, object]) 
     )
 
 
-def environment(cache: Path | None = None, flags: str = "") -> dict[str, str]:
+def environment(devices: int = 1, quick: bool = True) -> dict[str, str]:
     """Returns the environment of a command on the CPU.
 
     Args:
-      cache: folder of compiled programs that later processes use again; None is that of the tests.
-      flags: of XLA.
+      devices: how many the CPU is taken for.
+      quick: whether it compiles as this process does in modules that are not marked `optimized`.
     """
-    variables = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    if cache is not None:
-        variables |= {
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
+    variables = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    variables |= QUICK_TO_COMPILE if quick else {}
+    if devices > 1:
+        variables["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
     return variables
 
 
+class Printed(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+def call(command: Command, *arguments: object) -> Printed:
+    """Calls a command in this process, as from Python; returns what it printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        command([str(argument) for argument in arguments])
+    return Printed(out.getvalue(), err.getvalue())
+
+
+def refusal(command: Command, *arguments: object) -> str:
+    """Returns the message, of one line, of a command that is called and refuses."""
+    with pytest.raises(UserError) as caught:
+        call(command, *arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def _shared(session: Path, name: str) -> tuple[FileLock, Path]:
+    """Returns a folder that all workers of the test session share, and its lock."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    return FileLock(session / f"{name}.lock"), session / name
+
+
 @functools.cache
-def trained_sentences(session: Path) -> tuple[Path, Path, dict[str, str]]:
+def trained_sentences(session: Path) -> tuple[Path, Path]:
     """Trains on labelled sentences, once for all tests that only look at the run.
 
     Args:
       session: the folder of this test session, `tmp_path_factory.getbasetemp()`.
 
     Returns:
-      Its working directory, its corpus, and the environment with its compiled programs.
+      Its working directory and its corpus.
     """
-    folder = session / "trained_sentences"
-    variables = environment(cache=folder / "compiled", flags=QUICK_TO_COMPILE)
-    corpus = write_text_corpus(folder / "corpus")
-    run(training_command(corpus, folder / "run", LEARNS_LABELS), variables)
-    return folder / "run", corpus, variables
+    lock, folder = _shared(session, "trained_sentences")
+    with lock:
+        if not (folder / "run").exists():
+            write_text_corpus(folder / "corpus")
+            arguments = training_command(folder / "corpus", folder / "new", LEARNS_LABELS)[3:]
+            call(train.main, *arguments)
+            (folder / "new").rename(folder / "run")
+    return folder / "run", folder / "corpus"
 
 
 @functools.cache
-def trained_documents(session: Path) -> tuple[Path, dict[str, str]]:
-    """Trains on bags of words, as `trained_sentences` does on sentences."""
-    folder = session / "trained_documents"
-    variables = environment(cache=folder / "compiled", flags=QUICK_TO_COMPILE)
-    path = write_feat_corpus(folder / "corpus")
-    settings = overrides(SMALL_DOCUMENTS, {"data.name": "feat", "data.path": path})
-    config = f"--config={ROOT / 'configs' / 'news20.py'}"
-    run(command("train", config, f"--workdir={folder / 'run'}", *settings), variables)
-    return folder / "run", variables
+def trained_documents(session: Path) -> Path:
+    """Trains on bags of words, as `trained_sentences` does on sentences; returns the folder."""
+    lock, folder = _shared(session, "trained_documents")
+    with lock:
+        if not (folder / "run").exists():
+            write_feat_corpus(folder / "corpus")
+            data = {"data.name": "feat", "data.path": folder / "corpus"}
+            config = f"--config={ROOT / 'configs' / 'news20.py'}"
+            workdir = f"--workdir={folder / 'new'}"
+            call(train.main, config, workdir, *overrides(SMALL_DOCUMENTS, data))
+            (folder / "new").rename(folder / "run")
+    return folder / "run"
 
 
-def run(arguments: list[str], variables: dict[str, str], expect: int = 0, cwd: Path = ROOT):
+def run(arguments: list[str], variables: dict[str, str], expect: int = 0, **options: object):
     """Runs a command to its end and returns it with its output; its status must be `expect`."""
-    done = subprocess.run(
-        arguments, env=variables, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300} | options
+    done = subprocess.run(arguments, env=variables, check=False, **options)
     assert done.returncode == expect, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
-
-
-def run_together(commands: list[list[str]], variables: dict[str, str]) -> list[str]:
-    """Runs commands at the same time; all must succeed. Returns their standard outputs."""
-    started = [
-        subprocess.Popen(
-            arguments, env=variables, cwd=ROOT, stdout=-1, stderr=-1, text=True, encoding="utf-8"
-        )
-        for arguments in commands
-    ]
-    ended = [process.communicate(timeout=300) for process in started]
-    for process, (out, err) in zip(started, ended, strict=True):
-        assert process.returncode == 0, f"status {process.returncode}\n{out}\n{err}"
-    return [out for out, _ in ended]
 
 
 def one_error_line(done) -> str:

@@ -47,7 +47,7 @@ def check_densities(mesh):
     value = DIRECTION[::-1]
     kinds = {"vmf": von_mises_fisher.log_prob, "power": power_density}
     for density in kinds.values():
-        for rows in ((True, False, False), (False, True, True), (True, True, True)):
+        for rows in ((True, False, False), (False, True, True)):
             arguments = [
                 x if row else x[3] for x, row in zip((value, DIRECTION, KAPPA), rows, strict=True)
             ]
@@ -76,7 +76,7 @@ def check_special(mesh):
 
 def check_samples(mesh):
     for method in von_mises_fisher.METHODS:
-        for rows in ((True, True), (True, False), (False, True)):
+        for rows in ((True, False), (False, True)):
             parameters = [
                 x if row else x[3] for x, row in zip((DIRECTION, KAPPA), rows, strict=True)
             ]
@@ -150,7 +150,7 @@ def check_explicit_axes():
     with jax.set_mesh(jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))):
         direction, kappa = jax.device_put(DIRECTION, P("x")), jax.device_put(KAPPA, P("x"))
         for method in von_mises_fisher.METHODS:
-            for arguments in ((direction, kappa), (direction, KAPPA[3]), (DIRECTION[3], kappa)):
+            for arguments in ((direction, KAPPA[3]), (DIRECTION[3], kappa)):
 
                 def draw(m, k, method=method):
                     return von_mises_fisher.sample(KEY, m, k, (3,), method)

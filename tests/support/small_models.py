@@ -1,6 +1,6 @@
 """Tiny corpora, configurations and batches for tests of models; no test lives here."""
 
-import contextlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,9 @@ from ml_collections import ConfigDict
 from spherical_vae.config import base_config
 from spherical_vae.data.batch import END_ID, Batch
 from spherical_vae.data.corpus import Corpus, Split, Vocabulary
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.models.vae import build_vae
+from spherical_vae.parallel.sharding import data_mesh
 
 WORDS = 12
 
@@ -31,12 +34,27 @@ def small_config(**overrides: object) -> ConfigDict:
     return config
 
 
-@contextlib.contextmanager
-def quick_to_compile():
-    """A context in which compilers do not optimise: what is computed need not be fast."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+class Programs:
+    """Programs that trainings of one model and corpus share, so that they are compiled once.
+
+    Args:
+      config: of the model.
+      corpus: that it is trained on.
+    """
+
+    def __init__(self, config: ConfigDict, corpus: Corpus) -> None:
+        model = build_vae(config, len(corpus.vocabulary))
+        mesh = data_mesh(config.train.batch_size)
+        self._evaluator = Evaluator(model, config, corpus, mesh)
+        self._step: Callable | None = None
+
+    def options(self) -> dict[str, object]:
+        """Returns the keyword arguments of a `Trainer` by which it uses them."""
+        return {"evaluator": self._evaluator, "compile_step": self._compile_step}
+
+    def _compile_step(self, function: Callable, **options: object) -> Callable:
+        self._step = self._step or jax.jit(function, **options)
+        return self._step
 
 
 def sentences(rows: int = 6, longest: int = 8, seed: int = 0) -> Batch:
