@@ -12,7 +12,6 @@ from spherical_vae.evaluation.example_file import ExampleFile, paired_difference
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.system.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ABOUT = {"corpus": "made", "corpus_fingerprint": 1, "split": "test", "step": 7}
 SIZE = 12
 
