@@ -4,10 +4,13 @@ import jax
 
 # The same for commands that are processes, by the environment.
 QUICK_TO_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+_quick = False
 
 
 def compile_quickly(quick: bool) -> None:
     """Chooses how this process compiles from now on, and forgets what it has compiled otherwise."""
-    if quick != jax.config.jax_disable_most_optimizations:
+    global _quick
+    if quick != _quick:
+        _quick = quick
         jax.config.update("jax_disable_most_optimizations", quick)
         jax.clear_caches()
