@@ -69,10 +69,7 @@ def test_a_cosine_is_that_of_the_longer_training_from_then_on(corpus, tmp_path, 
     cosine = {"optimizer.schedule": "cosine", "optimizer.final_fraction": 0.0, "train.log_every": 1}
     for steps in (4, 8):
         train_it(corpus, tmp_path / "run", cosine | {"train.steps": steps})
-    assert (
-        "config.optimizer.schedule=cosine: the learning rate of every step to come is that of"
-        in (capsys.readouterr().err)
-    )
+    assert "optimizer.schedule" in capsys.readouterr().err
     rates = [
         r["learning_rate"] for r in metrics_without_times(tmp_path / "run") if r["split"] == "train"
     ]
