@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_models import small_config, small_corpus
-from small_run import metrics_without_times
+from small_run import checkpoint_contents, metrics_without_times
 
+from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.metrics import ExampleNats
 from spherical_vae.runs.checkpoint import CheckpointStore
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
@@ -122,3 +124,48 @@ def test_a_bad_loss_ends_training_before_anything_is_saved_of_it(tmp_path):
         train(tmp_path, bad_from_step_6)
     assert CheckpointStore(tmp_path / "checkpoints", read_only=True).steps() == [4]
     assert not (tmp_path / "metrics.jsonl").exists() or metrics_without_times(tmp_path) == []
+
+
+class Scripted(Evaluator):
+    """Measures nothing: gives one value after the other."""
+
+    def __init__(self, values):
+        self._values = iter(values)
+
+    def nats(self, params, split, key, **options):
+        value, tokens = np.full(5, next(self._values)), np.full(5, 4)
+        return ExampleNats(value, 0 * value, None, tokens, tokens.astype(float))
+
+
+def test_what_was_best_on_validation_is_returned_and_saved(tmp_path):
+    """The second of four evaluations is best; the last one would be the easiest to keep."""
+    config = small_config(train__steps=4, train__evaluate_every=1)
+    seen = {}
+
+    def compile_step(function, **options):
+        def step(states, batches, hypers, active):
+            params = jax.tree.map(lambda leaf: leaf + 1, states.params)
+            sums = states.sums
+            sums = sums._replace(tokens=sums.tokens + 8, examples=sums.examples + 2)
+            return states._replace(params=params, sums=sums, step=states.step + 1)
+
+        return step
+
+    def see(step, params):
+        seen[step] = jax.tree.map(np.array, params)
+
+    with open_run(tmp_path, config) as run:
+        trained = train_model(
+            config,
+            small_corpus(examples=30),
+            run,
+            compile_step=compile_step,
+            evaluator=Scripted([3.0, 1.0, 2.0, 1.5]),
+            after_evaluation=see,
+        )
+    assert (trained.step, trained.last_step) == (2, 4)
+    jax.tree.map(np.testing.assert_array_equal, trained.params, seen[2])
+    saved = checkpoint_contents(tmp_path)[4]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(seen[2]):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        assert saved[f"evaluated.{name}"] == leaf.tobytes()
