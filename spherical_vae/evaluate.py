@@ -44,16 +44,20 @@ def main() -> None:
             f"--importance_samples={SAMPLES.value}: given with --protocol={PROTOCOL.value}, which "
             "has no importance-weighted bound; allowed: --protocol=honest"
         )
+    if AGAINST.value is not None and PROTOCOL.value != "honest":
+        raise UserError(f"--against={AGAINST.value}: allowed with --protocol=honest only")
     if AGAINST.value is not None and EXAMPLES.value is None:
         raise UserError(f"--against={AGAINST.value}: needs --examples=FILE.json of this model")
     # Imported late: mistakes above are reported, in one line, before JAX has loaded.
-    from spherical_vae.evaluation.example_file import paired_difference
+    from spherical_vae.evaluation.example_file import paired_difference, read_bounds
     from spherical_vae.runs.run_directory import load_replicas
     from spherical_vae.runs.trained_model import load_all, load_trained
     from spherical_vae.training.sweep import build_evaluator, measure_model, measure_sweep
 
     workdir, split, samples = WORKDIR.value, SPLIT.value, SAMPLES.value
     examples = None if EXAMPLES.value is None else expanded(EXAMPLES.value)
+    if AGAINST.value is not None:
+        read_bounds(expanded(AGAINST.value))  # before an hour is spent
     if examples is not None and REPLICA.value is None and load_replicas(workdir) is not None:
         raise UserError(f"--examples={examples}: is of one model; choose it by --replica=NAME")
     if examples is not None and hosts.several():

@@ -145,13 +145,13 @@ class Evaluator:
         reconstruction, kl, iw, slots = np.zeros((4, len(examples)))
         seconds, measured = 0.0, 0.0
         for i, (rows, batch) in enumerate(self._batches(examples)):
-            slots[rows] = batch.counts.sum(axis=1)[batch.index >= 0]
+            real = batch.index >= 0
+            slots[rows] = batch.counts.sum(axis=1)[real]
             if kept is not None and kept.has(rows):
                 reconstruction[rows] = kept.columns["reconstruction_nats"][rows]
                 kl[rows] = kept.columns["kl_nats"][rows]
                 iw[rows] = kept.columns["iw_nll_nats"][rows]
                 continue
-            real = batch.index >= 0
             batch_key = jax.random.fold_in(key, i)
             terms = self._elbo[protocol](params, self._placed(batch), batch_key, hyper)
             reconstruction[rows] = np.asarray(terms.reconstruction_nats)[real]

@@ -79,30 +79,39 @@ class ExampleFile:
         self._saved = time.monotonic()
 
 
+def read_bounds(path: Path) -> tuple[dict[str, Any], Float[np.ndarray, " N"]]:
+    """Returns what a finished file is about, and its importance-weighted bound of each example.
+
+    Without a latent the bound is log p(x) itself.
+
+    Raises:
+      UserError: the file is missing, damaged or not finished, or has no such bound.
+    """
+    content = _read(path)
+    bounds = _columns(content)["iw_nll_nats"]
+    if not np.isfinite(bounds).all():
+        raise UserError(f"{path}: has no importance-weighted bound of every example")
+    return content["about"], bounds
+
+
 def paired_difference(path: Path, other: Path) -> tuple[float, float]:
-    """Compares two finished files of the same examples by their tightest bounds.
+    """Compares two finished files of the same examples by their importance-weighted bounds.
 
     Returns:
       The mean of the nats in `path` minus those in `other`, and its standard error over examples.
-      The bound is the importance-weighted one; without a latent it is log p(x) itself.
 
     Raises:
-      UserError: a file is damaged or not finished, or the examples are not the same.
+      UserError: as `read_bounds`, or the examples are not the same.
     """
-    contents = [_read(path), _read(other)]
+    (about, ours), (about_other, theirs) = read_bounds(path), read_bounds(other)
     for key in ("corpus", "corpus_fingerprint", "split"):
-        values = [content["about"].get(key) for content in contents]
-        if values[0] != values[1]:
-            raise UserError(f"{path} has {key} {values[0]!r} and {other} {values[1]!r}")
-    nats = []
-    for file, content in zip((path, other), contents, strict=True):
-        columns = _columns(content)
-        if not np.isfinite(columns["iw_nll_nats"]).all():
-            raise UserError(f"{file}: has no importance-weighted bound of every example")
-        nats.append(columns["iw_nll_nats"])
-    if len(nats[0]) != len(nats[1]):
-        raise UserError(f"{path} has {len(nats[0])} examples and {other} {len(nats[1])}")
-    difference = nats[0] - nats[1]
+        if about.get(key) != about_other.get(key):
+            raise UserError(
+                f"{path} has {key} {about.get(key)!r} and {other} {about_other.get(key)!r}"
+            )
+    if len(ours) != len(theirs):
+        raise UserError(f"{path} has {len(ours)} examples and {other} {len(theirs)}")
+    difference = ours - theirs
     return float(difference.mean()), standard_error(difference)
 
 
