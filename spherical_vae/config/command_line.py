@@ -269,8 +269,8 @@ class Command:
             self._flags.prepare_process(with_cache=False)
             with jax_settings.settings_of_models():
                 self._main()
-            # A process that ends first would be missed by the others.
-            hosts.wait_for_all()
+            # Waits for all: a process that ends first would be missed by the others.
+            hosts.largest(0)
 
         # The flags' values belong to this call alone.
         copy_context().run(call)
@@ -299,7 +299,7 @@ class Command:
         jax_settings.set_in_process()
         self._flags.prepare_process(with_cache=True)
         self._main()
-        hosts.wait_for_all()
+        hosts.largest(0)
 
 
 def load_config_file(selected: str) -> ConfigDict:

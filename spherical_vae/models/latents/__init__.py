@@ -51,19 +51,26 @@ class PriorKind:
     """A kind of prior.
 
     Attributes:
-      module: with a class `Prior(components)`.
+      module: with the class.
+      name: of the class, `Prior(components)`.
     """
 
     module: str
+    name: str = "Prior"
 
 
 PRIORS = Registry(
-    {name: PriorKind(f"{__name__}.priors.{name}") for name in ("standard", "mixture", "vamp")}
+    {
+        "standard": PriorKind(f"{__name__}.priors", "StandardPrior"),
+        "mixture": PriorKind(f"{__name__}.priors", "MixturePrior"),
+        "vamp": PriorKind(f"{__name__}.priors", "VampPrior"),
+    }
 )
 
 
 def build_latent(latent: ConfigDict, prior: ConfigDict) -> Any:
     """Returns the module that `config.latent` and `config.prior` describe (already validated)."""
-    kind = importlib.import_module(LATENTS[latent.kind].module)
-    prior_kind = importlib.import_module(PRIORS[prior.kind].module)
-    return kind.build(latent, prior_kind.Prior(prior.components))
+    kind = PRIORS[prior.kind]
+    prior_class = getattr(importlib.import_module(kind.module), kind.name)
+    module = importlib.import_module(LATENTS[latent.kind].module)
+    return module.build(latent, prior_class(prior.components))

@@ -69,7 +69,7 @@ class Latent(nn.Module):
     A kind defines `features`, `distribution` and `standard_prior`; learned priors use the same.
 
     Attributes:
-      prior: one of `priors/`: `(latent, posterior_of, hidden_size, hyper) -> Distribution`.
+      prior: one of `priors.py`: `(latent, posterior_of, hidden_size, hyper) -> Distribution`.
       shared_concentration: whether q(z|x) has the same concentration for every x.
     """
 
