@@ -236,8 +236,8 @@ def _reconcile(path: Path, stored: _Stored, given: _Stored) -> _Stored:
             objections.append(f"{difference} given{objection}")
         elif key in MAY_GROW and given.config.optimizer.schedule == "cosine":
             messages.append(
-                "config.optimizer.schedule=cosine: from now on the learning rate is that of a "
-                "training of the new length"
+                "config.optimizer.schedule=cosine: the learning rate of every step to come is that "
+                "of a training of the new length"
             )
     if objections:
         raise UserError("; ".join([*objections, "use another --workdir"]))
