@@ -92,7 +92,7 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     "rate.free_nats_per": ("example", OneOf(("example", "factor"))),
     "rate.target_nats": (0.0, _NOT_NEGATIVE),  # a learned multiplier keeps the mean KL there
     "rate.target_step": (0.01, _POSITIVE),  # of its logarithm, for a KL twice the target
-    # Training begins with so many epochs in which the KL weighs nothing and no evaluation counts;
+    # Epochs at the beginning in which the KL weighs nothing and no evaluation counts;
     # then the decoder is reset, and the schedule of the KL weight begins.
     "rate.autoencoder_epochs": (0, COUNT),
     "optimizer.name": ("adam", OneOf(("sgd", "adam", "adamw"))),

@@ -22,7 +22,7 @@ from spherical_vae.models.latents import latent
 from spherical_vae.models.latents.latent import LatentHyperparameters, LatentPair
 from spherical_vae.models.vae import VAE, call
 from spherical_vae.objectives.bounds import PROTOCOLS, elbo_terms, importance_weighted_nats
-from spherical_vae.parallel.sharding import refuse_uneven, replicated, shard_rows
+from spherical_vae.parallel.sharding import replicated, require_divisible, shard_rows
 from spherical_vae.system.jax_settings import settings_of_models
 
 # Sentences in a batch of the authors' code, from which its padded slots follow.
@@ -71,7 +71,7 @@ class Evaluator:
     ) -> None:
         settings = config.evaluation
         if mesh is not None:
-            refuse_uneven("config.evaluation.batch_size", settings.batch_size, mesh)
+            require_divisible("config.evaluation.batch_size", settings.batch_size, mesh)
         self._mesh, self._corpus, self._settings = mesh, corpus, settings
         self._conditioned_on_bag = config.condition_on_bag
         self._boundaries = corpus_boundaries(corpus, config.data.buckets)

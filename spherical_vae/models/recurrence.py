@@ -77,12 +77,12 @@ def _project(compute: Compute, kernels: Kernels, inputs: Array | None) -> Array 
 
 
 def _repeated(values: Array, rows: int) -> Array:
-    """Repeats `[..., M, F]` to so many rows."""
+    """Repeats `[..., M, F]` up to `rows` rows."""
     return jnp.tile(values, (rows // values.shape[-2], 1))
 
 
 def _summed(values: Array, rows: int) -> Array:
-    """Adds up the groups of so many rows of `[..., N, F]`: the transpose of `_repeated`."""
+    """Adds up the groups of `rows` rows of `[..., N, F]`: the transpose of `_repeated`."""
     *steps, _, features = values.shape
     return values.reshape(*steps, -1, rows, features).sum(axis=-3)
 

@@ -108,7 +108,7 @@ def _wanted_forward(compute: Compute, logits_at_once: int, *operands: Array) -> 
 def _wanted_backward(
     compute: Compute, logits_at_once: int, operands: tuple, cotangent: Array
 ) -> tuple:
-    # A loop of unknown length has no reverse mode; nobody who measures asks for a gradient.
+    # A loop of unknown length has no reverse mode; evaluation seldom needs one, so this is slow.
     hidden, kernel, bias, targets, wanted = operands
     whole = partial(_in_blocks, compute, logits_at_once)
     _, pull = jax.vjp(whole, hidden, kernel, bias, targets)

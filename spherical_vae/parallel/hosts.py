@@ -169,7 +169,7 @@ def from_first(compute: Callable[[], Any]) -> Any:
 
 
 def largest(value: int) -> int:
-    """Returns the largest of the values in all processes; all must call this."""
+    """Returns the largest of the values in all processes, when all have called this."""
     if not several():
         return value
     from jax.experimental.multihost_utils import process_allgather
@@ -177,7 +177,7 @@ def largest(value: int) -> int:
     return int(np.max(process_allgather(np.int32(value))))
 
 
-def refuse_differences(what: str, content: str) -> None:
+def require_same(what: str, content: str) -> None:
     """Raises a `UserError`, in every process, unless `content` is the same in all."""
     if not several():
         return

@@ -29,7 +29,7 @@ def data_mesh(batch_size: int, model: int = 1) -> Mesh:
     if local % model:
         raise UserError(f"config.mesh.model: {model} does not divide the {local} devices here")
     mesh = _mesh(jax.devices(), model)
-    refuse_uneven("config.train.batch_size", batch_size, mesh)
+    require_divisible("config.train.batch_size", batch_size, mesh)
     return mesh
 
 
@@ -45,11 +45,11 @@ def evaluation_mesh(batch_size: int) -> Mesh:
     if jax.process_count() == 1:
         devices = devices[: math.gcd(batch_size, len(devices))]
     mesh = _mesh(devices, 1)
-    refuse_uneven("config.evaluation.batch_size", batch_size, mesh)
+    require_divisible("config.evaluation.batch_size", batch_size, mesh)
     return mesh
 
 
-def refuse_uneven(key: str, batch_size: int, mesh: Mesh) -> None:
+def require_divisible(key: str, batch_size: int, mesh: Mesh) -> None:
     """Raises a `UserError` if the batch that `key` sets does not divide over the mesh."""
     groups, model = mesh.shape["data"], mesh.shape["model"]
     if batch_size % groups:

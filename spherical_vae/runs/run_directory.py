@@ -127,7 +127,7 @@ def open_run(
     """
     run = RunDirectory(workdir)
     given = _Stored(config, replicas, origin)
-    hosts.refuse_differences("the configuration", given.to_json())
+    hosts.require_same("the configuration", given.to_json())
     hosts.from_first(lambda: _open(run, given))
     return run
 
@@ -224,23 +224,23 @@ def _reconcile(path: Path, stored: _Stored, given: _Stored) -> _Stored:
     Each difference that has an effect is reported on standard error.
     """
     old, new = flatten(stored.config), flatten(given.config)
-    refused, messages = [], []
+    objections, messages = [], []
     for key in old | new:
         one, other = old.get(key), new.get(key)
         if key in RESUMABLE or (type(one) is type(other) and one == other):
             continue
         difference = f"config.{key}: {one!r} in {path}, {other!r}"
         messages.append(f"{difference} from now on")
-        refusal = _refusal(key, old, new, sweep=given.replicas is not None)
-        if refusal is not None:
-            refused.append(f"{difference} given{refusal}")
+        objection = _objection(key, old, new, sweep=given.replicas is not None)
+        if objection is not None:
+            objections.append(f"{difference} given{objection}")
         elif key in MAY_GROW and given.config.optimizer.schedule == "cosine":
             messages.append(
-                "config.optimizer.schedule=cosine: from now on the learning rate is that of a "
-                "training of the new length"
+                "config.optimizer.schedule=cosine: the learning rate of every step to come is that "
+                "of a training of the new length"
             )
-    if refused:
-        raise UserError("; ".join([*refused, "use another --workdir"]))
+    if objections:
+        raise UserError("; ".join([*objections, "use another --workdir"]))
     # The order of the replicas is that of the arrays in the checkpoints.
     listed = [
         "a single run" if one is None else f"replicas {' '.join(one)}"
@@ -259,7 +259,7 @@ def _reconcile(path: Path, stored: _Stored, given: _Stored) -> _Stored:
     return given._replace(origin=stored.origin)
 
 
-def _refusal(key: str, old: dict[str, Any], new: dict[str, Any], sweep: bool) -> str | None:
+def _objection(key: str, old: dict[str, Any], new: dict[str, Any], sweep: bool) -> str | None:
     """Returns None if a key may change as it does, else what is allowed, if anything is."""
     # Replicas that have stopped are behind the others, and cannot continue beside them.
     if key == "train.early_stopping" and sweep:

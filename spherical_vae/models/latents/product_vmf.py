@@ -65,11 +65,10 @@ class ProductVonMisesFisherLatent(Latent):
         return self._product(features, self.range.component_start(self.dimension))
 
     def _product(self, features: Mapping[str, Array], start: ArrayLike) -> Distribution:
-        mean = features["mean"].reshape(-1, self.spheres, self.dimension)
-        directions = unit_vectors(mean)
         kappa = start
         if "concentration" in features:
             kappa = self.range.concentration(start, features["concentration"])
+        directions = unit_vectors(features["mean"].reshape(-1, self.spheres, self.dimension))
         kappa = jnp.broadcast_to(kappa, directions.shape[:-1])
         each = VonMisesFisher(directions, kappa, method=self.sampler, validate_args=False)
         return Independent(each, 1, validate_args=False)
