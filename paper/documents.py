@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from paper.experiment import Trained
-from paper.specs import GAUSSIAN, HONEST, PAPER, VMF, Filled, Printed, Row, Value
+from paper.specs import GAUSSIAN, PAPER, VMF, Filled, Printed, Row, Value, recipe_row
 from paper.tables import (
     NOT_RUN,
     NOTHING,
@@ -65,10 +65,10 @@ _PRINTED = {
     ("rcv1", VMF, 200): 560.0,
 }
 _QUOTED = {"20NG fDARN d=50": 917.0, "RCV1 fDARN d=50": 724.0, "RCV1 fDARN d=200": 598.0}
-# Recipes beside the paper's: corpus, d, model, name, config, overrides; a row is a line.
+# Recipes beside the paper's: corpus, d, name, model, config, overrides; a row is a line.
 RECIPES: tuple[tuple[str, int, str, str, str, Mapping[str, Value]], ...] = (
-    ("20NG", 50, GAUSSIAN, "Gaussian, learned prior", "best_news20:gaussian", {}),
-    ("20NG", 50, VMF, "vMF, learned, learned prior", "best_news20:vmf", {}),
+    ("20NG", 50, "Gaussian, learned prior", GAUSSIAN, "best_news20:gaussian", {}),
+    ("20NG", 50, "vMF, learned, learned prior", VMF, "best_news20:vmf", {}),
 )
 
 
@@ -107,18 +107,10 @@ def table4_rows(scale: str) -> list[Row]:
         if corpus == shown
         for model in (GAUSSIAN, VMF)
     ]
-    recipes = [
-        Row(
-            f"{corpus} {name} (recipe)",
-            f"{corpus}, d={dimension}, recipe",
-            model,
-            config,
-            overrides,
-            bounds=(HONEST,),
-        )
-        for corpus, dimension, model, name, config, overrides in RECIPES
+    return rows + [
+        recipe_row(f"{corpus} {name}", f"{corpus}, d={dimension}", model, config, overrides)
+        for corpus, dimension, name, model, config, overrides in RECIPES
     ]
-    return rows + recipes
 
 
 def _table4(rows: Sequence[Filled], scale: str) -> list[Table]:

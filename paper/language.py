@@ -25,6 +25,7 @@ from paper.specs import (
     Printed,
     Row,
     Value,
+    recipe_row,
 )
 from paper.store import Probe, Run
 from paper.tables import (
@@ -175,7 +176,7 @@ BAG_PANELS = (
           _printed((106, 152), (106, 0.4, 153), (93, 11.4, 82)), BAG),
 )
 
-# Recipes beside the paper's: corpus, mode, model, name, config, overrides; a row is a line.
+# Recipes beside the paper's: corpus, mode, name, model, config, overrides; a row is a line.
 _STANDARD = {**_FULL, "prior.kind": "standard", "rate.target_nats": 0.0}
 _FIXED = {**_STANDARD, _KIND: "vmf"}
 _ANNEALED = {**_STANDARD, "kl_weight.schedule": "linear", "kl_weight.linear_epochs": 10.0}
@@ -189,17 +190,17 @@ _H200: dict[str, Value] = {
     "dropout_rate": 0.5,
 }
 RECIPES: tuple[tuple[str, str, str, str, str, Mapping[str, Value]], ...] = (
-    ("PTB", STANDARD, RNNLM, "RNNLM", "best_ptb:rnnlm", _FULL),
-    ("PTB", STANDARD, RNNLM, "RNNLM, 30 epochs in bfloat16", "best_ptb:rnnlm", _H200),
-    ("PTB", STANDARD, GAUSSIAN, "Gaussian, annealed", "best_ptb:gaussian", _ANNEALED),
-    ("PTB", STANDARD, GAUSSIAN, "Gaussian, learned prior", "best_ptb:gaussian", _FULL),
-    ("PTB", STANDARD, VMF, "vMF, fixed", "best_ptb:vmf", _FIXED),
-    ("PTB", STANDARD, VMF, "vMF, learned, learned prior", "best_ptb:vmf", _FULL),
-    ("PTB", INPUTLESS, RNNLM, "RNNLM", "best_ptb:rnnlm_inputless", _FULL),
-    ("PTB", INPUTLESS, GAUSSIAN, "Gaussian, annealed", "best_ptb:gaussian_inputless", _ANNEALED),
-    ("PTB", INPUTLESS, GAUSSIAN, "Gaussian, learned prior", "best_ptb:gaussian_inputless", _FULL),
-    ("PTB", INPUTLESS, VMF, "vMF, fixed", "best_ptb:vmf_inputless", _FIXED),
-    ("PTB", INPUTLESS, VMF, "vMF, learned, learned prior", "best_ptb:vmf_inputless", _FULL),
+    ("PTB", STANDARD, "RNNLM", RNNLM, "best_ptb:rnnlm", _FULL),
+    ("PTB", STANDARD, "RNNLM, 30 epochs in bfloat16", RNNLM, "best_ptb:rnnlm", _H200),
+    ("PTB", STANDARD, "Gaussian, annealed", GAUSSIAN, "best_ptb:gaussian", _ANNEALED),
+    ("PTB", STANDARD, "Gaussian, learned prior", GAUSSIAN, "best_ptb:gaussian", _FULL),
+    ("PTB", STANDARD, "vMF, fixed", VMF, "best_ptb:vmf", _FIXED),
+    ("PTB", STANDARD, "vMF, learned, learned prior", VMF, "best_ptb:vmf", _FULL),
+    ("PTB", INPUTLESS, "RNNLM", RNNLM, "best_ptb:rnnlm_inputless", _FULL),
+    ("PTB", INPUTLESS, "Gaussian, annealed", GAUSSIAN, "best_ptb:gaussian_inputless", _ANNEALED),
+    ("PTB", INPUTLESS, "Gaussian, learned prior", GAUSSIAN, "best_ptb:gaussian_inputless", _FULL),
+    ("PTB", INPUTLESS, "vMF, fixed", VMF, "best_ptb:vmf_inputless", _FIXED),
+    ("PTB", INPUTLESS, "vMF, learned, learned prior", VMF, "best_ptb:vmf_inputless", _FULL),
 )
 # fmt: on
 
@@ -207,15 +208,8 @@ RECIPES: tuple[tuple[str, str, str, str, str, Mapping[str, Value]], ...] = (
 def recipe_rows() -> list[Row]:
     """Returns the rows of `RECIPES`, by protocol honest alone."""
     return [
-        Row(
-            f"{corpus} {mode} {name} (recipe)",
-            f"{corpus}, {mode}, recipe",
-            model,
-            config,
-            overrides,
-            bounds=(HONEST,),
-        )
-        for corpus, mode, model, name, config, overrides in RECIPES
+        recipe_row(f"{corpus} {mode} {name}", f"{corpus}, {mode}", model, config, overrides)
+        for corpus, mode, name, model, config, overrides in RECIPES
     ]
 
 

@@ -142,6 +142,13 @@ class Row:
         )
 
 
+def recipe_row(
+    name: str, group: str, model: str, config: str, overrides: Mapping[str, Value]
+) -> Row:
+    """Returns the row of a recipe beside the paper's models, by protocol honest alone."""
+    return Row(f"{name} (recipe)", f"{group}, recipe", model, config, overrides, bounds=(HONEST,))
+
+
 @dataclass(frozen=True)
 class Place:
     """The folders and the scale of a command.
