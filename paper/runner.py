@@ -27,10 +27,11 @@ from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import metrics
 from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.trained import build_evaluator, measure_model
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import RunDirectory, open_run
-from spherical_vae.runs.trained_model import TrainedModel, load_trained
+from spherical_vae.runs.trained_model import TrainedModel, best_of, load_trained
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import DivergedError, UserError
 from spherical_vae.system.folder_lock import lock_folder
@@ -93,14 +94,14 @@ class Runner:
         run = self.store.get(identity)
         if run is not None and (row is None or run.training.diverged or row.is_complete(run)):
             return
-        directory = self.place.workdir / "runs" / identity
+        directory = self._directory(spec)
         if run is None and not self.training:
             raise Unavailable("not run")
-        if run is not None and not RunDirectory(directory).checkpoints_path.exists():
-            raise Unavailable(
-                f"its checkpoint is not in {directory}, so it cannot be measured further; delete "
-                f"{run.id}.json from the store to train it again"
-            )
+        if run is None and spec.origin is not None:
+            self._make(spec.origin, None)
+            self._require_checkpoint(spec.origin, "so no run can start from it")
+        if run is not None:
+            self._require_checkpoint(spec, "so it cannot be measured further")
         try:
             lock = lock_folder(directory, ".paper.lock")
         except BlockingIOError:
@@ -113,6 +114,17 @@ class Runner:
                 self.store.save(run)
             if row is not None and not run.training.diverged and not row.is_complete(run):
                 self._measure(run, row, spec, directory)
+
+    def _directory(self, spec: Spec) -> Path:
+        return self.place.workdir / "runs" / self.place.run_id(spec)
+
+    def _require_checkpoint(self, spec: Spec, consequence: str) -> None:
+        directory = self._directory(spec)
+        if not RunDirectory(directory).checkpoints_path.exists():
+            raise Unavailable(
+                f"the checkpoint of {spec} is not in {directory}, {consequence}; delete "
+                f"{directory.name}.json from the store to train it again"
+            )
 
     def corpus(self, config: ConfigDict) -> Corpus:
         """Opens a corpus, once.
@@ -134,8 +146,13 @@ class Runner:
         corpus = self.corpus(config)
         print(f"training {spec}\n  in {directory}", file=sys.stderr)
         tracer = Tracer(config, corpus, directory) if traced else None
-        diverged = None
-        with open_run(directory, config) as opened, timed(directory) as starts:
+        diverged = origin = None
+        if spec.origin is not None:
+            origin = best_of(self._directory(spec.origin), config, corpus)
+        with (
+            open_run(directory, config, origin=origin) as opened,
+            timed(directory) as starts,
+        ):
             try:
                 train_model(config, corpus, opened, after_evaluation=tracer)
             except DivergedError as error:
@@ -182,7 +199,7 @@ class Runner:
                 f"{directory} holds step {model.step}, the store a run with best step "
                 f"{run.training.best_step}: another training"
             )
-        evaluator = Evaluator(model.model, model.config, model.corpus)
+        evaluator = build_evaluator(model)
         makers: Mapping[str, Callable[[], Any]] = {
             "swaps": lambda: swap_cosines(model),
             "probes": lambda: probe_results(model, run.seed, self.place.scale),
@@ -192,7 +209,7 @@ class Runner:
         for name in row.bounds:
             if not row.has_bounds(run, name):
                 print(f"measuring {name}: {row.name}, seed {run.seed}", file=sys.stderr)
-                found = measure_bounds(evaluator, model, name)
+                found = measure_bounds(evaluator, model, name, directory)
                 run = replace(run, bounds={**run.bounds, name: found})
                 self.store.save(run)
         if row.tight_samples and run.tight is None:
@@ -210,8 +227,12 @@ def evaluation_key() -> jax.Array:
     return root_key(_EVALUATION_SEED, Purpose.EVALUATE)
 
 
-def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str) -> Bounds:
-    """Measures `SPLIT/PROTOCOL`, or `SPLIT/elbo`: the ELBO alone."""
+def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str, directory: Path) -> Bounds:
+    """Measures `SPLIT/PROTOCOL`, or `SPLIT/elbo`: the ELBO alone.
+
+    The importance-weighted bound takes long: what is measured of it is kept in the run's directory,
+    and a later call continues.
+    """
     split, protocol = name.split("/")
     if protocol == "elbo":
         nats = evaluator.nats(model.params, split, evaluation_key())
@@ -219,12 +240,22 @@ def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str) -> Boun
         if model.corpus.kind != "sequences":
             found |= metrics.summarise_documents(nats)
     else:
-        found, nats = evaluator.report(model.params, split, evaluation_key(), protocol=protocol)
+        examples = None
+        if protocol == "honest":
+            examples = directory / f"{split}-{evaluator.importance_samples}.examples.json"
+        found, nats = measure_model(
+            evaluator,
+            model,
+            split,
+            seed=_EVALUATION_SEED,
+            protocol=protocol,
+            examples=examples,
+        )
     values = nats.nll_nats if nats.iw_nll_nats is None else nats.iw_nll_nats
+    found["step"] = model.step
     known = Bounds.__dataclass_fields__.keys() & found.keys()
     return Bounds(
         **{key: found[key] for key in known},
-        step=model.step,
         # Hundredths are far below the standard error of a mean.
         nats=tuple(round(float(value), 2) for value in values),
     )

@@ -48,19 +48,25 @@ class Spec:
       config: `NAME` or `NAME:VARIANT` of a file in `configs/`.
       overrides: values by dotted key.
       seed: `config.seed`.
+      origin: the training from whose best parameters it starts, or None.
     """
 
     config: str
     overrides: Mapping[str, Value] = field(default_factory=dict)
     seed: int = 0
+    origin: "Spec | None" = None
 
     def __str__(self) -> str:
         changed = [f"{key}={value}" for key, value in self.overrides.items()]
-        return ", ".join([self.config, *changed, f"seed {self.seed}"])
+        origin = [] if self.origin is None else [f"from {self.origin.config}"]
+        return ", ".join([self.config, *changed, f"seed {self.seed}", *origin])
 
     @property
     def command(self) -> str:
-        """The command that trains it; DIR and FOLDER are the reader's."""
+        """The command that trains it; DIR, ORIGIN and FOLDER are the reader's.
+
+        ORIGIN is the working directory of the training from which it starts.
+        """
         name, colon, variant = self.config.partition(":")
         words = [
             f"python -m spherical_vae.train --config=configs/{name}.py{colon}{variant}",
@@ -69,6 +75,8 @@ class Spec:
         for key, value in {"seed": self.seed, **self.overrides}.items():
             shown = str(value).lower() if isinstance(value, bool) else shlex.quote(str(value))
             words.append(f"--config.{key}={shown}")
+        if self.origin is not None:
+            words.append("--init_from=ORIGIN")
         return " ".join(words)
 
 
@@ -101,6 +109,7 @@ class Row:
       extras: further fields of `Run` that are measured.
       label: for the axes of a figure.
       printed: by the paper.
+      origin: as of `Spec`; the same for all seeds.
     """
 
     name: str
@@ -115,18 +124,20 @@ class Row:
     extras: tuple[str, ...] = ()
     label: str = ""
     printed: Printed | None = None
+    origin: Spec | None = None
 
     def trials(self) -> list[Spec]:
         """Returns the specs that decide between the alternatives; none if there is one only."""
         if len(self.alternatives) == 1:
             return []
         return [
-            Spec(self.config, {**self.overrides, **one, **self.trial}) for one in self.alternatives
+            Spec(self.config, {**self.overrides, **one, **self.trial}, origin=self.origin)
+            for one in self.alternatives
         ]
 
     def spec(self, alternative: Mapping[str, Value], seed: int = 0) -> Spec:
         """Returns the spec of one seed."""
-        return Spec(self.config, {**self.overrides, **alternative}, seed)
+        return Spec(self.config, {**self.overrides, **alternative}, seed, self.origin)
 
     def has_bounds(self, run: Run, name: str) -> bool:
         """Returns whether a split was measured by a protocol, with as many samples as wanted."""
@@ -143,10 +154,23 @@ class Row:
 
 
 def recipe_row(
-    name: str, group: str, model: str, config: str, overrides: Mapping[str, Value]
+    name: str,
+    group: str,
+    model: str,
+    config: str,
+    overrides: Mapping[str, Value],
+    origin: Spec | None = None,
 ) -> Row:
     """Returns the row of a recipe beside the paper's models, by protocol honest alone."""
-    return Row(f"{name} (recipe)", f"{group}, recipe", model, config, overrides, bounds=(HONEST,))
+    return Row(
+        f"{name} (recipe)",
+        f"{group}, recipe",
+        model,
+        config,
+        overrides,
+        origin=origin,
+        bounds=(HONEST,),
+    )
 
 
 @dataclass(frozen=True)
@@ -182,9 +206,13 @@ class Place:
     def settings(self, spec: Spec) -> dict[str, Value]:
         """Returns everything that identifies a training but its seed: what differs from the base.
 
-        A key that the base gains later changes no ID as long as it keeps its default.
+        A key that the base gains later changes no ID as long as it keeps its default. `init_from`
+        is the ID of the run from which it starts.
         """
-        return dict(_settings(self, spec.config, tuple(spec.overrides.items())))
+        settings = dict(_settings(self, spec.config, tuple(spec.overrides.items())))
+        if spec.origin is not None:
+            settings["init_from"] = self.run_id(spec.origin)
+        return settings
 
     def run_id(self, spec: Spec) -> str:
         """Returns the ID of the run of a spec."""

@@ -1,30 +1,22 @@
 """Training of a sweep, measures of its replicas, and their table."""
 
 import json
-import math
 import statistics
 import sys
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from spherical_vae.config.sweeps import Replica, Settings, settings_name
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.evaluation.evaluator import Evaluator
-from spherical_vae.evaluation.example_file import ExampleFile
-from spherical_vae.models.latents.latent import latent_hyperparameters
-from spherical_vae.random.keys import Purpose, root_key
+from spherical_vae.evaluation.trained import build_evaluator, finite, measure_model
 from spherical_vae.runs.run_directory import RunDirectory
-from spherical_vae.runs.trained_model import TrainedModel, TrainedReplica
+from spherical_vae.runs.trained_model import TrainedReplica
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.jax_settings import settings_of_models
 from spherical_vae.training.trainer import train_replicas
 
 # Title, key of the result and decimals of each column of the table.
@@ -146,67 +138,6 @@ def train_and_measure(
     return results
 
 
-@settings_of_models()
-def measure_model(
-    evaluator: Evaluator,
-    trained: TrainedModel,
-    split: str,
-    seed: int,
-    protocol: str,
-    examples: Path | None = None,
-) -> dict[str, Any]:
-    """Returns the object that `evaluate --json` prints, without its rate.
-
-    The evaluator is that of the model, or of a sweep of which it is a replica. `examples` is a file
-    of each example's nats, which is written, or continued.
-    """
-    kept = None
-    if examples is not None:
-        about = _about(evaluator, trained, split, seed, protocol)
-        kept = ExampleFile(examples, about, len(trained.corpus.splits[split]))
-    result, _ = evaluator.report(
-        trained.params,
-        split,
-        root_key(seed, Purpose.EVALUATE),
-        hyper=latent_hyperparameters(trained.config.latent),
-        protocol=protocol,
-        kept=kept,
-    )
-    return finite(result | {"step": trained.step, "seed": seed})
-
-
-def _about(
-    evaluator: Evaluator, trained: TrainedModel, split: str, seed: int, protocol: str
-) -> dict[str, Any]:
-    """Returns what determines the nats of each example."""
-    digest = 0
-    for leaf in jax.tree.leaves(trained.params):
-        digest = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), digest)
-    return {
-        "corpus": trained.corpus.name,
-        "corpus_fingerprint": trained.corpus.fingerprint(),
-        "split": split,
-        "protocol": protocol,
-        "seed": seed,
-        "importance_samples": evaluator.importance_samples if protocol == "honest" else None,
-        "batch_size": trained.config.evaluation.batch_size,
-        "step": trained.step,
-        "parameters_crc32": digest,
-    }
-
-
-def build_evaluator(trained: TrainedModel, importance_samples: int | None = None) -> Evaluator:
-    """Returns the evaluator of a trained model.
-
-    The importance-weighted bound has as many samples as given, or as configured if None.
-    """
-    config = trained.config.copy_and_resolve_references()
-    if importance_samples is not None:
-        with config.unlocked():
-            config.evaluation.importance_samples = importance_samples
-    return Evaluator(trained.model, config, trained.corpus, trained.mesh)
-
-
 def measure_sweep(
     trained: Sequence[TrainedReplica],
     split: str,
@@ -249,7 +180,7 @@ def measure_sweep(
         if cached is not None:
             return cached
         print(f"{one.replica.name}: measuring {split}", file=sys.stderr)
-        result = measure_model(evaluator, one.model, split, seed, protocol)
+        result, _ = measure_model(evaluator, one.model, split, seed=seed, protocol=protocol)
         if file is not None:
             write_atomically(file, json.dumps(result, allow_nan=False) + "\n")
         return result
@@ -264,14 +195,6 @@ def measure_sweep(
         "each replica at its best step on validation"
     )
     return SweepResults(title, results)
-
-
-def finite(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a result with None for numbers that are not finite, which JSON does not have."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in result.items()
-    }
 
 
 def _group(settings: Settings, replicas: Sequence[ReplicaResult]) -> Group:

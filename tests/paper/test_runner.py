@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
 import paper.runner as module
 from paper.documents import document_row
 from paper.fig2 import fig2_rows
+from paper.language import recipe_rows
 from paper.runner import Runner, timed
 from paper.specs import GAUSSIAN, Place, fill
 from paper.store import Store
+from spherical_vae.evaluation.example_file import read_bounds
+from spherical_vae.runs.run_directory import load_origin
 from spherical_vae.system.errors import DivergedError
 from spherical_vae.system.folder_lock import lock_folder
 
@@ -82,6 +86,31 @@ def test_a_missing_measure_needs_the_checkpoint_of_the_same_training(made, tmp_p
     assert files(made) == before
     assert "another training" in capsys.readouterr().err
     Store(made / "store").save(run)
+
+
+def test_a_run_starts_from_another_which_is_trained_first(tmp_path, capsys):
+    row = next(row for row in recipe_rows() if row.config == "best_ptb:vmf_added")
+    runner = runner_in(tmp_path)
+    first, then = row.origin, row.spec({})
+    directory = tmp_path / "runs" / runner.place.run_id(then)
+    runner.complete([dataclasses.replace(row, bounds=("test/honest",))], 1)
+    assert {run.config for run in runner.store} == {first.config, then.config}
+    origin = tmp_path / "runs" / runner.place.run_id(first)
+    assert load_origin(directory)["workdir"] == str(origin)
+    alone = dataclasses.replace(then, origin=None)
+    assert runner.place.run_id(alone) != runner.place.run_id(then)
+    assert "--init_from" in then.command
+    # What has been measured of the bound is kept beside the checkpoints.
+    (examples,) = directory.glob("*.examples.json")
+    _, nats = read_bounds(examples)
+    run = runner.store.get(runner.place.run_id(then))
+    assert nats.mean() == pytest.approx(run.bounds["test/honest"].iw_nll_nats)
+    # Without the checkpoint of the first, a second seed has nothing to start from.
+    shutil.rmtree(origin / "checkpoints")
+    capsys.readouterr()
+    runner_in(tmp_path).complete([row], 2)
+    assert str(origin) in capsys.readouterr().err
+    assert len(files(tmp_path)) == 2
 
 
 def test_what_may_not_be_trained_or_is_locked_is_left_out(tmp_path, capsys):
