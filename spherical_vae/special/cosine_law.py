@@ -35,12 +35,16 @@ class ConcentrationSeries(NamedTuple):
 def log_tilt_coefficient(q: np.ndarray) -> np.ndarray:
     """Returns psi(q) = (log1p(q) - q / (1 + q)) / q^2 for q > -1, exact to rounding near q = 0."""
     small = np.abs(q) < 0.25
-    x = np.where(small, q, 0.0)
-    series = np.zeros_like(q)
-    for k in range(34, -1, -1):
-        series = (k + 1) / (k + 2) - x * series
     y = np.where(small, 0.5, q)
-    return np.where(small, series, (np.log1p(y) - y / (1 + y)) / y**2)
+    psi: np.ndarray = (np.log1p(y) - y / (1 + y)) / y**2
+    # In place and of these alone: most of the time in which a table is made.
+    minus_q = -q[small]
+    series = np.zeros_like(minus_q)
+    for k in range(34, -1, -1):
+        series *= minus_q
+        series += (k + 1) / (k + 2)
+    psi[small] = series
+    return psi
 
 
 def half_line(m: float, points: int) -> tuple[np.ndarray, np.ndarray]:
