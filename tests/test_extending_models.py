@@ -1,4 +1,4 @@
-"""A latent and a decoder of one's own, a file each, through everything that a run goes through."""
+"""A latent, a prior and a decoder of one's own, a file each, through all that a run goes through."""
 
 import json
 
@@ -19,6 +19,7 @@ from spherical_vae.system.errors import UserError
 from spherical_vae.system.registry import Registry
 
 LATENT = {"latent.kind": "extensions.laplace_latent"}
+PRIOR = {"latent.kind": "gaussian", "prior.kind": "extensions.flow_prior"}
 DECODER = {
     "decoder.kind": "extensions.transformer_decoder",
     "decoder.inputless": False,
@@ -26,7 +27,7 @@ DECODER = {
 }
 
 
-@pytest.mark.parametrize("settings", [LATENT, DECODER], ids=["latent", "decoder"])
+@pytest.mark.parametrize("settings", [LATENT, PRIOR, DECODER], ids=["latent", "prior", "decoder"])
 def test_train_resume_evaluate_and_generate(settings, tmp_path, capsys):
     corpus = write_text_corpus(tmp_path / "corpus")
 
@@ -77,6 +78,7 @@ def test_the_transformer_writes_what_it_scores():
         ("decoder.kind", "extensions.laplace_latent"),
         ("latent.kind", "json.decoder"),
         ("latent.kind", "laplace_latent"),
+        ("prior.kind", "extensions.laplace_latent"),
         ("state_dropout_rate", 0.1),
         ("decoder.tied_embeddings", True),
     ],

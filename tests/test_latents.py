@@ -41,6 +41,8 @@ LEARNED_PRIORS = [
     for p in PRIORS
     if p != "standard" and kind != "none"
 ]
+# A prior of which NumPyro knows neither mean nor variance.
+FLOW = {"latent__kind": "gaussian", "prior__kind": "extensions.flow_prior"}
 BATCH, DIMENSION, KAPPA = 3, 6, 6.0
 
 
@@ -121,7 +123,7 @@ def test_kl_is_the_expected_log_ratio(overrides):
         assert (np.abs(1.05 * ratio.mean(axis=0) - told) > 4.5 * error).any()
 
 
-@pytest.mark.parametrize("overrides", LEARNED_PRIORS, ids=str)
+@pytest.mark.parametrize("overrides", [*LEARNED_PRIORS, FLOW], ids=str)
 def test_a_learned_prior_is_a_density_and_its_samples_follow_it(overrides):
     """Importance sampling of the total mass from the standard prior, which covers everything."""
     latent, *_ = built(overrides)
@@ -135,14 +137,15 @@ def test_a_learned_prior_is_a_density_and_its_samples_follow_it(overrides):
         log_q = log_q - DIMENSION * np.log(3.0)
     weights = np.exp(np.asarray(log_prob(prior, proposal) - log_q, np.float64))
     error = weights.std() / np.sqrt(len(weights))
-    # Five standard errors in ten variants: fails by chance once in 170,000 seeds.
+    # Five standard errors in eleven variants: fails by chance once in 150,000 seeds.
     assert abs(weights.mean() - 1) <= 5 * error
     assert error < 0.1
     z = jax.jit(lambda p: sample(p, jax.random.key(1), 20_000))(prior)
     flat = np.asarray(z, np.float64).reshape(20_000, -1)
-    with jax.numpy_rank_promotion("allow"):
-        mean = np.asarray(prior.mean).reshape(-1)
-    assert (np.abs(flat.mean(0) - mean) <= 5 * flat.std(0) / np.sqrt(len(flat))).all()
+    if overrides is not FLOW:
+        with jax.numpy_rank_promotion("allow"):
+            mean = np.asarray(prior.mean).reshape(-1)
+        assert (np.abs(flat.mean(0) - mean) <= 5 * flat.std(0) / np.sqrt(len(flat))).all()
     np.testing.assert_allclose(flat.std(0), prior_deviations(prior), rtol=0.05)
 
 

@@ -23,6 +23,8 @@ from spherical_vae.models.layers import dense
 # Scalars that a latent reads and that may vary without compiling again; opaque to all others.
 LatentHyperparameters = Mapping[str, Any]
 
+_VARIANCE_SAMPLES = 20_000
+
 Returned = TypeVar("Returned", bound=Callable[..., Any])
 
 
@@ -157,8 +159,16 @@ def kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array, " B
 
 @promoting_ranks
 def prior_deviations(prior: Distribution) -> Float[np.ndarray, " D"]:
-    """Returns the standard deviation of each coordinate of z under a prior."""
-    return np.sqrt(np.asarray(prior.variance, np.float64).reshape(-1))
+    """Returns the standard deviation of each coordinate of z under a prior.
+
+    It is estimated from samples, to 1%, if NumPyro has no variance of the prior, as of a flow.
+    """
+    try:
+        variance = np.asarray(prior.variance, np.float64)
+    except NotImplementedError:
+        z = prior.sample(jax.random.key(0), (_VARIANCE_SAMPLES,))
+        variance = np.asarray(z, np.float64).var(axis=0)
+    return np.sqrt(variance.reshape(-1))
 
 
 @promoting_ranks
