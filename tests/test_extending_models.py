@@ -1,4 +1,4 @@
-"""A latent, a prior and a decoder of one's own, a file each, through all that a run goes through."""
+"""A latent, a prior and a decoder of one's own, a file each, through all that a run does."""
 
 import json
 
