@@ -10,7 +10,7 @@ from paper.experiment import Computed
 from paper.specs import SEEDS, Place, Row, Spec, at_scale
 from paper.store import Run, Store
 from paper.tables import Table
-from spherical_vae.training.optimizer import Timetable
+from spherical_vae.training.schedules import Timetable
 
 NOT_MEASURED = "not measured"
 # A configuration with its variant, and the batch size: what a step costs depends on little else.

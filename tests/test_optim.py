@@ -16,11 +16,10 @@ from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.errors import UserError
 from spherical_vae.training.host import ReplicaHost
-from spherical_vae.training.optimizer import (
+from spherical_vae.training.optimizer import averaging_weight, build_optimizer
+from spherical_vae.training.schedules import (
     Timetable,
     after_validation,
-    averaging_weight,
-    build_optimizer,
     check_schedules,
     kl_weight,
     learning_rate,

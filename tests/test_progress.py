@@ -8,7 +8,7 @@ from small_models import small_config, small_corpus
 from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.training.host import Progress, ReplicaHost
-from spherical_vae.training.optimizer import Timetable
+from spherical_vae.training.schedules import Timetable
 
 CORPUS = small_corpus()
 

@@ -23,7 +23,8 @@ from spherical_vae.runs.trained_model import load_trained
 from spherical_vae.system.errors import Interrupted, UserError
 from spherical_vae.training.calls import batches_from, stack, take
 from spherical_vae.training.host import ReplicaHost
-from spherical_vae.training.optimizer import Timetable, build_optimizer
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.schedules import Timetable
 from spherical_vae.training.step import init_state, make_train_step, with_first_decoder
 from spherical_vae.training.trainer import STATE, train_model, train_replicas
 

@@ -28,7 +28,7 @@ from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation.evaluator import corpus_boundaries
 from spherical_vae.parallel.sharding import shard_batch
-from spherical_vae.training.optimizer import Timetable
+from spherical_vae.training.schedules import Timetable
 from spherical_vae.training.step import Hyperparameters, TrainState, TrainStep, with_first_decoder
 
 # `(states, batches, hyperparameters, active) -> states`; all but batches joined over replicas.

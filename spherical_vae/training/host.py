@@ -20,7 +20,7 @@ from spherical_vae.evaluation.metrics import ExampleNats
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
-from spherical_vae.training.optimizer import Timetable, after_validation, kl_weight, learning_rate
+from spherical_vae.training.schedules import Timetable, after_validation, kl_weight, learning_rate
 from spherical_vae.training.step import Hyperparameters, Sums, hyperparameters
 
 # Least seconds between two lines of progress, if standard error is not a terminal.

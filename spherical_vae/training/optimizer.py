@@ -1,21 +1,13 @@
-"""Optimiser, schedules of learning rate and KL weight, and the timetable of training.
+"""The direction of an update, and the moving average of the parameters.
 
 The learning rate is not part of the optax transformation: it is an argument of the compiled step,
-so that plateau decay, decided on the host, needs no second executable.
+so that plateau decay, decided on the host (`schedules.py`), needs no second executable.
 """
-
-import dataclasses
-import math
-from dataclasses import dataclass
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
-
-from spherical_vae.data.batches import batches_per_epoch
-from spherical_vae.runs.host_state import HostState
-from spherical_vae.system.errors import UserError
 
 
 def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
@@ -38,150 +30,3 @@ def averaging_weight(decay: float, step: Int[Array, ""]) -> Float[Array, ""]:
     """
     count = jnp.asarray(step, jnp.float32)
     return jnp.maximum(1 - decay, 9 / (10 + count))
-
-
-def after_validation(state: HostState, value: float, step: int, settings: ConfigDict) -> HostState:
-    """Returns the host state after an evaluation at a step: the best step, and plateau decay.
-
-    Selection minimises `value`; NaN is not an improvement. With schedule "plateau" of
-    `config.optimizer` the learning rate is divided if there is no improvement.
-    """
-    if value < state.best:
-        return dataclasses.replace(state, best=value, best_step=step, stale=0)
-    factor = settings.plateau_divisor if settings.schedule == "plateau" else 1.0
-    divisor = state.rate_divisor * factor
-    return dataclasses.replace(state, stale=state.stale + 1, rate_divisor=divisor)
-
-
-def learning_rate(settings: ConfigDict, step: int, total_steps: int, divisor: float = 1.0) -> float:
-    """Returns the learning rate of a step, from 0, for `config.optimizer`.
-
-    The cosine ends at `total_steps`; "plateau" divides by `HostState.rate_divisor`.
-    """
-    rate = settings.learning_rate
-    if step < settings.warmup_steps:
-        return rate * (step + 1) / settings.warmup_steps
-    if settings.schedule == "plateau":
-        return rate / divisor
-    if settings.schedule == "cosine":
-        span = max(total_steps - settings.warmup_steps, 1)
-        wave = 0.5 * (1 + math.cos(math.pi * (step - settings.warmup_steps) / span))
-        return rate * (settings.final_fraction + (1 - settings.final_fraction) * wave)
-    return rate
-
-
-def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> float:
-    """Returns the weight of the KL in a step, for `config.kl_weight`.
-
-    Linear and sigmoid depend on the whole epochs done; their defaults are those of the authors'
-    code. Cyclical divides `total_steps` into equal cycles: Fu et al. (2019), "Cyclical Annealing
-    Schedule: A Simple Approach to Mitigating KL Vanishing", with a linear rise and their defaults.
-    """
-    if settings.schedule == "linear":
-        return settings.value * min(1.0, epoch / settings.linear_epochs)
-    if settings.schedule == "sigmoid":
-        # By tanh, which cannot overflow.
-        exponent = settings.sigmoid_slope * epoch - settings.sigmoid_shift
-        return settings.value * 0.5 * (1 + math.tanh(0.5 * exponent))
-    if settings.schedule == "cyclical":
-        # In integers: at the start of a cycle the weight is exactly 0.
-        done = step * settings.cycles % total_steps / total_steps
-        return settings.value * min(1.0, done / settings.rising_fraction)
-    return settings.value
-
-
-@dataclass(frozen=True)
-class Timetable:
-    """The steps of training at which the host acts.
-
-    Attributes:
-      steps_per_epoch: batches of train.
-      total_steps: of training.
-      log_every, evaluate_every, checkpoint_every: see `config.train`.
-      autoencoder_steps: of the autoencoder phase, with which training begins; 0 for none.
-    """
-
-    steps_per_epoch: int
-    total_steps: int
-    log_every: int
-    evaluate_every: int
-    checkpoint_every: int
-    autoencoder_steps: int = 0
-
-    @classmethod
-    def of(cls, config: ConfigDict, examples: int) -> "Timetable":
-        """Returns the timetable of a configuration for a number of training examples.
-
-        Raises:
-          UserError: training ends before the autoencoder phase does.
-        """
-        settings, epochs = config.train, config.rate.autoencoder_epochs
-        per_epoch = batches_per_epoch(examples, settings.batch_size)
-        total = settings.steps or per_epoch * settings.epochs
-        if per_epoch * epochs >= total:
-            raise UserError(
-                f"config.rate.autoencoder_epochs: {epochs} given, allowed: fewer than the {total} "
-                f"steps of training; an epoch has {per_epoch}"
-            )
-        return cls(
-            steps_per_epoch=per_epoch,
-            total_steps=total,
-            log_every=settings.log_every,
-            evaluate_every=settings.evaluate_every or per_epoch,
-            checkpoint_every=settings.checkpoint_every,
-            autoencoder_steps=per_epoch * epochs,
-        )
-
-    def epoch(self, step: int) -> int:
-        """Returns the epoch of the step that follows `step` steps, from 0."""
-        return step // self.steps_per_epoch
-
-    def is_log(self, step: int) -> bool:
-        """Returns whether a train record is written after `step` steps."""
-        return step % self.log_every == 0 or self.is_evaluation(step)
-
-    def is_evaluation(self, step: int) -> bool:
-        """Returns whether validation is measured after `step` steps."""
-        return step % self.evaluate_every == 0 or step == self.total_steps
-
-    def is_checkpoint(self, step: int) -> bool:
-        """Returns whether the state is saved after `step` steps."""
-        periodic = self.checkpoint_every > 0 and step % self.checkpoint_every == 0
-        return periodic or self.is_evaluation(step)
-
-    def is_pause(self, step: int) -> bool:
-        """Returns whether the host acts after `step` steps, so that no call may pass them."""
-        return self.is_log(step) or self.is_checkpoint(step) or self.is_restart(step)
-
-    def is_restart(self, step: int) -> bool:
-        """Returns whether the autoencoder phase ends after `step` steps: the decoder is reset."""
-        return 0 < step == self.autoencoder_steps
-
-    def in_autoencoder_phase(self, step: int) -> bool:
-        """Returns whether the parameters after `step` >= 1 steps are of the autoencoder phase."""
-        return step <= self.autoencoder_steps
-
-    def first_step(self, step: int) -> int:
-        """Returns the number of steps before the phase of the step that follows `step` steps."""
-        return self.autoencoder_steps if step >= self.autoencoder_steps else 0
-
-
-def check_schedules(config: ConfigDict, timetable: Timetable) -> None:
-    """Raises if training is too short for its schedules.
-
-    Raises:
-      UserError: training ends before its warm-up, or a cycle of the KL weight has less than two
-        steps, and so only the weight 0.
-    """
-    total, warmup = timetable.total_steps, config.optimizer.warmup_steps
-    if warmup >= total:
-        raise UserError(
-            f"config.optimizer.warmup_steps: {warmup} given, allowed: less than the {total} steps "
-            "of training"
-        )
-    weight, steps = config.kl_weight, total - timetable.autoencoder_steps
-    if weight.schedule == "cyclical" and 2 * weight.cycles > steps:
-        raise UserError(
-            f"config.kl_weight.cycles: {weight.cycles} given, allowed: at most half of the {steps} "
-            "steps of training"
-        )

@@ -48,7 +48,8 @@ from spherical_vae.system.signals import Termination
 from spherical_vae.training import calls
 from spherical_vae.training.calls import Call
 from spherical_vae.training.host import Progress, ReplicaHost, resumed
-from spherical_vae.training.optimizer import Timetable, build_optimizer, check_schedules
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.schedules import Timetable, check_schedules
 from spherical_vae.training.step import (
     TrainState,
     abstract_state,
