@@ -27,7 +27,7 @@ from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import metrics
 from spherical_vae.evaluation.evaluator import Evaluator
-from spherical_vae.evaluation.trained import build_evaluator, measure_model
+from spherical_vae.evaluation.measures import build_evaluator, measure_model
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import RunDirectory, open_run

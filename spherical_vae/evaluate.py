@@ -50,10 +50,10 @@ def main() -> None:
         raise UserError(f"--against={AGAINST.value}: needs --examples=FILE.json of this model")
     # Imported late: mistakes above are reported, in one line, before JAX has loaded.
     from spherical_vae.evaluation.example_file import paired_difference, read_bounds
-    from spherical_vae.evaluation.trained import build_evaluator, measure_model
+    from spherical_vae.evaluation.measures import build_evaluator, measure_model
+    from spherical_vae.evaluation.sweep import measure_sweep
     from spherical_vae.runs.run_directory import load_replicas
     from spherical_vae.runs.trained_model import load_all, load_trained
-    from spherical_vae.training.sweep import measure_sweep
 
     workdir, split, samples = WORKDIR.value, SPLIT.value, SAMPLES.value
     examples = None if EXAMPLES.value is None else expanded(EXAMPLES.value)

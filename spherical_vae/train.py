@@ -4,6 +4,7 @@ Without `--config` it does the main job: it trains and compares small models on 
 verses. With `--sweep` it trains several settings of one model at once.
 """
 
+import json
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.paths import run_folder
 
@@ -61,12 +63,16 @@ def main() -> None:
         for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
+        from spherical_vae.evaluation.sweep import measure_sweep
         from spherical_vae.training.comparison import compare
-        from spherical_vae.training.sweep import train_and_measure
-        from spherical_vae.training.trainer import train_model
+        from spherical_vae.training.trainer import train_model, train_replicas
 
         if replicas is not None:
-            summary = train_and_measure(config, replicas, corpus, directory).table()
+            trained_replicas = train_replicas(config, replicas, corpus, directory)
+            results = measure_sweep(trained_replicas, "test", cache=directory)
+            as_json = json.dumps(results.to_json(), indent=2, allow_nan=False)
+            write_atomically(directory.results_path, as_json + "\n")
+            summary = results.table()
         elif config.baselines:
             summary = compare(config, corpus, directory)
         else:

@@ -16,6 +16,7 @@ from small_run import checkpoint_contents, metrics_without_times
 from spherical_vae.config.sweeps import build_replicas, program_config, settings_by_name
 from spherical_vae.evaluation import evaluator as evaluation
 from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.sweep import measure_sweep
 from spherical_vae.models.vae import build_vae
 from spherical_vae.parallel.sharding import data_mesh
 from spherical_vae.random.keys import Purpose, root_key
@@ -23,7 +24,6 @@ from spherical_vae.runs import trained_model as trained
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import load_all, load_trained
 from spherical_vae.system.errors import Interrupted, UserError
-from spherical_vae.training.sweep import measure_sweep
 from spherical_vae.training.trainer import train_model, train_replicas
 
 CONFIG = small_config(

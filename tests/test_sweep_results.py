@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from spherical_vae.training.sweep import ReplicaResult, SweepResults
+from spherical_vae.evaluation.sweep import ReplicaResult, SweepResults
 
 NATS = {(0, 10.0): 120.0, (1, 10.0): 124.5, (2, 10.0): 119.5, (0, 40.0): 118.0, (1, 40.0): 121.0}
 

@@ -1,4 +1,4 @@
-"""Decisions of the host: learning rate and KL weight of each step, and the timetable of training."""
+"""Learning rate and KL weight of each step, and the timetable of training, which the host keeps."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Training of a sweep, measures of its replicas, and their table."""
+"""Measures of the replicas of a sweep, and their table."""
 
 import json
 import statistics
@@ -8,16 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from spherical_vae.config.sweeps import Replica, Settings, settings_name
-from spherical_vae.data.corpus import Corpus
-from spherical_vae.evaluation.trained import build_evaluator, finite, measure_model
+from spherical_vae.config.sweeps import Settings, settings_name
+from spherical_vae.evaluation.measures import build_evaluator, finite, measure_model
 from spherical_vae.runs.run_directory import RunDirectory
 from spherical_vae.runs.trained_model import TrainedReplica
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
-from spherical_vae.training.trainer import train_replicas
 
 # Title, key of the result and decimals of each column of the table.
 _COLUMNS = (
@@ -122,20 +118,6 @@ class SweepResults:
         titles = "".join(f"{title:>9s}" for title, _, _ in _COLUMNS)
         lines = [self.title, f"{'replica':{width}s}{titles}"]
         return "\n".join([*lines, *(f"{label:{width}s}{cells}" for label, cells in rows)])
-
-
-def train_and_measure(
-    config: ConfigDict, replicas: Sequence[Replica], corpus: Corpus, run: RunDirectory
-) -> SweepResults:
-    """Trains the replicas of a sweep to the end, and measures each at its best step on test.
-
-    An interrupted sweep in `run` continues.
-    """
-    trained = train_replicas(config, replicas, corpus, run)
-    results = measure_sweep(trained, "test", cache=run)
-    table = json.dumps(results.to_json(), indent=2, allow_nan=False)
-    write_atomically(run.results_path, table + "\n")
-    return results
 
 
 def measure_sweep(
