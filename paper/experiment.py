@@ -10,7 +10,7 @@ from typing import Any
 from paper.notes import read_notes
 from paper.runner import Runner
 from paper.specs import Filled, Row
-from paper.store import Provenance, decode, to_json
+from paper.store import Provenance, Record, decode, to_json
 from paper.tables import Table
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
@@ -71,19 +71,16 @@ class Computed(Experiment):
 
     def write(self, runner: Runner, folder: Path) -> Path:
         """Computes the values, and returns the file that they are written to."""
-        command = f"python -m paper {self.name} --scale={runner.place.scale} --manual_dir=FOLDER"
-        record = SimpleNamespace(
-            scale=runner.place.scale,
-            provenance=Provenance(command, **circumstances()),
-            values=self.compute(runner),
-        )
+        scale = runner.place.scale
+        command = f"python -m paper {self.name} --scale={scale} --manual_dir=FOLDER"
+        record = Record(scale, Provenance(command, **circumstances()), self.compute(runner))
         path = folder / f"{self.name}.json"
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, to_json(record))
         return path
 
-    def read(self, folder: Path) -> tuple[SimpleNamespace, Any] | None:
-        """Returns scale and provenance, and the values; None if there is no file.
+    def read(self, folder: Path) -> Record | None:
+        """Returns what was computed; None if there is no file.
 
         Raises:
           UserError: the file is not such a record.
@@ -92,11 +89,7 @@ class Computed(Experiment):
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            provenance = decode(Provenance, content["provenance"])
-            values = json.loads(
-                json.dumps(content["values"]), object_hook=lambda found: SimpleNamespace(**found)
-            )
-            return SimpleNamespace(scale=content["scale"], provenance=provenance), values
-        except (ValueError, KeyError, TypeError) as error:
+            record: Record = decode(Record, json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
             raise UserError(f"{path}: not a record of {self.name} ({error})") from error
+        return record

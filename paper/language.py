@@ -28,7 +28,7 @@ from paper.specs import (
     Value,
     recipe_row,
 )
-from paper.store import Probe, Run
+from paper.store import Run
 from paper.tables import (
     PROTOCOL_NOTE,
     SEEDS,
@@ -430,8 +430,8 @@ _KL_AND_SEEDS = mean("KL", bound(HONEST, "kl_nats"), 2), SEEDS
 
 
 def _probe_columns(bag: str, printed: bool) -> list[Column]:
-    def probe(run: Run, direction: str) -> Probe:
-        return next(p for p in run.probes or () if (p.bag, p.direction) == (bag, direction))
+    def probe(run: Run, direction: str) -> Any:
+        return next(p for p in run.probes if (p.bag, p.direction) == (bag, direction))
 
     columns: list[Column] = []
     for direction in DIRECTIONS:
@@ -473,7 +473,7 @@ def _table6(rows: Sequence[Filled], scale: str) -> list[Table]:
 
 def _fig5(rows: Sequence[Filled], scale: str) -> list[Table]:
     def swapped(i: int, key: str) -> Values:
-        return lambda run: getattr((run.swaps or ())[i], key)
+        return lambda run: getattr(run.swaps[i], key)
 
     columns = [
         with_error(f"{probability:g}", swapped(i, "mean_cosine"), swapped(i, "standard_error"), 3)
@@ -499,8 +499,8 @@ def _draw_fig5(rows: Sequence[Filled], scale: str) -> Any:
             if one.row.group not in (plain, bagged) or not one.runs:
                 continue
             bag, colour = one.row.group == bagged, MODEL_COLOURS[one.row.model]
-            means = np.array([[s.mean_cosine for s in run.swaps or ()] for run in one.runs])
-            errors = np.array([[s.standard_error for s in run.swaps or ()] for run in one.runs])
+            means = np.array([[s.mean_cosine for s in run.swaps] for run in one.runs])
+            errors = np.array([[s.standard_error for s in run.swaps] for run in one.runs])
             axes.fill_between(
                 PROBABILITIES, means.min(0), means.max(0), color=colour, alpha=0.2, linewidth=0
             )

@@ -92,7 +92,7 @@ def _examples(results: Path) -> dict[str, int]:
     """Returns the examples of train of the corpora that table 2 counted, by the corpus's name."""
     table2: Any = EXPERIMENTS["table2"]
     found = table2.read(results / "data")
-    counted = found[1].corpora if found else ()
+    counted = found.values.corpora if found else ()
     return {one.corpus: one.train for one in counted if not hasattr(one, "missing")}
 
 

@@ -11,7 +11,7 @@ from paper.catalogue import EXPERIMENTS
 from paper.experiment import Computed, Trained
 from paper.plots import save
 from paper.specs import Filled, Place, Row, fill
-from paper.store import Provenance, Store
+from paper.store import Provenance, Record, Store
 from paper.tables import Table
 from paper.verdicts import Views, verdict_table
 from spherical_vae.system.atomic_file import write_atomically
@@ -97,7 +97,7 @@ def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Sect
         experiment = EXPERIMENTS[name]
         if isinstance(experiment, Computed):
             if found := experiment.read(results / "data"):
-                yield _computed(experiment, *found)
+                yield _computed(experiment, found)
             continue
         for (shown, scale), filled in views.items():
             if shown == name and any(one.runs for one in filled):
@@ -119,15 +119,15 @@ def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Secti
     )
 
 
-def _computed(experiment: Computed, record: Any, values: Any) -> Section:
+def _computed(experiment: Computed, record: Record) -> Section:
     source = record.provenance
     return Section(
         experiment,
         record.scale,
         f"`{source.command}`; {source.device}, {source.date}; commit `{source.commit}`; "
         f"{_versions(source)}.",
-        experiment.tables(values, record.scale),
-        figure=experiment.draw and experiment.draw(values),
+        experiment.tables(record.values, record.scale),
+        figure=experiment.draw and experiment.draw(record.values),
     )
 
 

@@ -1,11 +1,12 @@
 """A tighter importance-weighted bound than all of test can be given: many samples, few texts."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 
-from paper.store import Concentrations, Tight
+from paper.store import Tight
 from spherical_vae.data.batches import evaluation_batches
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
@@ -83,19 +84,18 @@ def tight_bound(model: TrainedModel, samples: int, examples: int = EXAMPLES) -> 
     )
 
 
-def concentrations(model: TrainedModel) -> Concentrations:
-    """Returns the distribution of the posterior's concentration over test."""
+def concentrations(model: TrainedModel) -> SimpleNamespace:
+    """Returns mean, quantiles and shares at both ends of the concentrations of test."""
     evaluator = Evaluator(model.model, model.config, model.corpus)
     posterior = evaluator.latent_pair(model.params, "test").posterior
     kappa = np.asarray(posterior.concentration, np.float64)
     low, high = model.config.latent.min_concentration, model.config.latent.max_concentration
-    found = {f"quantile_{q}": float(np.quantile(kappa, q / 100)) for q in (0, 5, 50, 95, 100)}
-    return Concentrations(
+    return SimpleNamespace(
         mean=float(kappa.mean()),
+        **{f"quantile_{q}": float(np.quantile(kappa, q / 100)) for q in (0, 5, 50, 95, 100)},
         # Within one percent of an end of the range.
         share_at_low_end=float((kappa <= 1.01 * low).mean()),
         share_at_high_end=float((kappa >= 0.99 * high).mean()),
-        **found,
     )
 
 

@@ -1,10 +1,11 @@
 """A claim is decided by its number and error, and by nothing where runs are missing."""
 
+from types import SimpleNamespace
+
 import pytest
 from made import filled, made_run
 
 from paper.specs import GAUSSIAN, VMF
-from paper.store import Swap
 from paper.verdicts import CLAIMS, MISSING, transfer, verdict_table
 
 GROUP = "PTB, standard"
@@ -69,7 +70,10 @@ def test_a_code_without_information_has_collapsed():
 
 def test_the_order_of_words_is_not_compared_with_a_collapsed_gaussian():
     def views(information):
-        swaps = [(Swap(1.0, cosine, 0.01),) for cosine in (0.8, 0.9)]
+        swaps = [
+            [SimpleNamespace(probability=1.0, mean_cosine=cosine, standard_error=0.01)]
+            for cosine in (0.8, 0.9)
+        ]
         vmf, gaussian = (
             [made_run(extras={"swaps": s}, mutual_information_nats=information)] for s in swaps
         )
