@@ -102,8 +102,6 @@ PARTS = (SENTENCES, DOCUMENTS)
 
 def ablation_rows(scale: str) -> list[Row]:
     """Returns of each part the recipes of all models, then idea by idea."""
-    # At smoke one idea, of one model: every other one is a program of its own to compile.
-    smoke = scale == "smoke"
     return [
         Row(
             f"{part.corpus} {model} {idea.name}",
@@ -115,9 +113,9 @@ def ablation_rows(scale: str) -> list[Row]:
             label=idea.name,
         )
         for part in PARTS
-        for idea in (_UNCHANGED, *part.ideas[: 1 if smoke else None])
+        for idea in (_UNCHANGED, *part.ideas)
         for model in part.configs
-        if model in ((VMF,) if smoke else idea.models)
+        if model in idea.models
     ]
 
 

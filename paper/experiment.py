@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from paper import smoke
 from paper.notes import read_notes
 from paper.runner import Runner
-from paper.specs import Filled, Row
+from paper.specs import SAMPLES, Filled, Row
 from paper.store import Provenance, Record, decode, to_json
 from paper.tables import Table
 from spherical_vae.system.atomic_file import write_atomically
@@ -45,14 +46,30 @@ class Trained(Experiment):
     """A table or figure of runs in the store.
 
     Attributes:
-      rows: at a scale.
+      grid: all rows at a scale.
       tables: of the filled rows at a scale; printed values are added here.
       draw: its figure.
     """
 
-    rows: Callable[[str], Sequence[Row]]
+    grid: Callable[[str], Sequence[Row]]
     tables: Callable[[Sequence[Filled], str], Sequence[Table]]
     draw: Callable[[Sequence[Filled], str], Any] | None = None
+
+    def rows(self, scale: str) -> list[Row]:
+        """Returns the rows of a scale; at `smoke` some of them, with few trials and samples."""
+        rows, kept = list(self.grid(scale)), smoke.ROWS.get(self.name)
+        if scale != "smoke":
+            return rows
+        return [
+            replace(
+                row,
+                overrides={key: value for key, value in row.overrides.items() if key != SAMPLES},
+                alternatives=row.alternatives[: smoke.TRIALS],
+                tight_samples=min(row.tight_samples, smoke.TIGHT_SAMPLES),
+            )
+            for row in rows
+            if kept is None or row.name in kept or row.group in kept
+        ]
 
 
 @dataclass(frozen=True)

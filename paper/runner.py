@@ -17,11 +17,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from paper import smoke
 from paper.measures.probe import probe_results
 from paper.measures.swaps import swap_cosines
 from paper.measures.tight import concentrations, tight_bound
 from paper.measures.trace import Tracer, read_trace
-from paper.specs import Place, Row, Spec, at_scale, choose
+from paper.specs import Place, Row, Spec, choose
 from paper.store import Bounds, Point, Provenance, Run, Store, Training
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
@@ -61,6 +62,10 @@ class Runner:
     training: bool = True
     _corpora: dict[str, Corpus] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.place.scale == "smoke":
+            smoke.write_corpora(self.place.tiny_corpora)
+
     def complete(self, rows: Sequence[Row], seeds: int) -> None:
         """Trains and measures the rows: all trials first, then seed by seed.
 
@@ -71,7 +76,6 @@ class Runner:
           UserError: a configuration is not allowed, or a folder cannot be written.
         """
         commit()  # Looked up now: files may change during a training.
-        rows = [at_scale(row, self.place.scale) for row in rows]
         for row in rows:
             for spec in row.trials():
                 self._attempt(row.name, spec, None)

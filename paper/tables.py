@@ -161,6 +161,11 @@ def mean_of(filled: Filled, value: Values) -> float | None:
     return statistics.fmean(values) if values else None
 
 
+def percent_above(level: float, lowest: float) -> float:
+    """Returns how far a level lies above the lowest, in percent of it."""
+    return 100 * (level / lowest - 1)
+
+
 def mean(title: str, value: Values, digits: int = 1, best: bool = False) -> Column:
     """Returns a column of means over seeds; `best` sets the lowest of each group in bold."""
 
