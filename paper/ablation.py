@@ -13,7 +13,6 @@ from paper.tables import (
     bound,
     difference,
     mean_and_range,
-    runs_table,
     values_of,
 )
 
@@ -120,7 +119,7 @@ def ablation_rows(scale: str) -> list[Row]:
 
 
 def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
-    return [*(ideas_table(part, rows) for part in PARTS), *runs_table(rows)]
+    return [ideas_table(part, rows) for part in PARTS]
 
 
 def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from paper.experiment import Trained
 from paper.language import BAG, BAG_PANELS, INPUTLESS, PTB, PTB_INPUTLESS, STANDARD
 from paper.measures.probe import COUNTED_WORDS, DIRECTIONS
 from paper.measures.swaps import PROBABILITIES
+from paper.plots import MODEL_COLOURS, new_figure
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Printed, Row
 from paper.store import Run
 from paper.tables import (
@@ -20,7 +22,6 @@ from paper.tables import (
     bound,
     mean,
     printed_cell,
-    runs_table,
     table,
     text,
     with_error,
@@ -64,22 +65,25 @@ def fig5_rows(scale: str) -> list[Row]:
 _KL_AND_SEEDS = mean("KL", bound(HONEST, "kl_nats"), 2), SEEDS
 
 
+def _probe(bag: str, direction: str, key: str) -> Values:
+    def value(run: Run) -> float:
+        (found,) = (one for one in run.probes if (one.bag, one.direction) == (bag, direction))
+        return float(getattr(found, key))
+
+    return value
+
+
+def _paper(direction: str, filled: Filled) -> str:
+    return printed_cell(getattr(filled.row.printed, direction))
+
+
 def _probe_columns(bag: str, printed: bool) -> list[Column]:
-    def probe(run: Run, direction: str) -> Any:
-        return next(p for p in run.probes if (p.bag, p.direction) == (bag, direction))
-
-    columns: list[Column] = []
+    columns = []
     for direction in DIRECTIONS:
-        title = direction.replace("_", " ")
-
-        def value(key: str, direction: str = direction) -> Values:
-            return lambda run: getattr(probe(run, direction), key)
-
-        def paper(filled: Filled, direction: str = direction) -> str:
-            return printed_cell(getattr(filled.row.printed, direction))
-
+        title, value = direction.replace("_", " "), partial(_probe, bag, direction)
+        if printed:
+            columns.append(text(f"paper: {title}", partial(_paper, direction)))
         columns += [
-            *([text(f"paper: {title}", paper)] if printed else []),
             mean(title, value("cosine"), 3),
             mean("constant", value("constant_cosine"), 3),
             with_error("gain", value("gain"), value("gain_standard_error"), 3),
@@ -102,7 +106,6 @@ def _table6(rows: Sequence[Filled], scale: str) -> list[Table]:
     return [
         *table(rows, _probe_columns("embeddings", scale == "full"), first),
         *table(rows, _probe_columns("counts", False), second),
-        *runs_table(rows),
     ]
 
 
@@ -119,13 +122,11 @@ def _fig5(rows: Sequence[Filled], scale: str) -> list[Table]:
         "probability that a pair of neighbours is swapped: mean over sentences ± one standard "
         "error; with several seeds both are means over them. KL: nats a sentence."
     )
-    return [*table(rows, [*columns, *_KL_AND_SEEDS], caption), *runs_table(rows)]
+    return table(rows, [*columns, *_KL_AND_SEEDS], caption)
 
 
-def _draw_fig5(rows: Sequence[Filled], scale: str) -> Any:
+def _draw_fig5(rows: Sequence[Filled]) -> Any:
     """Draws a panel for each mode; a band from the lowest to the highest seed."""
-    from paper.plots import MODEL_COLOURS, new_figure
-
     figure, panels = new_figure(2, sharey=True, height=3.6)
     lines: dict[str, Any] = {}
     for axes, mode in zip(panels, (STANDARD, INPUTLESS), strict=True):

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from paper.experiment import Trained
+from paper.plots import COLOURS, MARKERS, new_figure
 from paper.specs import GAUSSIAN, HONEST, PAPER, VMF, Filled, Printed, Row, Value
 from paper.tables import (
     NOT_RUN,
@@ -21,10 +22,8 @@ from paper.tables import (
     mean,
     mean_and_range,
     printed_cell,
-    runs_table,
     table,
     tight_table,
-    trials_table,
     values_of,
 )
 
@@ -115,8 +114,6 @@ def _table4(rows: Sequence[Filled], scale: str) -> list[Table]:
         *(_printed_documents(rows) if scale == "full" else []),
         *bounds_table(rows, documents=True),
         *tight_table(rows, (GAUSSIAN,)),
-        *trials_table(rows),
-        *runs_table(rows),
     ]
 
 
@@ -215,15 +212,11 @@ def _learned_tables(rows: Sequence[Filled], scale: str) -> list[Table]:
         *table([one for one in rows if one.row.model == LEARNED], columns, caption),
         *bounds_table(rows, documents=True),
         *tight_table(rows, (GAUSSIAN, VMF)),
-        *trials_table(rows),
-        *runs_table(rows),
     ]
 
 
-def _draw_learned(rows: Sequence[Filled], scale: str) -> Any:
+def _draw_learned(rows: Sequence[Filled]) -> Any:
     """Draws KL on validation through training, a line for each learned row, seed 0."""
-    from paper.plots import COLOURS, MARKERS, new_figure
-
     figure, (axes,) = new_figure(1, width=6.4, height=3.8)
     learned = [one for one in rows if one.row.model == LEARNED and one.runs]
     for i, one in enumerate(learned):

@@ -47,13 +47,13 @@ class Trained(Experiment):
 
     Attributes:
       grid: all rows at a scale.
-      tables: of the filled rows at a scale; printed values are added here.
+      tables: of the filled rows at a scale, before those of trials and runs, which all have.
       draw: its figure.
     """
 
     grid: Callable[[str], Sequence[Row]]
     tables: Callable[[Sequence[Filled], str], Sequence[Table]]
-    draw: Callable[[Sequence[Filled], str], Any] | None = None
+    draw: Callable[[Sequence[Filled]], Any] | None = None
 
     def rows(self, scale: str) -> list[Row]:
         """Returns the rows of a scale; at `smoke` some of them, with few trials and samples."""

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from paper.experiment import Trained
+from paper.plots import MODEL_COLOURS, new_figure, pyplot, sphere_net
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row, Value
-from paper.tables import Table, bounds_table, number, runs_table
+from paper.tables import Table, bounds_table, number
 
 # The paper's figure is a sketch; this is a record, in as many dimensions as can be drawn.
 _EPOCHS = 20
@@ -54,7 +55,7 @@ def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
         "Seed 0: q of the first example of validation through training. Mean: of the Gaussian, or "
         "the mean direction of vMF; KL in nats."
     )
-    return [Table(head, body, caption), *bounds_table(rows, documents=True), *runs_table(rows)]
+    return [Table(head, body, caption), *bounds_table(rows, documents=True)]
 
 
 def cap_cosine(concentration: float, share: float = INSIDE) -> float:
@@ -70,10 +71,8 @@ def cap_cosine(concentration: float, share: float = INSIDE) -> float:
     return float(1 + np.log1p(share * np.expm1(-2 * concentration)) / concentration)
 
 
-def draw(rows: Sequence[Filled], scale: str) -> Any:
+def draw(rows: Sequence[Filled]) -> Any:
     """Draws the paths of seed 0 in the plane and on the sphere, and the KL on the way."""
-    from paper.plots import MODEL_COLOURS, new_figure, plt
-
     traces = {one.row.model: one.runs[0].trace for one in rows if one.runs}
     figure, panels = new_figure(3, width=4.2, height=3.9)
     plane, flat, curve = panels
@@ -81,6 +80,7 @@ def draw(rows: Sequence[Filled], scale: str) -> Any:
     flat.remove()
     sphere = figure.add_subplot(place, projection="3d")
     last = max((trace.points[-1].step for trace in traces.values()), default=1)
+    plt = pyplot()
     shade = plt.cm.ScalarMappable(plt.Normalize(0, last), "cividis")
     if GAUSSIAN in traces:
         _draw_plane(plane, traces[GAUSSIAN].points, shade)
@@ -123,8 +123,6 @@ def _draw_plane(axes: Any, points: Sequence[Any], shade: Any) -> None:
 
 
 def _draw_sphere(axes: Any, points: Sequence[Any], shade: Any) -> None:
-    from paper.plots import sphere_net
-
     axes.plot_wireframe(*sphere_net(), color="0.8", linewidth=0.4)
     means = np.array([point.mean for point in points])
     turn = np.linspace(0, 2 * np.pi, 100)[:, None]

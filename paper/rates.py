@@ -8,8 +8,9 @@ import numpy as np
 
 from paper.experiment import Trained
 from paper.language import BAG_PANELS, KAPPA, PTB, PTB_INPUTLESS, Panel
+from paper.plots import MODEL_COLOURS, new_figure
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row
-from paper.tables import Column, Table, bound, bounds_table, mean_of, percent_above, runs_table
+from paper.tables import Column, Table, bound, bounds_table, mean_of, percent_above
 
 _DIMENSION = 50
 _KL_WEIGHTS = (0.2, 0.5, 1.0)
@@ -31,10 +32,8 @@ def fig4_rows(scale: str) -> list[Row]:
     return [replace(_at(PTB_INPUTLESS, scale, *one), group="all") for one in changes]
 
 
-def _draw_fig4(rows: Sequence[Filled], scale: str) -> Any:
+def _draw_fig4(rows: Sequence[Filled]) -> Any:
     """Draws KL on top of reconstruction, the perplexity of the ELBO over each bar."""
-    from paper.plots import MODEL_COLOURS, new_figure
-
     filled = [one for one in rows if one.runs]
     figure, (axes,) = new_figure(1, width=8.0, height=3.8)
     for i, one in enumerate(filled):
@@ -76,19 +75,13 @@ def _above_lowest(title: str, key: str) -> Column:
     return Column(f"{title} PPL above the lowest, %", cell)
 
 
-def _fig4(rows: Sequence[Filled], scale: str) -> list[Table]:
-    return [*bounds_table(rows), *runs_table(rows)]
-
-
 def _fig6(rows: Sequence[Filled], scale: str) -> list[Table]:
     more = _above_lowest("ELBO", "perplexity"), _above_lowest("IW", "iw_perplexity")
-    return [*bounds_table(rows, more=more), *runs_table(rows)]
+    return bounds_table(rows, more=more)
 
 
-def _draw_fig6(rows: Sequence[Filled], scale: str) -> Any:
+def _draw_fig6(rows: Sequence[Filled]) -> Any:
     """Draws the map; each line has a colour scale of its own, for they differ tenfold."""
-    from paper.plots import new_figure
-
     groups = list(dict.fromkeys(one.row.group for one in rows))
     kappas = sorted({float(one.row.overrides[KAPPA]) for one in rows})
     values = np.full((len(groups), len(kappas)), np.nan)
@@ -112,6 +105,6 @@ def _draw_fig6(rows: Sequence[Filled], scale: str) -> Any:
 
 
 EXPERIMENTS = (
-    Trained("fig4", fig4_rows, _fig4, _draw_fig4),
+    Trained("fig4", fig4_rows, lambda rows, scale: bounds_table(rows), _draw_fig4),
     Trained("fig6", fig6_rows, _fig6, _draw_fig6),
 )

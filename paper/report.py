@@ -12,7 +12,7 @@ from paper.experiment import Computed, Trained
 from paper.plots import save
 from paper.specs import Filled, Place, Row, fill
 from paper.store import Provenance, Record, Store
-from paper.tables import Table
+from paper.tables import Table, runs_table, trials_table
 from paper.verdicts import Views, verdict_table
 from spherical_vae.system.atomic_file import write_atomically
 
@@ -113,9 +113,9 @@ def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Secti
         scale,
         f"`python -m paper {experiment.name} --scale={scale} --manual_dir=FOLDER`; runs with "
         f"{'; '.join(sorted(versions))}.",
-        experiment.tables(filled, scale),
+        [*experiment.tables(filled, scale), *trials_table(filled), *runs_table(filled)],
         [*missing, *diverged],
-        experiment.draw and experiment.draw(filled, scale),
+        experiment.draw and experiment.draw(filled),
     )
 
 

@@ -56,15 +56,15 @@ def tight_bound(model: TrainedModel, samples: int, examples: int = EXAMPLES) -> 
     weigh = jax.jit(partial(importance_log_weights, model.model, samples=taken, chunk=chunk))
     hyper = latent_hyperparameters(model.config.latent)
     boundaries = corpus_boundaries(model.corpus, model.config.data.buckets)
-    tight, other, tokens = np.zeros(size), np.zeros(size), np.zeros(size)
+    log_weights, tokens = np.zeros((taken, size)), np.zeros(size)
     for i, batch in enumerate(evaluation_batches(take(test, rows), _BATCH_SIZE, boundaries)):
         key = jax.random.fold_in(root_key(0, Purpose.EVALUATE), i)
-        weights = np.asarray(weigh(model.params, batch, key, hyper=hyper), np.float64)
         real = batch.index >= 0
-        whole = weights[: taken // few * few].reshape(-1, few, len(real))
-        tight[batch.index[real]] = -_log_mean(weights, 0)[real]
-        other[batch.index[real]] = -_log_mean(whole, 1).mean(axis=0)[real]
+        found = weigh(model.params, batch, key, hyper=hyper)
+        log_weights[:, batch.index[real]] = np.asarray(found)[:, real]
         tokens[batch.index[real]] = batch.counts.sum(axis=1)[real]
+    blocks = log_weights[: taken // few * few].reshape(-1, few, size)
+    tight, other = -_log_mean(log_weights, 0), -_log_mean(blocks, 1).mean(axis=0)
     gain = other - tight
     ppl = perplexity(tight, tokens)
     # Of a ratio of sums, by its linear part.

@@ -62,7 +62,7 @@ def test_figures_are_drawn_of_whatever_was_run(name, kept, tmp_path):
     rows = fill(experiment.rows(scale), store, Place(tmp_path, scale))
     if kept == "none":
         rows = [dataclasses.replace(one, runs=()) for one in rows]
-    figure = experiment.draw(rows, scale)
+    figure = experiment.draw(rows)
     if figure is not None:
         assert all(path.stat().st_size > 1000 for path in save(figure, tmp_path, name))
     assert figure is not None or kept == "none"
