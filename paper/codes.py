@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from paper.experiment import Trained
-from paper.language import BAG, BAG_PANELS, INPUTLESS, PTB, PTB_INPUTLESS, STANDARD
+from paper.language import (
+    BAG,
+    INPUTLESS,
+    PTB,
+    PTB_BAG,
+    PTB_INPUTLESS,
+    PTB_INPUTLESS_BAG,
+    STANDARD,
+    Panel,
+)
 from paper.measures.probe import COUNTED_WORDS, DIRECTIONS
 from paper.measures.swaps import PROBABILITIES
 from paper.plots import MODEL_COLOURS, new_figure
@@ -27,6 +36,8 @@ from paper.tables import (
     with_error,
 )
 
+_STANDARD_PANELS = PTB, PTB_BAG
+_INPUTLESS_PANELS = PTB_INPUTLESS, PTB_INPUTLESS_BAG
 _TABLE6_PRINTED = {
     (False, GAUSSIAN): Printed(code_to_bag=0.74, bag_to_code=0.74),
     (False, VMF): Printed(code_to_bag=0.77, bag_to_code=0.57),
@@ -35,8 +46,8 @@ _TABLE6_PRINTED = {
 }
 
 
-def rows_with_a_code(scale: str, modes: Sequence[str], extra: str) -> list[Row]:
-    """Returns the PTB rows of tables 3 and 5 that have a latent code: the same runs."""
+def rows_with_a_code(scale: str, panels: Sequence[Panel], extra: str) -> list[Row]:
+    """Returns the rows of tables 3 and 5 that have a latent code: the same runs."""
     return [
         replace(
             panel.row(scale, model),
@@ -45,21 +56,19 @@ def rows_with_a_code(scale: str, modes: Sequence[str], extra: str) -> list[Row]:
             extras=(extra,),
             printed=_TABLE6_PRINTED[panel.label == BAG, model],
         )
-        for mode in modes
-        for panel in (PTB, PTB_INPUTLESS, *BAG_PANELS)
-        if panel.mode == mode
+        for panel in panels
         for model in (GAUSSIAN, VMF)
     ]
 
 
 def table6_rows(scale: str) -> list[Row]:
-    """Returns the inputless rows with a latent code."""
-    return rows_with_a_code(scale, (INPUTLESS,), "probes")
+    """Returns the inputless rows."""
+    return rows_with_a_code(scale, _INPUTLESS_PANELS, "probes")
 
 
 def fig5_rows(scale: str) -> list[Row]:
-    """Returns the rows with a latent code."""
-    return rows_with_a_code(scale, (STANDARD, INPUTLESS), "swaps")
+    """Returns the rows of both modes."""
+    return rows_with_a_code(scale, (*_STANDARD_PANELS, *_INPUTLESS_PANELS), "swaps")
 
 
 _KL_AND_SEEDS = mean("KL", bound(HONEST, "kl_nats"), 2), SEEDS

@@ -21,36 +21,17 @@ NOTES = read_notes()
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """A table or figure; title and notes are those of `notes.md`.
-
-    Attributes:
-      name: of the command.
-    """
-
-    name: str
-
-    @property
-    def title(self) -> str:
-        """The heading."""
-        return NOTES[self.name][0]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Paragraphs on protocol and on differences from the paper."""
-        return NOTES[self.name][1]
-
-
-@dataclass(frozen=True)
-class Trained(Experiment):
+class Trained:
     """A table or figure of runs in the store.
 
     Attributes:
+      name: of the command; title and notes are those of `notes.md`.
       grid: all rows at a scale.
       tables: of the filled rows at a scale, before those of trials and runs, which all have.
       draw: its figure.
     """
 
+    name: str
     grid: Callable[[str], Sequence[Row]]
     tables: Callable[[Sequence[Filled], str], Sequence[Table]]
     draw: Callable[[Sequence[Filled]], Any] | None = None
@@ -73,15 +54,17 @@ class Trained(Experiment):
 
 
 @dataclass(frozen=True)
-class Computed(Experiment):
+class Computed:
     """A table or figure of numbers that no run is needed for, kept in `results/data/NAME.json`.
 
     Attributes:
+      name: as of `Trained`.
       compute: the values, a `SimpleNamespace` of what JSON can hold.
       tables: of the values at a scale.
       draw: its figure.
     """
 
+    name: str
     compute: Callable[[Runner], SimpleNamespace]
     tables: Callable[[Any, str], Sequence[Table]]
     draw: Callable[[Any], Any] | None = None

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from paper.catalogue import EXPERIMENTS
-from paper.experiment import Computed
+from paper.experiment import NOTES, Computed
 from paper.specs import SEEDS, Place, fill
 from paper.store import Store
 from paper.tables import NOTHING, Table
@@ -19,7 +19,7 @@ def listing(scale: str, seeds: int | None, results: Path) -> str:
     body = []
     for name, experiment in EXPERIMENTS.items():
         if isinstance(experiment, Computed):
-            body.append([name, experiment.title, *[NOTHING] * 4])
+            body.append([name, NOTES[name][0], *[NOTHING] * 4])
             continue
         rows = experiment.rows(scale)
         filled = fill(rows, store, Place(Path(), scale))
@@ -29,7 +29,7 @@ def listing(scale: str, seeds: int | None, results: Path) -> str:
         time = f"{sum(seconds):.0f} ({len(seconds)})" if seconds else NOTHING
         trials = sum(len(row.trials()) for row in rows)
         numbers = trials, count * len(rows), len(found)
-        body.append([name, experiment.title, *map(str, numbers), time])
+        body.append([name, NOTES[name][0], *map(str, numbers), time])
     head = ["name", f"what (scale {scale}, {count} seeds)", "trials", "runs",
             "in the store", "training of these, s (of how many)"]  # fmt: skip
     return Table(head, body).markdown()

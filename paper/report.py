@@ -8,7 +8,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from paper.catalogue import EXPERIMENTS
-from paper.experiment import Computed, Trained
+from paper.experiment import NOTES, Computed, Trained
 from paper.plots import save
 from paper.specs import Filled, Place, Row, fill
 from paper.store import Provenance, Record, Store
@@ -64,7 +64,7 @@ class Section:
 
     def markdown(self, folder: str) -> list[str]:
         """Returns the paragraphs; links to figures start with `folder`."""
-        name, title = self.experiment.name, self.experiment.title
+        name, (title, notes) = self.experiment.name, NOTES[self.experiment.name]
         for short, word in (("table", "Table "), ("fig", "Figure "), ("_", " ")):
             name = name.replace(short, word)
         cpu = self.scale == "cpu"
@@ -72,7 +72,7 @@ class Section:
         parts += [_CPU] if cpu else []
         parts += [f"Not run: {'; '.join(self.missing)}."] if self.missing else []
         parts += [f"![{title}]({folder}/figures/{self.name}.png)"] if self.figure else []
-        return [*parts, *(table.markdown() for table in self.tables), *self.experiment.notes]
+        return [*parts, *(table.markdown() for table in self.tables), *notes]
 
 
 def views_of(results: Path, places: Sequence[Place], names: Iterable[str]) -> Views:

@@ -205,6 +205,7 @@ class Runner:
             )
         evaluator = build_evaluator(model)
         makers: Mapping[str, Callable[[], Any]] = {
+            "tight": lambda: tight_bound(model, row.tight_samples),
             "swaps": lambda: swap_cosines(model),
             "probes": lambda: probe_results(model, run.seed, self.place.scale),
             "concentrations": lambda: concentrations(model),
@@ -216,10 +217,7 @@ class Runner:
                 found = measure_bounds(evaluator, model, name, directory)
                 run = replace(run, bounds={**run.bounds, name: found})
                 self.store.save(run)
-        if row.tight_samples and run.tight is None:
-            run = replace(run, tight=tight_bound(model, row.tight_samples))
-            self.store.save(run)
-        for name in row.extras:
+        for name in row.measures:
             if getattr(run, name) is None:
                 changed: dict[str, Any] = {name: makers[name]()}
                 run = replace(run, **changed)
@@ -280,17 +278,16 @@ def timed(directory: Path) -> Iterator[list[dict[str, Any]]]:
     """Times a start of a training, of which an interruption makes several.
 
     Yields:
-      An empty list, which has `seconds` and `commit` of all starts when the context ends.
+      `seconds` and `commit` of all starts; the seconds of this one are None until the context ends.
     """
     path = directory / "starts.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    starts: list[dict[str, Any]] = []
-    begun = time.monotonic()
+    starts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    starts.append({"seconds": None, "commit": commit()})
     # A start that is killed is counted, its duration is unknown.
-    write_atomically(path, json.dumps([*before, {"seconds": None, "commit": commit()}]) + "\n")
+    write_atomically(path, json.dumps(starts) + "\n")
+    begun = time.monotonic()
     try:
         yield starts
     finally:
-        seconds = round(time.monotonic() - begun, 1)
-        starts += [*before, {"seconds": seconds, "commit": commit()}]
+        starts[-1]["seconds"] = round(time.monotonic() - begun, 1)
         write_atomically(path, json.dumps(starts) + "\n")

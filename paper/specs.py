@@ -21,8 +21,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 SEEDS = {"smoke": 1, "cpu": 1, "full": 3}
 RNNLM, GAUSSIAN, VMF = "RNNLM", "Gaussian", "vMF"
 HONEST, PAPER, AVERAGED = "test/honest", "test/paper", "test/averaged"
-# What a resumed run may change is no part of what identifies it.
 SAMPLES = "evaluation.importance_samples"
+# The ID of a run does not depend on what may change when it is resumed.
 _NOT_IDENTITY = RESUMABLE | {"seed", SAMPLES}
 
 
@@ -125,6 +125,11 @@ class Row:
         """Returns the spec of one seed."""
         return Spec(self.config, {**self.overrides, **alternative}, seed, self.origin)
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The fields of `Run`, beside its bounds, that are measured."""
+        return ("tight", *self.extras) if self.tight_samples else self.extras
+
     def has_bounds(self, run: Run, name: str) -> bool:
         """Returns whether a split was measured by a protocol, with as many samples as wanted."""
         found, wanted = run.bounds.get(name), int(self.overrides.get(SAMPLES, 0))
@@ -132,10 +137,8 @@ class Row:
 
     def is_complete(self, run: Run) -> bool:
         """Returns whether everything that the row shows has been measured."""
-        return (
-            all(self.has_bounds(run, name) for name in self.bounds)
-            and (not self.tight_samples or run.tight is not None)
-            and all(getattr(run, name) is not None for name in self.extras)
+        return all(self.has_bounds(run, name) for name in self.bounds) and all(
+            getattr(run, name) is not None for name in self.measures
         )
 
 

@@ -162,7 +162,6 @@ def test_a_run_that_diverged_is_a_result(tmp_path, monkeypatch):
 def test_every_start_is_timed_and_a_killed_one_counts_without_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "commit", lambda: "aaa")
     with timed(tmp_path) as starts:
-        assert starts == []
         # As it lies there if the process dies now.
         killed = json.loads((tmp_path / "starts.json").read_text())
     assert [start["commit"] for start in starts] == ["aaa"]
