@@ -13,7 +13,6 @@ from paper.tables import (
     bound,
     difference,
     mean_and_range,
-    runs_table,
     values_of,
 )
 
@@ -102,8 +101,6 @@ PARTS = (SENTENCES, DOCUMENTS)
 
 def ablation_rows(scale: str) -> list[Row]:
     """Returns of each part the recipes of all models, then idea by idea."""
-    # At smoke one idea, of one model: every other one is a program of its own to compile.
-    smoke = scale == "smoke"
     return [
         Row(
             f"{part.corpus} {model} {idea.name}",
@@ -115,14 +112,14 @@ def ablation_rows(scale: str) -> list[Row]:
             label=idea.name,
         )
         for part in PARTS
-        for idea in (_UNCHANGED, *part.ideas[: 1 if smoke else None])
+        for idea in (_UNCHANGED, *part.ideas)
         for model in part.configs
-        if model in ((VMF,) if smoke else idea.models)
+        if model in idea.models
     ]
 
 
 def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
-    return [*(ideas_table(part, rows) for part in PARTS), *runs_table(rows)]
+    return [ideas_table(part, rows) for part in PARTS]
 
 
 def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:

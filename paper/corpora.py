@@ -9,7 +9,6 @@ from paper.experiment import Computed
 from paper.runner import Runner, Unavailable
 from paper.specs import Spec
 from paper.tables import NOTHING, Table, number
-from spherical_vae.data.corpus import Corpus
 
 # Examples by split, mean length in words, vocabulary; None where the paper gives none.
 _PRINTED: dict[str, tuple[int, int | None, int, float | None, int]] = {
@@ -31,33 +30,30 @@ _CORPORA = (
 
 def compute(runner: Runner) -> SimpleNamespace:
     """Opens every corpus that is here and counts."""
-    found = []
-    for name, selected, is_carved in _CORPORA:
-        config = runner.place.config(Spec(selected))
-        counts = {"name": name, "corpus": config.data.name}
-        try:
-            carved = is_carved and runner.place.scale != "smoke"
-            counts |= _count(runner.corpus(config), carved)
-        except Unavailable as reason:
-            print(f"{name}: {reason}", file=sys.stderr)
-            counts["missing"] = str(reason)
-        found.append(SimpleNamespace(**counts))
-    return SimpleNamespace(corpora=found)
+    return SimpleNamespace(corpora=[_count(runner, *one) for one in _CORPORA])
 
 
-def _count(corpus: Corpus, carved: bool) -> dict[str, Any]:
-    sizes = {split: len(part) for split, part in corpus.splits.items()}
+def _count(runner: Runner, name: str, selected: str, is_carved: bool) -> SimpleNamespace:
+    config = runner.place.config(Spec(selected))
+    try:
+        corpus = runner.corpus(config)
+    except Unavailable as reason:
+        print(f"{name}: {reason}", file=sys.stderr)
+        return SimpleNamespace(name=name, corpus=config.data.name, missing=str(reason))
+    sizes = {split: len(corpus.splits[split]) for split in ("train", "valid", "test")}
     marks = corpus.kind == "sequences"
-    words = {s: part.tokens - marks * len(part) for s, part in corpus.splits.items()}
-    return {
-        **{split: sizes[split] for split in ("train", "valid", "test")},
-        "carved": sizes["valid"] if carved else 0,
-        "mean_words": sum(words.values()) / sum(sizes.values()),
-        "mean_words_train": words["train"] / sizes["train"],
-        "mean_words_test": words["test"] / sizes["test"],
-        "vocabulary": len(corpus.vocabulary),
-        "test_tokens": corpus.splits["test"].tokens,
-    }
+    words = {split: corpus.splits[split].tokens - marks * sizes[split] for split in sizes}
+    return SimpleNamespace(
+        name=name,
+        corpus=config.data.name,
+        **sizes,
+        carved=sizes["valid"] if is_carved and runner.place.scale != "smoke" else 0,
+        mean_words=sum(words.values()) / sum(sizes.values()),
+        mean_words_train=words["train"] / sizes["train"],
+        mean_words_test=words["test"] / sizes["test"],
+        vocabulary=len(corpus.vocabulary),
+        test_tokens=corpus.splits["test"].tokens,
+    )
 
 
 def tables(values: Any, scale: str) -> Sequence[Table]:

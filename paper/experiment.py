@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from paper import smoke
 from paper.notes import read_notes
 from paper.runner import Runner
-from paper.specs import Filled, Row
-from paper.store import Provenance, decode, to_json
+from paper.specs import SAMPLES, Filled, Row
+from paper.store import Provenance, Record, decode, to_json
 from paper.tables import Table
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
@@ -20,70 +21,66 @@ NOTES = read_notes()
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """A table or figure; title and notes are those of `notes.md`.
-
-    Attributes:
-      name: of the command.
-    """
-
-    name: str
-
-    @property
-    def title(self) -> str:
-        """The heading."""
-        return NOTES[self.name][0]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Paragraphs on protocol and on differences from the paper."""
-        return NOTES[self.name][1]
-
-
-@dataclass(frozen=True)
-class Trained(Experiment):
+class Trained:
     """A table or figure of runs in the store.
 
     Attributes:
-      rows: at a scale.
-      tables: of the filled rows at a scale; printed values are added here.
+      name: of the command; title and notes are those of `notes.md`.
+      grid: all rows at a scale.
+      tables: of the filled rows at a scale, before those of trials and runs, which all have.
       draw: its figure.
     """
 
-    rows: Callable[[str], Sequence[Row]]
+    name: str
+    grid: Callable[[str], Sequence[Row]]
     tables: Callable[[Sequence[Filled], str], Sequence[Table]]
-    draw: Callable[[Sequence[Filled], str], Any] | None = None
+    draw: Callable[[Sequence[Filled]], Any] | None = None
+
+    def rows(self, scale: str) -> list[Row]:
+        """Returns the rows of a scale; at `smoke` some of them, with few trials and samples."""
+        rows, kept = list(self.grid(scale)), smoke.ROWS.get(self.name)
+        if scale != "smoke":
+            return rows
+        return [
+            replace(
+                row,
+                overrides={key: value for key, value in row.overrides.items() if key != SAMPLES},
+                alternatives=row.alternatives[: smoke.TRIALS],
+                tight_samples=min(row.tight_samples, smoke.TIGHT_SAMPLES),
+            )
+            for row in rows
+            if kept is None or row.name in kept or row.group in kept
+        ]
 
 
 @dataclass(frozen=True)
-class Computed(Experiment):
+class Computed:
     """A table or figure of numbers that no run is needed for, kept in `results/data/NAME.json`.
 
     Attributes:
+      name: as of `Trained`.
       compute: the values, a `SimpleNamespace` of what JSON can hold.
       tables: of the values at a scale.
       draw: its figure.
     """
 
+    name: str
     compute: Callable[[Runner], SimpleNamespace]
     tables: Callable[[Any, str], Sequence[Table]]
     draw: Callable[[Any], Any] | None = None
 
     def write(self, runner: Runner, folder: Path) -> Path:
         """Computes the values, and returns the file that they are written to."""
-        command = f"python -m paper {self.name} --scale={runner.place.scale} --manual_dir=FOLDER"
-        record = SimpleNamespace(
-            scale=runner.place.scale,
-            provenance=Provenance(command, **circumstances()),
-            values=self.compute(runner),
-        )
+        scale = runner.place.scale
+        command = f"python -m paper {self.name} --scale={scale} --manual_dir=FOLDER"
+        record = Record(scale, Provenance(command, **circumstances()), self.compute(runner))
         path = folder / f"{self.name}.json"
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, to_json(record))
         return path
 
-    def read(self, folder: Path) -> tuple[SimpleNamespace, Any] | None:
-        """Returns scale and provenance, and the values; None if there is no file.
+    def read(self, folder: Path) -> Record | None:
+        """Returns what was computed; None if there is no file.
 
         Raises:
           UserError: the file is not such a record.
@@ -92,11 +89,7 @@ class Computed(Experiment):
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            provenance = decode(Provenance, content["provenance"])
-            values = json.loads(
-                json.dumps(content["values"]), object_hook=lambda found: SimpleNamespace(**found)
-            )
-            return SimpleNamespace(scale=content["scale"], provenance=provenance), values
-        except (ValueError, KeyError, TypeError) as error:
+            record: Record = decode(Record, json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
             raise UserError(f"{path}: not a record of {self.name} ({error})") from error
+        return record

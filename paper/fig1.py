@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from paper.experiment import Computed
+from paper.plots import MODEL_COLOURS, new_figure, sphere_net
 from paper.runner import Runner
 from paper.tables import Table, number
 from spherical_vae import special
@@ -54,8 +55,6 @@ def tables(values: Any, scale: str) -> Sequence[Table]:
 
 def draw(values: Any) -> Any:
     """Draws both clouds, the sphere as a net."""
-    from paper.plots import MODEL_COLOURS, new_figure, sphere_net
-
     figure, panels = new_figure(2, subplot_kw={"projection": "3d"}, height=4.0)
     for axes, cloud, title, colour, limit in (
         (panels[0], values.normal, "N(0, I)", MODEL_COLOURS["Gaussian"], 3),

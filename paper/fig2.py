@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from paper.experiment import Trained
+from paper.plots import MODEL_COLOURS, new_figure, pyplot, sphere_net
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row, Value
-from paper.store import Posterior, Trace
-from paper.tables import Table, bounds_table, number, runs_table
+from paper.tables import Table, bounds_table, number
 
 # The paper's figure is a sketch; this is a record, in as many dimensions as can be drawn.
 _EPOCHS = 20
@@ -42,25 +42,20 @@ def fig2_rows(scale: str) -> list[Row]:
 def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
     body = []
     for one in rows:
-        for trace in [_trace(one)] if one.runs else []:
-            points = trace.points
+        for run in one.runs[:1]:
+            points = run.trace.points
             for i in np.unique(np.linspace(0, len(points) - 1, _TABLED).round().astype(int)):
-                point, spread = points[i], points[i].deviation or (points[i].concentration,)
+                point = points[i]
+                spread = point.deviation if one.row.model == GAUSSIAN else [point.concentration]
                 numbers = [", ".join(number(v, 3) for v in some) for some in (point.mean, spread)]
                 kl = number(point.kl_nats, 3)
-                body.append([one.row.name, str(trace.tokens), str(point.step), *numbers, kl])
+                body.append([one.row.name, str(run.trace.tokens), str(point.step), *numbers, kl])
     head = ["row", "tokens", "step", "mean", "deviation or kappa", "KL"]
     caption = (
         "Seed 0: q of the first example of validation through training. Mean: of the Gaussian, or "
         "the mean direction of vMF; KL in nats."
     )
-    return [Table(head, body, caption), *bounds_table(rows, documents=True), *runs_table(rows)]
-
-
-def _trace(filled: Filled) -> Trace:
-    trace = filled.runs[0].trace
-    assert trace is not None  # the rows are complete only with one
-    return trace
+    return [Table(head, body, caption), *bounds_table(rows, documents=True)]
 
 
 def cap_cosine(concentration: float, share: float = INSIDE) -> float:
@@ -76,17 +71,16 @@ def cap_cosine(concentration: float, share: float = INSIDE) -> float:
     return float(1 + np.log1p(share * np.expm1(-2 * concentration)) / concentration)
 
 
-def draw(rows: Sequence[Filled], scale: str) -> Any:
+def draw(rows: Sequence[Filled]) -> Any:
     """Draws the paths of seed 0 in the plane and on the sphere, and the KL on the way."""
-    from paper.plots import MODEL_COLOURS, new_figure, plt
-
-    traces = {one.row.model: _trace(one) for one in rows if one.runs}
+    traces = {one.row.model: one.runs[0].trace for one in rows if one.runs}
     figure, panels = new_figure(3, width=4.2, height=3.9)
     plane, flat, curve = panels
     place = flat.get_subplotspec()
     flat.remove()
     sphere = figure.add_subplot(place, projection="3d")
     last = max((trace.points[-1].step for trace in traces.values()), default=1)
+    plt = pyplot()
     shade = plt.cm.ScalarMappable(plt.Normalize(0, last), "cividis")
     if GAUSSIAN in traces:
         _draw_plane(plane, traces[GAUSSIAN].points, shade)
@@ -103,20 +97,20 @@ def draw(rows: Sequence[Filled], scale: str) -> Any:
     return figure
 
 
-def _outlined(points: Sequence[Posterior]) -> list[Posterior]:
+def _outlined(points: Sequence[Any]) -> list[Any]:
     """Returns the points whose spread is drawn too, closer together where training begins."""
     chosen = np.unique(np.geomspace(1, len(points), 7).round().astype(int)) - 1
     return [points[i] for i in chosen]
 
 
-def _draw_plane(axes: Any, points: Sequence[Posterior], shade: Any) -> None:
+def _draw_plane(axes: Any, points: Sequence[Any], shade: Any) -> None:
     angle = np.linspace(0, 2 * np.pi, 100)
     axes.plot(np.cos(angle), np.sin(angle), ":", color="0.4", label="prior")
     for point in _outlined(points):
         x, y = (
             mean + deviation * turn
             for mean, deviation, turn in zip(
-                point.mean, point.deviation or (), (np.cos(angle), np.sin(angle)), strict=True
+                point.mean, point.deviation, (np.cos(angle), np.sin(angle)), strict=True
             )
         )
         axes.plot(x, y, color=shade.to_rgba(point.step), linewidth=1.2)
@@ -128,15 +122,13 @@ def _draw_plane(axes: Any, points: Sequence[Posterior], shade: Any) -> None:
     axes.legend(loc="upper left")
 
 
-def _draw_sphere(axes: Any, points: Sequence[Posterior], shade: Any) -> None:
-    from paper.plots import sphere_net
-
+def _draw_sphere(axes: Any, points: Sequence[Any], shade: Any) -> None:
     axes.plot_wireframe(*sphere_net(), color="0.8", linewidth=0.4)
     means = np.array([point.mean for point in points])
     turn = np.linspace(0, 2 * np.pi, 100)[:, None]
     for point in _outlined(points):
         direction = np.array(point.mean)
-        cosine = cap_cosine(point.concentration or 0.0)
+        cosine = cap_cosine(point.concentration)
         one, other = np.linalg.svd(direction[None])[2][1:]
         rim = np.sqrt(1 - cosine**2) * (np.cos(turn) * one + np.sin(turn) * other)
         axes.plot(*(cosine * direction + rim).T, color=shade.to_rgba(point.step), linewidth=1.2)

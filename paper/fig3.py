@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import gammaln, ive
 
 from paper.experiment import Computed
+from paper.plots import COLOURS, MARKERS, new_figure
 from paper.runner import Runner
 from paper.tables import Table, number
 from spherical_vae import special
@@ -88,8 +89,6 @@ def tables(values: Any, scale: str) -> Sequence[Table]:
 
 def draw(values: Any) -> Any:
     """Draws both curves: lines with Bessel functions, markers ours."""
-    from paper.plots import COLOURS, MARKERS, new_figure
-
     figure, (kl_axes, cosine_axes) = new_figure(2)
     for i, dimension in enumerate(DIMENSIONS):
         points = [p for p in values.points if p.dimension == dimension]

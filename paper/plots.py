@@ -3,13 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 # Okabe and Ito (2008), in an order in which neighbours differ in lightness too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -31,6 +25,16 @@ _STYLE: Any = {
 }
 
 
+def pyplot() -> Any:
+    """Returns `matplotlib.pyplot`, which writes files only; `list` works without matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot
+
+
 def new_figure(columns: int = 1, width: float = 4.4, height: float = 3.3, **options: Any) -> Any:
     """Returns a figure with `columns` axes side by side.
 
@@ -43,6 +47,7 @@ def new_figure(columns: int = 1, width: float = 4.4, height: float = 3.3, **opti
     Returns:
       The figure, and a list of its axes.
     """
+    plt = pyplot()
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(
             1, columns, figsize=(width * columns, height), squeeze=False, **options
@@ -50,9 +55,10 @@ def new_figure(columns: int = 1, width: float = 4.4, height: float = 3.3, **opti
     return figure, list(axes[0])
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+def save(figure: Any, folder: Path, name: str) -> list[Path]:
     """Writes NAME.png and NAME.svg and closes the figure."""
     folder.mkdir(parents=True, exist_ok=True)
+    plt = pyplot()
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with plt.rc_context(_STYLE):
         figure.savefig(paths[0], metadata={"Software": None})

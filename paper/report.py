@@ -8,11 +8,11 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from paper.catalogue import EXPERIMENTS
-from paper.experiment import Computed, Trained
+from paper.experiment import NOTES, Computed, Trained
 from paper.plots import save
 from paper.specs import Filled, Place, Row, fill
-from paper.store import Provenance, Store
-from paper.tables import Table
+from paper.store import Provenance, Record, Store
+from paper.tables import Table, runs_table, trials_table
 from paper.verdicts import Views, verdict_table
 from spherical_vae.system.atomic_file import write_atomically
 
@@ -64,7 +64,7 @@ class Section:
 
     def markdown(self, folder: str) -> list[str]:
         """Returns the paragraphs; links to figures start with `folder`."""
-        name, title = self.experiment.name, self.experiment.title
+        name, (title, notes) = self.experiment.name, NOTES[self.experiment.name]
         for short, word in (("table", "Table "), ("fig", "Figure "), ("_", " ")):
             name = name.replace(short, word)
         cpu = self.scale == "cpu"
@@ -72,7 +72,7 @@ class Section:
         parts += [_CPU] if cpu else []
         parts += [f"Not run: {'; '.join(self.missing)}."] if self.missing else []
         parts += [f"![{title}]({folder}/figures/{self.name}.png)"] if self.figure else []
-        return [*parts, *(table.markdown() for table in self.tables), *self.experiment.notes]
+        return [*parts, *(table.markdown() for table in self.tables), *notes]
 
 
 def views_of(results: Path, places: Sequence[Place], names: Iterable[str]) -> Views:
@@ -97,7 +97,7 @@ def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Sect
         experiment = EXPERIMENTS[name]
         if isinstance(experiment, Computed):
             if found := experiment.read(results / "data"):
-                yield _computed(experiment, *found)
+                yield _computed(experiment, found)
             continue
         for (shown, scale), filled in views.items():
             if shown == name and any(one.runs for one in filled):
@@ -113,21 +113,21 @@ def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Secti
         scale,
         f"`python -m paper {experiment.name} --scale={scale} --manual_dir=FOLDER`; runs with "
         f"{'; '.join(sorted(versions))}.",
-        experiment.tables(filled, scale),
+        [*experiment.tables(filled, scale), *trials_table(filled), *runs_table(filled)],
         [*missing, *diverged],
-        experiment.draw and experiment.draw(filled, scale),
+        experiment.draw and experiment.draw(filled),
     )
 
 
-def _computed(experiment: Computed, record: Any, values: Any) -> Section:
+def _computed(experiment: Computed, record: Record) -> Section:
     source = record.provenance
     return Section(
         experiment,
         record.scale,
         f"`{source.command}`; {source.device}, {source.date}; commit `{source.commit}`; "
         f"{_versions(source)}.",
-        experiment.tables(values, record.scale),
-        figure=experiment.draw and experiment.draw(values),
+        experiment.tables(record.values, record.scale),
+        figure=experiment.draw and experiment.draw(record.values),
     )
 
 

@@ -17,11 +17,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from paper import smoke
 from paper.measures.probe import probe_results
 from paper.measures.swaps import swap_cosines
 from paper.measures.tight import concentrations, tight_bound
 from paper.measures.trace import Tracer, read_trace
-from paper.specs import Place, Row, Spec, at_scale, choose
+from paper.specs import Place, Row, Spec, choose
 from paper.store import Bounds, Point, Provenance, Run, Store, Training
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
@@ -61,6 +62,10 @@ class Runner:
     training: bool = True
     _corpora: dict[str, Corpus] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.place.scale == "smoke":
+            smoke.write_corpora(self.place.tiny_corpora)
+
     def complete(self, rows: Sequence[Row], seeds: int) -> None:
         """Trains and measures the rows: all trials first, then seed by seed.
 
@@ -71,7 +76,6 @@ class Runner:
           UserError: a configuration is not allowed, or a folder cannot be written.
         """
         commit()  # Looked up now: files may change during a training.
-        rows = [at_scale(row, self.place.scale) for row in rows]
         for row in rows:
             for spec in row.trials():
                 self._attempt(row.name, spec, None)
@@ -201,6 +205,7 @@ class Runner:
             )
         evaluator = build_evaluator(model)
         makers: Mapping[str, Callable[[], Any]] = {
+            "tight": lambda: tight_bound(model, row.tight_samples),
             "swaps": lambda: swap_cosines(model),
             "probes": lambda: probe_results(model, run.seed, self.place.scale),
             "concentrations": lambda: concentrations(model),
@@ -212,10 +217,7 @@ class Runner:
                 found = measure_bounds(evaluator, model, name, directory)
                 run = replace(run, bounds={**run.bounds, name: found})
                 self.store.save(run)
-        if row.tight_samples and run.tight is None:
-            run = replace(run, tight=tight_bound(model, row.tight_samples))
-            self.store.save(run)
-        for name in row.extras:
+        for name in row.measures:
             if getattr(run, name) is None:
                 changed: dict[str, Any] = {name: makers[name]()}
                 run = replace(run, **changed)
@@ -276,17 +278,16 @@ def timed(directory: Path) -> Iterator[list[dict[str, Any]]]:
     """Times a start of a training, of which an interruption makes several.
 
     Yields:
-      An empty list, which has `seconds` and `commit` of all starts when the context ends.
+      `seconds` and `commit` of all starts; the seconds of this one are None until the context ends.
     """
     path = directory / "starts.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    starts: list[dict[str, Any]] = []
-    begun = time.monotonic()
+    starts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    starts.append({"seconds": None, "commit": commit()})
     # A start that is killed is counted, its duration is unknown.
-    write_atomically(path, json.dumps([*before, {"seconds": None, "commit": commit()}]) + "\n")
+    write_atomically(path, json.dumps(starts) + "\n")
+    begun = time.monotonic()
     try:
         yield starts
     finally:
-        seconds = round(time.monotonic() - begun, 1)
-        starts += [*before, {"seconds": seconds, "commit": commit()}]
+        starts[-1]["seconds"] = round(time.monotonic() - begun, 1)
         write_atomically(path, json.dumps(starts) + "\n")

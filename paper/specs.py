@@ -1,43 +1,29 @@
-"""Rows of tables as trainings: configuration, overrides, alternatives, seeds; and their scale."""
+"""Rows of tables as trainings: configuration, overrides, alternatives, seeds."""
 
 import functools
-import random
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from paper import smoke
 from paper.store import Run, Store, Value, family, run_id
 from spherical_vae.config import base_config
 from spherical_vae.config.command_line import load_config_file
 from spherical_vae.config.validation import flatten, validate
+from spherical_vae.runs.run_directory import RESUMABLE
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-# `smoke` runs everything in seconds, `full` is the paper's setting, `cpu` what two cores can do.
-SCALES = ("smoke", "cpu", "full")
+# By scale: `smoke` runs everything in seconds, `full` is the paper's setting, `cpu` what two cores
+# can do.
 SEEDS = {"smoke": 1, "cpu": 1, "full": 3}
 RNNLM, GAUSSIAN, VMF = "RNNLM", "Gaussian", "vMF"
 HONEST, PAPER, AVERAGED = "test/honest", "test/paper", "test/averaged"
-# Settings that change a training by rounding at most, or not at all.
-_NOT_IDENTITY = (
-    "seed",
-    "baselines",
-    "compute.logits_at_once",
-    "compute.recompute_gates",
-    "data.cache_dir",
-    "data.manual_dir",
-    "data.path",
-    "evaluation.chunk",
-    "evaluation.importance_samples",
-    "mesh.model",
-    "train.checkpoint_every",
-    "train.steps_per_call",
-)
-_SMOKE_TRIALS = 2
-_SMOKE_SAMPLES = 4
-_SAMPLES = "evaluation.importance_samples"
+SAMPLES = "evaluation.importance_samples"
+# The ID of a run does not depend on what may change when it is resumed.
+_NOT_IDENTITY = RESUMABLE | {"seed", SAMPLES}
 
 
 @dataclass(frozen=True)
@@ -139,38 +125,21 @@ class Row:
         """Returns the spec of one seed."""
         return Spec(self.config, {**self.overrides, **alternative}, seed, self.origin)
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The fields of `Run`, beside its bounds, that are measured."""
+        return ("tight", *self.extras) if self.tight_samples else self.extras
+
     def has_bounds(self, run: Run, name: str) -> bool:
         """Returns whether a split was measured by a protocol, with as many samples as wanted."""
-        found, wanted = run.bounds.get(name), int(self.overrides.get(_SAMPLES, 0))
+        found, wanted = run.bounds.get(name), int(self.overrides.get(SAMPLES, 0))
         return found is not None and (found.importance_samples or wanted) >= wanted
 
     def is_complete(self, run: Run) -> bool:
         """Returns whether everything that the row shows has been measured."""
-        return (
-            all(self.has_bounds(run, name) for name in self.bounds)
-            and (not self.tight_samples or run.tight is not None)
-            and all(getattr(run, name) is not None for name in self.extras)
+        return all(self.has_bounds(run, name) for name in self.bounds) and all(
+            getattr(run, name) is not None for name in self.measures
         )
-
-
-def recipe_row(
-    name: str,
-    group: str,
-    model: str,
-    config: str,
-    overrides: Mapping[str, Value],
-    origin: Spec | None = None,
-) -> Row:
-    """Returns the row of a recipe beside the paper's models, by protocol honest alone."""
-    return Row(
-        f"{name} (recipe)",
-        f"{group}, recipe",
-        model,
-        config,
-        overrides,
-        origin=origin,
-        bounds=(HONEST,),
-    )
 
 
 @dataclass(frozen=True)
@@ -187,6 +156,11 @@ class Place:
     scale: str
     manual_dir: str = ""
 
+    @property
+    def tiny_corpora(self) -> Path:
+        """The folder of the corpora of scale `smoke`."""
+        return self.workdir / "tiny_corpora"
+
     def config(self, spec: Spec) -> ConfigDict:
         """Returns the configuration of a spec at this scale, whole and validated.
 
@@ -199,7 +173,7 @@ class Place:
         config.seed = spec.seed
         config.data.manual_dir = self.manual_dir
         if self.scale == "smoke":
-            _shrink(config, self.workdir / "tiny_corpora")
+            smoke.shrink(config, self.tiny_corpora)
         validate(config)
         return config.lock()
 
@@ -250,22 +224,10 @@ class Filled:
     diverged: tuple[Run, ...] = ()
 
 
-def at_scale(row: Row, scale: str) -> Row:
-    """Returns a row as it is run at a scale: at `smoke` with few trials and samples."""
-    if scale != "smoke":
-        return row
-    return replace(
-        row,
-        overrides={key: value for key, value in row.overrides.items() if key != _SAMPLES},
-        alternatives=row.alternatives[:_SMOKE_TRIALS],
-        tight_samples=min(row.tight_samples, _SMOKE_SAMPLES),
-    )
-
-
 def fill(rows: Sequence[Row], store: Store, place: Place) -> list[Filled]:
     """Returns the rows with what the store has of them."""
     filled = []
-    for row in (at_scale(row, place.scale) for row in rows):
+    for row in rows:
         trials = tuple(store.get(place.run_id(spec)) for spec in row.trials())
         chosen, runs = choose(row, trials), list[Run]()
         if chosen is not None:
@@ -285,69 +247,3 @@ def choose(row: Row, trials: Sequence[Run | None]) -> Mapping[str, Value] | None
     # A value that was not finite is None: worse than every other.
     levels = [run.training.perplexity or float("inf") for run in trials if run is not None]
     return row.alternatives[levels.index(min(levels))]
-
-
-_TINY = {"train": 64, "valid": 16, "test": 16}
-_TINY_LABELS, _TINY_WORDS = 5, 40
-# Same parts, a tiny corpus. One name: at this scale the corpora are the same, and so are the runs.
-_SMOKE: dict[str, Value] = {
-    "name": "smoke",
-    "data.manual_dir": "",
-    "data.buckets": 1,
-    "encoder.hidden_size": 8,
-    "decoder.hidden_size": 8,
-    "train.batch_size": 16,
-    "train.epochs": 1,
-    "train.steps": 8,
-    "train.evaluate_every": 4,
-    "train.log_every": 4,
-    "evaluation.batch_size": 16,
-    "evaluation.importance_samples": 2,
-    "evaluation.chunk": 2,
-}
-_SMOKE_AT_MOST = {
-    "embedding_size": 8,
-    "label_embedding_size": 4,
-    "latent.dimension": 4,
-    "prior.components": 4,
-}
-
-
-def _shrink(config: ConfigDict, folder: Path) -> None:
-    """Turns a configuration into one of seconds, in place."""
-    values = flatten(config)
-    smaller = {key: min(values[key], most) for key, most in _SMOKE_AT_MOST.items()}
-    config.update_from_flattened_dict({**_SMOKE, **smaller})
-    if config.encoder.kind == "bag_of_words":
-        config.data.name, line, path = "feat", _document, folder / "documents"
-        path.mkdir(parents=True, exist_ok=True)
-        words = [f"word{i} {2 * _TINY_WORDS - i}\n" for i in range(1, _TINY_WORDS + 1)]
-        (path / "vocab.new").write_text("".join(words), encoding="utf-8")
-    else:
-        labelled = config.data.label_classes > 0
-        config.data.name, line = "text", functools.partial(_sentence, labelled)
-        path = folder / f"sentences{'_labelled' * labelled}"
-        path.mkdir(parents=True, exist_ok=True)
-        config.data.label_classes = _TINY_LABELS if labelled else 0
-    config.data.path = str(path)
-    generator, suffix = random.Random(0), {"feat": "feat", "text": "txt"}[config.data.name]
-    for split, size in _TINY.items():
-        lines = "".join(f"{line(generator)}\n" for _ in range(size))
-        (path / f"{split}.{suffix}").write_text(lines, encoding="utf-8")
-
-
-def _sentence(labelled: bool, generator: random.Random) -> str:
-    """Returns words of one of two halves of the vocabulary, after a label in 1..5 if labelled."""
-    label = generator.randint(1, _TINY_LABELS)
-    first = _TINY_WORDS // 2 * (label % 2)
-    words = range(first, first + _TINY_WORDS // 2)
-    ids = generator.choices(words, k=generator.randint(2, 6))
-    return " ".join([*[str(label)] * labelled, *(f"word{i}" for i in ids)])
-
-
-def _document(generator: random.Random) -> str:
-    """Returns a bag of words of one of two topics in the layout of the 20 Newsgroups archive."""
-    topic, half = generator.randint(0, 1), _TINY_WORDS // 2
-    words = range(1 + topic * half, 1 + (topic + 1) * half)
-    ids = sorted(generator.sample(words, generator.randint(3, 8)))
-    return " ".join([str(topic + 1), *(f"{i}:{generator.randint(1, 3)}" for i in ids)])

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from spherical_vae.system.atomic_file import write_atomically
@@ -129,69 +130,12 @@ class Tight:
 
 
 @dataclass(frozen=True)
-class Swap:
-    """Mean cosine of mean codes before and after swapping pairs with a probability."""
+class Record:
+    """Numbers that no run is needed for: a scale, an origin, and the values, a namespace."""
 
-    probability: float
-    mean_cosine: float
-    standard_error: float
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Test result of a perceptron between code and bag of words.
-
-    Attributes:
-      bag: embeddings or counts.
-      direction: code_to_bag or bag_to_code.
-      cosine: mean over test of the cosine between answer and target.
-      constant_cosine: of the best constant answer, the mean direction of train.
-      gain: the difference, and its standard error, paired over test, below.
-      epochs: after which validation was best; 0 if the answer is the constant.
-    """
-
-    bag: str
-    direction: str
-    cosine: float
-    constant_cosine: float
-    gain: float
-    gain_standard_error: float
-    epochs: int
-
-
-@dataclass(frozen=True)
-class Concentrations:
-    """Distribution of a learned concentration over test: mean, quantiles, shares at the ends."""
-
-    mean: float
-    quantile_0: float
-    quantile_5: float
-    quantile_50: float
-    quantile_95: float
-    quantile_100: float
-    share_at_low_end: float
-    share_at_high_end: float
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """q(z|x) of one example at one step; `deviation` of a Gaussian, else `concentration`."""
-
-    step: int
-    mean: tuple[float, ...]
-    kl_nats: float
-    deviation: tuple[float, ...] | None = None
-    concentration: float | None = None
-
-
-@dataclass(frozen=True)
-class Trace:
-    """q(z|x) of one example through training."""
-
-    split: str
-    example: int
-    tokens: int
-    points: tuple[Posterior, ...]
+    scale: str
+    provenance: Provenance
+    values: Any
 
 
 @dataclass(frozen=True)
@@ -208,7 +152,9 @@ class Run:
       provenance: where it comes from.
       validation: evaluations through training, oldest first.
       bounds: by `SPLIT/PROTOCOL`.
-      tight, swaps, probes, concentrations, trace: of `measures/`; None if not measured.
+      tight: of `measures/tight.py`; None if it was not measured.
+      swaps, probes, concentrations, trace: as the other modules of `measures/` return them:
+        namespaces, or lists of such; None if not measured.
       note: on what is not as usual.
     """
 
@@ -222,10 +168,10 @@ class Run:
     validation: tuple[Point, ...] = ()
     bounds: dict[str, Bounds] = field(default_factory=dict)
     tight: Tight | None = None
-    swaps: tuple[Swap, ...] | None = None
-    probes: tuple[Probe, ...] | None = None
-    concentrations: Concentrations | None = None
-    trace: Trace | None = None
+    swaps: Any = None
+    probes: Any = None
+    concentrations: Any = None
+    trace: Any = None
     note: str | None = None
 
     @property
@@ -309,7 +255,7 @@ def to_json(record: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace):
+    if dataclasses.is_dataclass(value) or isinstance(value, SimpleNamespace):
         value = vars(value)
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items() if item is not None}
@@ -323,11 +269,15 @@ def _plain(value: Any) -> Any:
 def decode(kind: Any, value: Any, where: str = "") -> Any:
     """Returns JSON data as the type `kind`: dataclasses, tuples, dicts, unions and scalars.
 
+    `Any` stands for data without a type of its own, whose objects become namespaces.
+
     Raises:
       ValueError: it does not fit; the message names the field, at first `where`.
       TypeError: a field is missing.
     """
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return json.loads(json.dumps(value), object_hook=lambda found: SimpleNamespace(**found))
     if origin in (types.UnionType, typing.Union):
         return value if type(value) in parts else decode(parts[0], value, where)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):

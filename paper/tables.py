@@ -161,6 +161,11 @@ def mean_of(filled: Filled, value: Values) -> float | None:
     return statistics.fmean(values) if values else None
 
 
+def percent_above(level: float, lowest: float) -> float:
+    """Returns how far a level lies above the lowest, in percent of it."""
+    return 100 * (level / lowest - 1)
+
+
 def mean(title: str, value: Values, digits: int = 1, best: bool = False) -> Column:
     """Returns a column of means over seeds; `best` sets the lowest of each group in bold."""
 
@@ -201,6 +206,15 @@ def above(model: str, select: Select) -> Column:
 def text(title: str, of: Callable[[Filled], str]) -> Column:
     """Returns a column of any text."""
     return Column(title, lambda filled, rows: of(filled))
+
+
+def distinct(title: str, of: Callable[[Run], str | None]) -> Column:
+    """Returns a column of a text of each run, without repetitions."""
+
+    def cell(filled: Filled) -> str:
+        return ", ".join(dict.fromkeys(of(run) or NOTHING for run in filled.runs))
+
+    return text(title, cell)
 
 
 SEEDS = text("seeds", lambda filled: str(len(filled.runs)))
@@ -357,20 +371,14 @@ def runs_table(rows: Sequence[Filled]) -> list[Table]:
     def each(title: str, of: Callable[[Run], str]) -> Column:
         return text(title, lambda filled: ", ".join(map(of, filled.runs)))
 
-    def once(title: str, of: Callable[[Run], str | None]) -> Column:
-        def cell(filled: Filled) -> str:
-            return ", ".join(dict.fromkeys(of(run) or NOTHING for run in filled.runs))
-
-        return text(title, cell)
-
     columns = [
         each("seeds", lambda run: str(run.seed)),
         each("training, s", lambda run: number(run.training.seconds, 0)),
         each("best step", lambda run: str(run.training.best_step)),
-        once("device", lambda run: run.provenance.device),
-        once("date", lambda run: run.provenance.date),
-        once("commit", lambda run: run.provenance.commit and f"`{run.provenance.commit}`"),
-        once("command", _command),
+        distinct("device", lambda run: run.provenance.device),
+        distinct("date", lambda run: run.provenance.date),
+        distinct("commit", lambda run: run.provenance.commit and f"`{run.provenance.commit}`"),
+        distinct("command", _command),
     ]
     caption = (
         "Training (SEED as listed; FOLDER holds the corpora's archives). Seconds are wall time of "

@@ -6,6 +6,7 @@ direction, their cosine to it is large already.
 
 from collections.abc import Mapping
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,6 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 from scipy import sparse
 
-from paper.store import Probe
 from spherical_vae.data.batch import END_ID
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation.evaluator import Evaluator
@@ -40,13 +40,16 @@ Vectors = Float[np.ndarray, "N D"]
 Pairs = Mapping[str, tuple[Vectors, Vectors]]
 
 
-def probe_results(model: TrainedModel, seed: int, scale: str) -> tuple[Probe, ...]:
+def probe_results(model: TrainedModel, seed: int, scale: str) -> list[SimpleNamespace]:
     """Returns the probes of a sentence model: both kinds of bag, both directions.
 
     Args:
       model: trained.
       seed: of the probes.
       scale: smoke, cpu or full; decides the number of epochs.
+
+    Returns:
+      What `fit_probe` returns, with `bag` (embeddings or counts) and `direction` before it.
     """
     evaluator = Evaluator(model.model, model.config, model.corpus)
     embeddings = np.asarray(model.params["word_embeddings"], np.float32)
@@ -65,8 +68,9 @@ def probe_results(model: TrainedModel, seed: int, scale: str) -> tuple[Probe, ..
         for direction in DIRECTIONS:
             one, other = (codes, vectors) if direction == "code_to_bag" else (vectors, codes)
             pairs = {split: (one[split], other[split]) for split in _SPLITS}
-            found.append(fit_probe(pairs, seed, _EPOCHS[scale], bag, direction))
-    return tuple(found)
+            result = fit_probe(pairs, seed, _EPOCHS[scale])
+            found.append(SimpleNamespace(bag=bag, direction=direction, **vars(result)))
+    return found
 
 
 def _count_matrix(corpus: Corpus, name: str) -> sparse.csr_array:
@@ -88,7 +92,7 @@ def cosines(one: Float[Array, "*N D"], other: Float[Array, "*N D"]) -> Float[Arr
     return (unit(one) * unit(other)).sum(axis=-1)
 
 
-def fit_probe(pairs: Pairs, seed: int, epochs: int, bag: str = "", direction: str = "") -> Probe:
+def fit_probe(pairs: Pairs, seed: int, epochs: int) -> SimpleNamespace:
     """Trains a perceptron with one hidden layer by Adam, and measures it once on test.
 
     It begins as the best constant answer, and stays it if validation never improves: its gain is
@@ -98,8 +102,12 @@ def fit_probe(pairs: Pairs, seed: int, epochs: int, bag: str = "", direction: st
       pairs: of train, valid and test, at least two each.
       seed: of initialisation and order.
       epochs: at most.
-      bag: for the result.
-      direction: for the result.
+
+    Returns:
+      `cosine`, the mean over test of the cosine between answer and target; `constant_cosine`, that
+      of the best constant answer, the mean direction of train; `gain`, the difference, and
+      `gain_standard_error`, paired over test; `epochs` after which validation was best, 0 if the
+      answer is the constant.
     """
     train, valid, test = (tuple(map(jnp.asarray, pairs[name])) for name in _SPLITS)
     centre = train[0].mean(axis=0, keepdims=True)
@@ -129,9 +137,7 @@ def fit_probe(pairs: Pairs, seed: int, epochs: int, bag: str = "", direction: st
     found = np.asarray(_score(best_params, *test), np.float64)
     plain = np.asarray(cosines(jnp.broadcast_to(constant, test[1].shape), test[1]))
     gain = found - plain.astype(np.float64)
-    return Probe(
-        bag,
-        direction,
+    return SimpleNamespace(
         cosine=float(found.mean()),
         constant_cosine=float(plain.mean(dtype=np.float64)),
         gain=float(gain.mean()),

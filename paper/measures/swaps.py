@@ -1,11 +1,11 @@
 """The change of the mean code of a sentence when neighbouring words are swapped."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 
 from paper.measures.probe import cosines
-from paper.store import Swap
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.evaluation.metrics import standard_error
@@ -17,8 +17,11 @@ PROBABILITIES = tuple(i / 10 for i in range(11))
 SWAP_SEED = 0
 
 
-def swap_cosines(model: TrainedModel) -> tuple[Swap, ...]:
-    """Returns the cosine of mean codes of test before and after swapping, by probability."""
+def swap_cosines(model: TrainedModel) -> list[SimpleNamespace]:
+    """Returns the cosine of mean codes of test before and after swapping, for each probability.
+
+    `probability`, `mean_cosine` and `standard_error` over the sentences.
+    """
     test = model.corpus.splits["test"]
     swapped = {
         f"swapped {p:g}": swap_pairs(test, p, np.random.default_rng(SWAP_SEED))
@@ -32,8 +35,14 @@ def swap_cosines(model: TrainedModel) -> tuple[Swap, ...]:
     for probability, name in zip(PROBABILITIES, swapped, strict=True):
         after = mean_codes(evaluator.latent_pair(model.params, name).posterior)
         values = np.asarray(cosines(before, after), np.float64)
-        found.append(Swap(probability, float(values.mean()), standard_error(values)))
-    return tuple(found)
+        found.append(
+            SimpleNamespace(
+                probability=probability,
+                mean_cosine=float(values.mean()),
+                standard_error=standard_error(values),
+            )
+        )
+    return found
 
 
 def swap_pairs(split: Split, probability: float, generator: np.random.Generator) -> Split:

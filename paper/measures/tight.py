@@ -1,11 +1,12 @@
 """A tighter importance-weighted bound than all of test can be given: many samples, few texts."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 
-from paper.store import Concentrations, Tight
+from paper.store import Tight
 from spherical_vae.data.batches import evaluation_batches
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
@@ -55,15 +56,15 @@ def tight_bound(model: TrainedModel, samples: int, examples: int = EXAMPLES) -> 
     weigh = jax.jit(partial(importance_log_weights, model.model, samples=taken, chunk=chunk))
     hyper = latent_hyperparameters(model.config.latent)
     boundaries = corpus_boundaries(model.corpus, model.config.data.buckets)
-    tight, other, tokens = np.zeros(size), np.zeros(size), np.zeros(size)
+    log_weights, tokens = np.zeros((taken, size)), np.zeros(size)
     for i, batch in enumerate(evaluation_batches(take(test, rows), _BATCH_SIZE, boundaries)):
         key = jax.random.fold_in(root_key(0, Purpose.EVALUATE), i)
-        weights = np.asarray(weigh(model.params, batch, key, hyper=hyper), np.float64)
         real = batch.index >= 0
-        whole = weights[: taken // few * few].reshape(-1, few, len(real))
-        tight[batch.index[real]] = -_log_mean(weights, 0)[real]
-        other[batch.index[real]] = -_log_mean(whole, 1).mean(axis=0)[real]
+        found = weigh(model.params, batch, key, hyper=hyper)
+        log_weights[:, batch.index[real]] = np.asarray(found)[:, real]
         tokens[batch.index[real]] = batch.counts.sum(axis=1)[real]
+    blocks = log_weights[: taken // few * few].reshape(-1, few, size)
+    tight, other = -_log_mean(log_weights, 0), -_log_mean(blocks, 1).mean(axis=0)
     gain = other - tight
     ppl = perplexity(tight, tokens)
     # Of a ratio of sums, by its linear part.
@@ -83,19 +84,18 @@ def tight_bound(model: TrainedModel, samples: int, examples: int = EXAMPLES) -> 
     )
 
 
-def concentrations(model: TrainedModel) -> Concentrations:
-    """Returns the distribution of the posterior's concentration over test."""
+def concentrations(model: TrainedModel) -> SimpleNamespace:
+    """Returns mean, quantiles and shares at both ends of the concentrations of test."""
     evaluator = Evaluator(model.model, model.config, model.corpus)
     posterior = evaluator.latent_pair(model.params, "test").posterior
     kappa = np.asarray(posterior.concentration, np.float64)
     low, high = model.config.latent.min_concentration, model.config.latent.max_concentration
-    found = {f"quantile_{q}": float(np.quantile(kappa, q / 100)) for q in (0, 5, 50, 95, 100)}
-    return Concentrations(
+    return SimpleNamespace(
         mean=float(kappa.mean()),
+        **{f"quantile_{q}": float(np.quantile(kappa, q / 100)) for q in (0, 5, 50, 95, 100)},
         # Within one percent of an end of the range.
         share_at_low_end=float((kappa <= 1.01 * low).mean()),
         share_at_high_end=float((kappa >= 0.99 * high).mean()),
-        **found,
     )
 
 

@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from paper.store import Posterior, Trace, decode, to_json
+from paper.store import decode, to_json
 from spherical_vae.data.batches import gather_batch
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.distributions import VonMisesFisher
@@ -53,27 +55,34 @@ class Tracer:
     def __call__(self, step: int, params: dict) -> None:
         """Adds the posterior after `step` steps."""
         if self._path.exists():
-            points = [p for p in _read(self._path).points if p.step < step]
+            points = [point for point in _read(self._path).points if point.step < step]
         else:
             points = [describe(0, self._encode(self._initial()))]
         points.append(describe(step, self._encode(params)))
-        write_atomically(self._path, to_json(Trace(SPLIT, EXAMPLE, self._tokens, tuple(points))))
+        trace = SimpleNamespace(split=SPLIT, example=EXAMPLE, tokens=self._tokens, points=points)
+        write_atomically(self._path, to_json(trace))
 
 
-def describe(step: int, pair: LatentPair) -> Posterior:
-    """Returns the first posterior of a batch, under a standard prior."""
+def describe(step: int, pair: LatentPair) -> SimpleNamespace:
+    """Returns the first posterior of a batch, under a standard prior.
+
+    `step`, `mean` (the mean direction of a vMF) and `kl_nats`; of a Gaussian `deviation`, of a vMF
+    `concentration`.
+    """
     posterior = pair.posterior
     kl = float(_rounded(kl_nats(pair, posterior.mean[None])[0]))
     if isinstance(posterior, VonMisesFisher):
-        mean = _rounded(posterior.mean_direction[0])
-        concentration = float(_rounded(posterior.concentration[0]))
-        return Posterior(step, tuple(mean.tolist()), kl, concentration=concentration)
-    deviation = tuple(_rounded(jnp.sqrt(posterior.variance)[0]).tolist())
-    return Posterior(step, tuple(_rounded(posterior.mean[0]).tolist()), kl, deviation)
+        mean, spread = posterior.mean_direction, {"concentration": posterior.concentration}
+    else:
+        mean, spread = posterior.mean, {"deviation": jnp.sqrt(posterior.variance)}
+    found = {name: _rounded(value[0]).tolist() for name, value in spread.items()}
+    return SimpleNamespace(step=step, mean=_rounded(mean[0]).tolist(), kl_nats=kl, **found)
 
 
-def read_trace(directory: Path) -> Trace:
+def read_trace(directory: Path) -> Any:
     """Returns what a `Tracer` wrote into a run's working directory.
+
+    A namespace of `split`, `example` (its position), `tokens` and `points`: of `describe`.
 
     Raises:
       UserError: the run was trained without one.
@@ -86,9 +95,8 @@ def read_trace(directory: Path) -> Trace:
     return _read(path)
 
 
-def _read(path: Path) -> Trace:
-    trace: Trace = decode(Trace, json.loads(path.read_text(encoding="utf-8")))
-    return trace
+def _read(path: Path) -> Any:
+    return decode(Any, json.loads(path.read_text(encoding="utf-8")))
 
 
 def _rounded(values: Array) -> np.ndarray:

@@ -63,7 +63,7 @@ def test_table_2_counts_what_is_there_and_is_read_back(runner, tmp_path):
     assert words == pytest.approx(np.mean([len(line.split()) for line in lines]))
     table2 = EXPERIMENTS["table2"]
     table2.write(runner, tmp_path / "data")
-    record, read = table2.read(tmp_path / "data")
-    assert read == values
+    record = table2.read(tmp_path / "data")
+    assert record.values == values
     assert record.scale == "smoke"
     assert EXPERIMENTS["fig1"].read(tmp_path / "data") is None

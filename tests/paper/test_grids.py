@@ -6,21 +6,9 @@ from small_run import ROOT
 
 from paper.catalogue import EXPERIMENTS
 from paper.experiment import Trained
-from paper.language import RECIPES, recipe_rows, table3_rows
-from paper.specs import (
-    GAUSSIAN,
-    HONEST,
-    RNNLM,
-    SCALES,
-    VMF,
-    Place,
-    Row,
-    Spec,
-    at_scale,
-    choose,
-    family,
-    fill,
-)
+from paper.language import RECIPES
+from paper.smoke import ROWS
+from paper.specs import GAUSSIAN, HONEST, RNNLM, SEEDS, VMF, Place, Row, Spec, choose, family, fill
 from paper.store import Store
 
 TRAINED = {name: one for name, one in EXPERIMENTS.items() if isinstance(one, Trained)}
@@ -28,12 +16,12 @@ TRAINED = {name: one for name, one in EXPERIMENTS.items() if isinstance(one, Tra
 
 def families(name, scale, tmp_path, only=""):
     place = Place(tmp_path, scale)
-    rows = [at_scale(row, scale) for row in TRAINED[name].rows(scale) if only in row.name]
+    rows = [row for row in TRAINED[name].rows(scale) if only in row.name]
     specs = [s for row in rows for s in [*row.trials(), row.spec(row.alternatives[0])]]
     return {family(place.settings(spec)) for spec in specs}
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SEEDS)
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_row_is_allowed_and_has_a_name_of_its_own(name, scale, tmp_path):
     rows = TRAINED[name].rows(scale)
@@ -43,7 +31,7 @@ def test_every_row_is_allowed_and_has_a_name_of_its_own(name, scale, tmp_path):
         assert len({str(alternative) for alternative in row.alternatives}) == len(row.alternatives)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SEEDS)
 @pytest.mark.parametrize("name", ["table6", "fig5"])
 def test_nothing_is_trained_that_tables_3_and_5_do_not_train(name, scale, tmp_path):
     theirs = families("table3", scale, tmp_path) | families("table5", scale, tmp_path)
@@ -59,14 +47,23 @@ def test_figures_4_and_6_share_their_runs_with_table_3_on_two_cores(tmp_path):
     assert four & families("table3", "cpu", tmp_path)
 
 
+def test_smoke_has_every_row_that_is_named_for_it_and_few_trials():
+    for name, kept in ROWS.items():
+        rows = TRAINED[name].rows("smoke")
+        found = {key for row in rows for key in (row.name, row.group)}
+        assert kept <= found
+        assert len(rows) <= 8
+        assert all(len(row.alternatives) <= 2 for row in rows)
+        assert all(row.tight_samples <= 4 for row in rows)
+
+
 def test_a_recipe_is_one_line_of_a_grid():
-    rows = recipe_rows()
-    assert len(rows) == len(RECIPES)
-    assert [row in table3_rows("full") for row in rows] == [True] * len(rows)
+    rows = TRAINED["table3"].rows("full")
+    assert [row in rows for row in RECIPES] == [True] * len(RECIPES)
     for mode in ("standard", "inputless"):
-        kinds = [row.model for row in rows if row.group == f"PTB, {mode}, recipe"]
+        kinds = [row.model for row in RECIPES if row.group == f"PTB, {mode}, recipe"]
         assert {RNNLM, GAUSSIAN, VMF} == set(kinds)
-    assert {row.overrides.get("evaluation.importance_samples") for row in rows} == {500, None}
+    assert {row.overrides.get("evaluation.importance_samples") for row in RECIPES} == {500, None}
 
 
 def test_an_id_depends_on_what_changes_a_training_alone(tmp_path):

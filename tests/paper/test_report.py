@@ -1,18 +1,21 @@
-"""RESULTS.md is what the store gives; figures of whatever was run; estimated costs."""
+"""RESULTS.md is what the store gives; figures of whatever was run; the list."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
-from made import filled, made_run
+from made import made_run
 from small_run import ROOT
 
 from paper.catalogue import EXPERIMENTS
 from paper.experiment import Trained
-from paper.listing import estimate, measured_rates
+from paper.listing import listing
 from paper.plots import save
 from paper.report import write_report
-from paper.specs import Place, Row, Spec, fill
+from paper.specs import Place, fill
 from paper.store import Store
+
+TRACE = SimpleNamespace(split="valid", example=0, tokens=7, points=[])
 
 
 @pytest.fixture(scope="module")
@@ -59,32 +62,19 @@ def test_figures_are_drawn_of_whatever_was_run(name, kept, tmp_path):
     rows = fill(experiment.rows(scale), store, Place(tmp_path, scale))
     if kept == "none":
         rows = [dataclasses.replace(one, runs=()) for one in rows]
-    figure = experiment.draw(rows, scale)
+    figure = experiment.draw(rows)
     if figure is not None:
         assert all(path.stat().st_size > 1000 for path in save(figure, tmp_path, name))
     assert figure is not None or kept == "none"
 
 
-def run_of(seed, seconds, steps, device="2 CPU cores"):
-    run = made_run(seed)
-    spec = Spec("news20", {"latent.dimension": 25})
-    return dataclasses.replace(
-        run,
-        config=spec.config,
-        overrides=dict(spec.overrides),
-        settings=Place(ROOT, "full").settings(spec),
-        training=dataclasses.replace(run.training, seconds=seconds, last_step=steps),
-        provenance=dataclasses.replace(run.provenance, device=device),
-    )
-
-
-def test_costs_are_steps_times_the_seconds_of_recorded_runs():
-    runs = [run_of(0, 10.0, 100), run_of(1, 30.0, 100), run_of(2, None, 100)]
-    rates = measured_rates(runs)
-    assert rates == {("news20", 100): {"2 CPU cores": 0.2}}
-    row = Row("a", "g", "vMF", "news20", {"train.epochs": 10})
-    # 1,000 examples are 10 steps an epoch: 3 seeds of 100 steps each, at 0.2 s.
-    assert estimate([row], "full", 3, rates, {"news20": 1000}).startswith("60 s")
-    unknown = dataclasses.replace(row, config="rcv1")
-    assert "3 of 6" in estimate([row, unknown], "full", 3, rates, {"news20": 1000})
-    assert filled(*runs[:1]).runs == (runs[0],)
+def test_the_list_has_the_seconds_of_the_runs_in_the_store(tmp_path):
+    store, place = Store(tmp_path / "runs"), Place(ROOT, "cpu")
+    for row, seconds in zip(EXPERIMENTS["fig2"].rows("cpu"), (10.0, None), strict=True):
+        run = dataclasses.replace(made_run(), settings=place.settings(row.spec({})), trace=TRACE)
+        training = dataclasses.replace(run.training, seconds=seconds)
+        store.save(dataclasses.replace(run, training=training))
+    lines = [line.strip("| ").split(" | ") for line in listing("cpu", 3, tmp_path).splitlines()]
+    cells = {name: numbers for name, _, *numbers in lines if name in EXPERIMENTS}
+    assert cells["fig2"] == ["0", "6", "2", "10 (1)"]
+    assert cells["fig4"] == ["0", "18", "0", "-"]

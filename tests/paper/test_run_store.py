@@ -3,38 +3,31 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 from made import made_run, made_tight
 from small_run import ROOT
 
 from paper.specs import Place, Spec
-from paper.store import (
-    Bounds,
-    Point,
-    Posterior,
-    Probe,
-    Store,
-    Swap,
-    Trace,
-    family,
-    read_run,
-    run_id,
-)
+from paper.store import Bounds, Point, Store, family, read_run, run_id, to_json
 from spherical_vae.system.errors import UserError
 
 COMMITTED = Store(ROOT / "results" / "runs")
 
 
 def whole_run():
-    points = (Posterior(0, (0.1, 0.2), 0.5, (1.0, 1.0)), Posterior(5, (1.0, 0.0), 4.0, None, 9.0))
+    points = [
+        SimpleNamespace(step=0, mean=[0.1, 0.2], kl_nats=0.5, deviation=[1.0, 1.0]),
+        SimpleNamespace(step=5, mean=[1.0, 0.0], kl_nats=4.0, concentration=9.0),
+    ]
     return dataclasses.replace(
         made_run(nats=[1.25, 2.5], tight=[1.0, 3.0]),
         overrides={"latent.kind": "vmf", "train.epochs": 5, "decoder.skip": True, "x": 2.0},
         validation=(Point(1, 0.5, 90.0), Point(2, None, None)),
-        swaps=(Swap(0.5, 0.9, 0.01),),
-        probes=(Probe("counts", "code_to_bag", 0.5, 0.25, 0.25, 0.01, 3),),
-        trace=Trace("valid", 0, 7, points),
+        swaps=[SimpleNamespace(probability=0.5, mean_cosine=0.9, standard_error=0.01)],
+        probes=[SimpleNamespace(bag="counts", direction="code_to_bag", cosine=0.5, epochs=3)],
+        trace=SimpleNamespace(split="valid", example=0, tokens=7, points=points),
         note="by hand",
     )
 
@@ -90,10 +83,18 @@ def test_committed_runs_are_those_of_their_configurations():
     assert len(runs) >= 99
     for run in runs:
         scale = "cpu" if "train.nats_per" in run.overrides else "full"
-        spec = Spec(run.config, run.overrides, run.seed)
+        origin = COMMITTED.get(run.settings.get("init_from", ""))
+        start = origin and Spec(origin.config, origin.overrides, origin.seed)
+        spec = Spec(run.config, run.overrides, run.seed, start)
         assert Place(ROOT, scale).settings(spec) == run.settings, run.id
         assert run.training.best_step is not None
         assert run.provenance.command.startswith("python -m spherical_vae.train --config=configs/")
+
+
+def test_a_committed_run_is_written_as_it_lies_there():
+    for run in COMMITTED:
+        path = COMMITTED.folder / f"{run.id}.json"
+        assert to_json(run) == path.read_text(encoding="utf-8"), run.id
 
 
 def test_a_bound_has_the_level_of_its_nats():
