@@ -170,8 +170,8 @@ _H200: dict[str, Value] = {
     "dropout_rate": 0.5,
 }
 # All other standard rows start from its parameters.
-_LANGUAGE_MODEL = Spec("best_ptb:rnnlm", _H200)
-_standard = partial(Row, group="PTB, standard, recipe", bounds=(HONEST,), origin=_LANGUAGE_MODEL)
+LANGUAGE_MODEL = Spec("best_ptb:rnnlm", _H200)
+_standard = partial(Row, group="PTB, standard, recipe", bounds=(HONEST,), origin=LANGUAGE_MODEL)
 _inputless = partial(Row, group="PTB, inputless, recipe", bounds=(HONEST,))
 # fmt: off
 RECIPES = (

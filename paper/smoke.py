@@ -37,7 +37,7 @@ ROWS = {
     },
     "ablation": {
         "PTB vMF full recipe",
-        "PTB vMF without tied embeddings",
+        "PTB vMF without the mixture prior",
         "20NG vMF full recipe",
         "20NG vMF without the mixture prior",
     },
