@@ -11,8 +11,9 @@ import functools
 import hashlib
 import json
 import platform
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ from spherical_vae.system.folder_lock import one_at_a_time, temporary_beside
 
 # Keys that do not change what is prepared: where things lie, and how batches are padded.
 _NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
+_FOLDER = re.compile(r"(?P<name>\w+)-[0-9a-f]{16}-[0-9a-f]{16}")
 _WAITING = "waiting: another process is preparing a corpus"
 # Files by name, with their SHA-256.
 Digests = Mapping[str, str | None]
@@ -324,10 +326,9 @@ def _other_ways(key: _Key) -> str:
     return ways
 
 
-def prepared_folders(root: Path, name: str | None = None) -> Iterator[Path]:
-    """Yields the folders of prepared corpora, those of one corpus if `name` is given."""
-    if root.is_dir():
-        for folder in sorted(root.iterdir()):
-            corpus, *digests = folder.name.split("-")
-            if len(digests) == 2 and not corpus.startswith(".") and name in (None, corpus):
-                yield folder
+def prepared_folders(root: Path, name: str | None = None) -> list[Path]:
+    """Returns the folders of prepared corpora, those of one corpus if `name` is given."""
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    matches = (_FOLDER.fullmatch(folder.name) for folder in folders)
+    found = zip(folders, matches, strict=True)
+    return [folder for folder, match in found if match and name in (None, match["name"])]
