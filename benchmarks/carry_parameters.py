@@ -130,7 +130,7 @@ def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
     state = init_state(filled, optimizer, config)._replace(step=jnp.int32(facts["step"]))
     best = min(point["perplexity"] for point in facts["validation"])
     host = HostState(
-        corpus.fingerprint(),
+        corpus.fingerprint,
         step=facts["step"],
         tokens_seen=facts["tokens_seen"],
         finished=True,

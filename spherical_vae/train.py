@@ -56,7 +56,7 @@ def main() -> None:
         raise UserError(f"--init_from: not with {given}, allowed: a single model, or a sweep")
     workdir = WORKDIR.value or f"runs/{config.name}{'-sweep' if replicas else ''}"
     corpus = load_corpus(config.data)
-    hosts.require_same("the corpus", str(corpus.fingerprint()) if hosts.several() else "")
+    hosts.require_same("the corpus", str(corpus.fingerprint) if hosts.several() else "")
     if INIT_FROM.value is not None:
         origin = _origin(INIT_FROM.value, workdir, config, corpus)
     with open_run(workdir, config, settings, origin) as directory:

@@ -8,8 +8,8 @@ import pytest
 from small_models import small_config, small_corpus
 
 from paper.measures.tight import take
-from spherical_vae.data.batches import evaluation_batches
-from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
+from spherical_vae.data.batches import corpus_boundaries, evaluation_batches
+from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.models.vae import VAE, build_vae, init_params
 from spherical_vae.system.errors import UserError

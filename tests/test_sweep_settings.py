@@ -9,6 +9,7 @@ from spherical_vae.config.sweeps import (
     parse_sweep,
 )
 from spherical_vae.config.validation import flatten
+from spherical_vae.models.latents import LatentKind
 from spherical_vae.system.errors import UserError
 
 
@@ -98,6 +99,15 @@ def test_what_cannot_be_swept_with_this_model_is_told():
     # With one of them it has.
     schedules = parse_sweep("optimizer.schedule=cosine,plateau;optimizer.plateau_divisor=1.2,2")
     assert len(build_replicas(small_config(), schedules)) == 4
+
+
+def test_a_kind_of_ones_own_says_whether_it_reads_the_concentration(monkeypatch):
+    sweep, kind = "latent.concentration=3,6", "extensions.laplace_latent"
+    assert f"no effect with latent.kind={kind}, allowed: latent.kind vmf or " in complaint(
+        sweep, latent__kind=kind
+    )
+    monkeypatch.setattr(f"{kind}.KIND", LatentKind(kind, "Laplace", concentration="start"))
+    assert len(replicas_of(sweep, latent__kind=kind)) == 2
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ SHAPE = {"x": jnp.zeros(3)}
 
 
 def save(store, step):
-    states = [HostState(CORPUS.fingerprint(), step=step)]
+    states = [HostState(CORPUS.fingerprint, step=step)]
     store.save(step, {"evaluated": {"x": jnp.full(3, float(step))}}, host_state.to_json(states))
 
 

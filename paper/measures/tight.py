@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from paper.store import Tight
-from spherical_vae.data.batches import evaluation_batches
+from spherical_vae.data.batches import corpus_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Split
-from spherical_vae.evaluation.evaluator import Evaluator, corpus_boundaries
+from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.evaluation.metrics import perplexity, standard_error
 from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.objectives.bounds import importance_log_weights

@@ -8,8 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from spherical_vae.data.settings import RULES as DATA_RULES
-from spherical_vae.data.settings import default_settings
+from spherical_vae.data.settings import SETTINGS as DATA_SETTINGS
 from spherical_vae.models.decoders import DECODERS
 from spherical_vae.models.encoders import ENCODERS
 from spherical_vae.models.latents import LATENTS, PRIORS
@@ -38,7 +37,7 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     "seed": (0, SEED),
     # Latent kinds trained beside this model at the same size, for the same steps, and tabulated.
     "baselines": (("none", "gaussian"), _Baselines()),
-    **{f"data.{key}": (value, DATA_RULES[key]) for key, value in default_settings().items()},
+    **{f"data.{key}": entry for key, entry in DATA_SETTINGS.items()},
     "embedding_size": (100, SIZE),  # word embeddings, shared by encoder, decoder, bag condition
     "label_embedding_size": (0, COUNT),  # 0: labels are not used
     "condition_on_bag": (False, ANY),  # NVRNN-BoW: the decoder sees the target's mean embedding

@@ -40,17 +40,15 @@ SWEEPABLE = (
     "kl_weight.rising_fraction",
     "train.early_stopping",
 )
-# Keys that have an effect only with some values of another key.
-_SPHERICAL = tuple(name for name, kind in LATENTS.items() if kind.spherical)
-_ACTS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
-    "latent.concentration": ("latent.kind", _SPHERICAL),
-    "optimizer.final_fraction": ("optimizer.schedule", ("cosine",)),
-    "optimizer.plateau_divisor": ("optimizer.schedule", ("plateau",)),
-    "kl_weight.linear_epochs": ("kl_weight.schedule", ("linear",)),
-    "kl_weight.sigmoid_slope": ("kl_weight.schedule", ("sigmoid",)),
-    "kl_weight.sigmoid_shift": ("kl_weight.schedule", ("sigmoid",)),
-    "kl_weight.cycles": ("kl_weight.schedule", ("cyclical",)),
-    "kl_weight.rising_fraction": ("kl_weight.schedule", ("cyclical",)),
+# Keys that have an effect only with one value of another key.
+_ACTS_WITH = {
+    "optimizer.final_fraction": ("optimizer.schedule", ["cosine"]),
+    "optimizer.plateau_divisor": ("optimizer.schedule", ["plateau"]),
+    "kl_weight.linear_epochs": ("kl_weight.schedule", ["linear"]),
+    "kl_weight.sigmoid_slope": ("kl_weight.schedule", ["sigmoid"]),
+    "kl_weight.sigmoid_shift": ("kl_weight.schedule", ["sigmoid"]),
+    "kl_weight.cycles": ("kl_weight.schedule", ["cyclical"]),
+    "kl_weight.rising_fraction": ("kl_weight.schedule", ["cyclical"]),
 }
 _GRAMMAR = "KEY=VALUE,VALUE... for each key, with ';' between keys, as in 'seed=0,1;dropout_rate=0'"
 
@@ -122,8 +120,10 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
             raise UserError(f"--sweep: {replica.name} is given twice, allowed: each setting once")
         replicas[replica.name] = replica
     # Replicas that differ by a key without effect would only seem to be compared.
-    for key in [key for key in settings[0] if key in _ACTS_WITH]:
-        other, allowed = _ACTS_WITH[key]
+    kinds = [kind for kind in (*LATENTS, config.latent.kind) if LATENTS[kind].concentration]
+    acts_with = {"latent.concentration": ("latent.kind", kinds), **_ACTS_WITH}
+    for key in [key for key in settings[0] if key in acts_with]:
+        other, allowed = acts_with[key]
         others = {flatten(replica.config)[other] for replica in replicas.values()}
         if others.isdisjoint(allowed):
             raise UserError(

@@ -116,9 +116,10 @@ def _conflicts(c: ConfigDict, leaves: Mapping[str, Any]) -> Iterator[tuple[str, 
         bounds = f"latent.min_concentration={low!r} and latent.max_concentration={high!r}"
         yield "latent.concentration", f"between {bounds}: the initial value of a learned one"
     each, left = divmod(latent.dimension, latent.spheres)
-    if latent.kind != "product_vmf" and latent.spheres > 1:
-        yield "latent.spheres", f"1 with latent.kind={latent.kind}; only product_vmf has several"
-    if latent.kind == "product_vmf" and (left or each < 2):
+    if latent.spheres > 1 and not latents[0].several_spheres:
+        several = ", ".join(name for name, kind in LATENTS.items() if kind.several_spheres)
+        yield "latent.spheres", f"1 with latent.kind={latent.kind}; only {several} has several"
+    elif latents[0].several_spheres and (left or each < 2):
         whole = f"a divisor of latent.dimension={latent.dimension}"
         yield "latent.spheres", f"{whole} that leaves each sphere 2 or more"
     if prior != "standard" and paper:

@@ -3,10 +3,11 @@
     python -m spherical_vae.data list
     python -m spherical_vae.data prepare ptb --manual_dir=FOLDER
     python -m spherical_vae.data stats ptb --manual_dir=FOLDER --json
-    python -m spherical_vae.data verify ptb
+    python -m spherical_vae.data verify
 
-Every key of `config.data` is a flag, by default as in the configuration of that corpus in
-`configs/`; so the training that follows finds what is prepared here, and opens it.
+Without a name `verify` takes all that is prepared. Every key of `config.data` is a flag, by default
+as in the configuration of that corpus in `configs/`; so the training that follows finds what is
+prepared here, and opens it.
 """
 
 import argparse
@@ -20,14 +21,14 @@ from ml_collections import ConfigDict
 from spherical_vae.data.corpora import CORPORA
 from spherical_vae.data.corpus import DamagedStoreError, verify
 from spherical_vae.data.loading import load_corpus, prepare_corpus, prepared_folders
-from spherical_vae.data.settings import RULES, default_settings
+from spherical_vae.data.settings import SETTINGS
 from spherical_vae.data.sources import cache_root
 from spherical_vae.data.statistics import as_json, as_text
 from spherical_vae.system.errors import UserError, exit_on_error
 from spherical_vae.system.names import nearest_name_hint, require_name
 
 # Keys of `config.data`; a prepared corpus does not depend on how batches are padded.
-_FLAGS = sorted({*default_settings()} - {"name", "buckets"})
+_FLAGS = {key: entry for key, entry in SETTINGS.items() if key not in ("name", "buckets")}
 
 
 def list_corpora(config_data: ConfigDict) -> None:
@@ -35,7 +36,7 @@ def list_corpora(config_data: ConfigDict) -> None:
     root = cache_root(config_data)
     for name, spec in CORPORA.items():
         lacking = spec.missing(config_data)
-        ready = root is not None and any(prepared_folders(root, name))
+        ready = root and prepared_folders(root, name)
         state = "prepared" if ready else "ready" if lacking is None else f"needs {lacking}"
         print(f"{name:<18}{spec.description:<40}{state}")
 
@@ -58,13 +59,13 @@ def show_statistics(config_data: ConfigDict, in_json: bool) -> None:
     print(json.dumps(as_json(corpus), indent=1) if in_json else as_text(corpus, names))
 
 
-def verify_prepared(config_data: ConfigDict) -> None:
-    """Reads every byte of everything prepared of a corpus, with any settings."""
+def verify_prepared(config_data: ConfigDict, name: str | None) -> None:
+    """Reads every byte of what is prepared of a corpus, or of all of them, with any settings."""
     root = cache_root(config_data)
-    folders = [] if root is None else list(prepared_folders(root, config_data.name))
-    if not folders:
-        where = f" in {root}" if root else ", as there is no cache"
-        raise UserError(f"nothing of {config_data.name} is prepared{where}")
+    folders = prepared_folders(root, name) if root else []
+    place = f"in {root}" if root else "as there is no cache"
+    if name and not folders:
+        raise UserError(f"nothing of {name} is prepared {place}")
     damaged = []
     for folder in folders:
         try:
@@ -75,6 +76,7 @@ def verify_prepared(config_data: ConfigDict) -> None:
             print(f"{folder}: {len(sizes)} files, {sum(sizes):,} bytes, as they were written")
     if damaged:
         raise UserError("; ".join(damaged))
+    print(f"{len(folders)} prepared {place}" if folders else f"nothing is prepared {place}")
 
 
 _COMMANDS = ("list", "prepare", "stats", "verify")
@@ -98,22 +100,21 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("command", help=", ".join(_COMMANDS))
     parser.add_argument("name", nargs="?", default=None, help=", ".join(CORPORA))
     parser.add_argument("--json", action="store_true", default=False, help="statistics as JSON")
-    for key, value in default_settings().items():
-        if key in _FLAGS:
-            parser.add_argument(f"--{key}", type=type(value), help=f"config.data.{key}")
+    for key, (default, _) in _FLAGS.items():
+        parser.add_argument(f"--{key}", type=type(default), help=f"config.data.{key}")
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].partition("=")[0]
         near = nearest_name_hint(flag, ["--json", *(f"--{key}" for key in _FLAGS)])
         raise UserError(f"{flag}: there is no such argument{near}")
-    require_name("command", parsed.command, _COMMANDS)
-    if parsed.command == "list":
-        if parsed.name is not None:
-            raise UserError(f"list: {parsed.name!r} given, allowed: nothing; it lists all corpora")
-    elif parsed.name is None:
-        raise UserError(f"{parsed.command}: a corpus is missing, one of {', '.join(CORPORA)}")
-    else:
-        require_name("corpus", parsed.name, CORPORA)
+    command, name = parsed.command, parsed.name
+    require_name("command", command, _COMMANDS)
+    if command == "list" and name is not None:
+        raise UserError(f"list: {name!r} given, allowed: nothing; it lists all corpora")
+    if command in ("prepare", "stats") and name is None:
+        raise UserError(f"{command}: a corpus is missing, one of {', '.join(CORPORA)}")
+    if name is not None:
+        require_name("corpus", name, CORPORA)
     return parsed
 
 
@@ -124,13 +125,12 @@ def main(argv: list[str]) -> None:
       UserError: any mistake, in one line.
     """
     given = _parse(argv[1:])
-    config_data = default_settings()
-    if given.name is not None:
-        config_data.name = given.name
-        config_data.update(CORPORA[given.name].settings)
-    for key in _FLAGS:
+    config_data = ConfigDict({key: default for key, (default, _) in SETTINGS.items()})
+    if given.name:
+        config_data.update(CORPORA[given.name].settings, name=given.name)
+    for key, (_, rule) in _FLAGS.items():
         if hasattr(given, key):
-            RULES[key].check(f"--{key}", getattr(given, key))
+            rule.check(f"--{key}", getattr(given, key))
             config_data[key] = getattr(given, key)
     match given.command:
         case "list":
@@ -140,7 +140,7 @@ def main(argv: list[str]) -> None:
         case "stats":
             show_statistics(config_data, given.json)
         case "verify":
-            verify_prepared(config_data)
+            verify_prepared(config_data, given.name)
 
 
 if __name__ == "__main__":

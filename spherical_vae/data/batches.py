@@ -6,11 +6,17 @@ import numpy as np
 from jaxtyping import Int
 
 from spherical_vae.data.batch import Batch
-from spherical_vae.data.corpus import Split
+from spherical_vae.data.corpus import Corpus, Split
 from spherical_vae.data.examples import EPOCH, shuffled
 
 # Of padded lengths; with more the exact search is slow and its result no better.
 _MAX_CANDIDATES = 512
+
+
+def corpus_boundaries(corpus: Corpus, buckets: int) -> tuple[int, ...]:
+    """Returns padded lengths fitted to train that hold every example of every split."""
+    longest = max(int(split.lengths.max()) for split in corpus.splits.values())
+    return bucket_boundaries(corpus.splits["train"].lengths, buckets, longest)
 
 
 def bucket_boundaries(
@@ -103,7 +109,6 @@ def epoch_batches(
     """
     if start < 0:
         raise ValueError(f"start is {start}: batches to skip are 0 or more")
-    _check(split, batch_size, boundaries, process_index, process_count)
     # Half the memory, which is what grows with the corpus.
     narrow = np.int32 if len(split) < 2**31 else np.int64
     order = shuffled(len(split), seed, EPOCH, epoch, 0).astype(narrow)
@@ -115,9 +120,9 @@ def epoch_batches(
         full = len(waiting) - len(waiting) % batch_size
         ready.append(waiting[:full])
         waiting = waiting[full:]
-    batches = _rows(np.concatenate([*ready, waiting]), batch_size)
-    for i in shuffled(len(batches), seed, EPOCH, epoch, 1)[start:]:
-        yield _share(split, batches[i], boundaries, process_index, process_count)
+    plan = _rows(np.concatenate([*ready, waiting]), batch_size)
+    plan = plan[shuffled(len(plan), seed, EPOCH, epoch, 1)[start:]]
+    yield from _shares(split, plan, boundaries, process_index, process_count)
 
 
 def evaluation_batches(
@@ -132,24 +137,8 @@ def evaluation_batches(
 
     Arguments and errors are those of `epoch_batches`.
     """
-    _check(split, batch_size, boundaries, process_index, process_count)
-    for rows in _rows(np.argsort(split.lengths, kind="stable"), batch_size):
-        yield _share(split, rows, boundaries, process_index, process_count)
-
-
-def _check(
-    split: Split, batch_size: int, boundaries: Sequence[int], process_index: int, process_count: int
-) -> None:
-    if not 0 <= process_index < process_count:
-        raise ValueError(f"process {process_index} of {process_count}: they count from 0")
-    if batch_size % process_count:
-        raise ValueError(
-            f"a batch of {batch_size} does not divide over {process_count} processes; "
-            f"use a multiple of {process_count}"
-        )
-    longest = int(split.lengths.max(initial=0))
-    if longest > boundaries[-1]:
-        raise ValueError(f"an example has {longest} slots, the last bucket {boundaries[-1]}")
+    plan = _rows(np.argsort(split.lengths, kind="stable"), batch_size)
+    yield from _shares(split, plan, boundaries, process_index, process_count)
 
 
 def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
@@ -160,14 +149,25 @@ def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
     return plan.reshape(-1, batch_size)
 
 
-def _share(
-    split: Split, rows: np.ndarray, boundaries: Sequence[int], process_index: int, processes: int
-) -> Batch:
-    """Returns the rows of a batch that one process gets."""
-    # The length of the whole batch: a compiled step over all processes has one shape.
-    longest = split.lengths[rows[rows >= 0]].max()
-    width = next(boundary for boundary in boundaries if boundary >= longest)
-    return gather_batch(split, np.split(rows, processes)[process_index], width)
+def _shares(
+    split: Split, plan: np.ndarray, boundaries: Sequence[int], process_index: int, processes: int
+) -> Iterator[Batch]:
+    """Yields the rows of each batch that one process gets."""
+    if not 0 <= process_index < processes:
+        raise ValueError(f"process {process_index} of {processes}: they count from 0")
+    if plan.shape[1] % processes:
+        raise ValueError(
+            f"a batch of {plan.shape[1]} does not divide over {processes} processes; "
+            f"use a multiple of {processes}"
+        )
+    longest = int(split.lengths.max(initial=0))
+    if longest > boundaries[-1]:
+        raise ValueError(f"an example has {longest} slots, the last bucket {boundaries[-1]}")
+    for rows in plan:
+        # The length of the whole batch: a compiled step over all processes has one shape.
+        longest = split.lengths[rows[rows >= 0]].max()
+        width = next(boundary for boundary in boundaries if boundary >= longest)
+        yield gather_batch(split, np.split(rows, processes)[process_index], width)
 
 
 def gather_batch(split: Split, index: np.ndarray, width: int | None = None) -> Batch:

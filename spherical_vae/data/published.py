@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,28 +50,24 @@ def read_published(
     Raises:
       UserError: other counts than the published ones, damaged records, or no place to write.
     """
-    facts = spec.publication
-    assert facts is not None
+    facts: Any = spec.publication
     assert isinstance(spec.source, Archive)
     registered = spec.source.blob_id if place.is_file() else ""
-    digest = registered or json.dumps(
-        digest_of_files(sorted(place.iterdir()) if place.is_dir() else [place]), sort_keys=True
-    )
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    digest = registered or json.dumps(digest_of_files(files), sort_keys=True)
     seed = config_data.seed if facts.by_seed else 0
     key = hashlib.sha256(f"{digest} {seed} {FORMAT}".encode()).hexdigest()
     root = cache_root(config_data)
     tfds.disable_progress_bar()
     with contextlib.ExitStack() as stack:
         if root is None:
-            parent = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        else:
-            parent = root / "tfds"
-        folder = parent / f"{spec.name}-{key[:16]}"
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = root / "tfds" / f"{spec.name}-{key[:16]}"
         # Standard output is the result of a command; TFDS writes there, too.
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
             builder = _prepared(_builder_class(spec, place, seed), folder)
-            raw = _read_back(builder, spec, scratch)
+            raw = _read_back(builder, scratch)
         except OSError as error:
             raise UserError(
                 f"{spec.name} cannot be prepared in {printable(str(folder))}: {error}; "
@@ -83,17 +79,13 @@ def read_published(
                 f"the records in {printable(str(folder))} are damaged ({printable(str(error))}): "
                 "remove that folder"
             ) from error
-    verified = (
-        f"git blob id {registered[:12]} verified"
-        if registered
-        else "digest not registered, counts verified"
-    )
+    checked = f"git blob id {registered[:12]}" if registered else "digest not registered, counts"
     mean = f"; mean length printed there: {facts.mean_length}" if facts.mean_length else ""
     first = (
-        f"source: {printable(place.name)}, {verified}; counts as in {facts.counted_in}: "
+        f"source: {printable(place.name)}, {checked} verified; counts as in {facts.counted_in}: "
         f"{_listing(facts.examples)}; {facts.vocabulary:,} words{mean}"
     )
-    return RawCorpus(raw.splits, raw.words, history=[first, *raw.history])
+    return replace(raw, history=[first, *raw.history])
 
 
 def _builder_class(spec: CorpusSpec, place: Path, seed: int) -> Any:
@@ -148,12 +140,11 @@ def _builder_class(spec: CorpusSpec, place: Path, seed: int) -> Any:
 
 def _check(spec: CorpusSpec, splits: Mapping[str, Examples], words: Sequence[str]) -> None:
     """Raises a `UserError` for counts that are not the published ones, with both."""
-    name, facts = spec.name, spec.publication
-    assert facts is not None
+    facts: Any = spec.publication
     found = {key: len(part) for key, part in splits.items()}
     if found != dict(facts.examples):
         raise UserError(
-            f"{name}: the files hold {_listing(found)}, "
+            f"{spec.name}: the files hold {_listing(found)}, "
             f"expected {_listing(facts.examples)} ({facts.counted_in})"
         )
     size = len(words)
@@ -163,7 +154,7 @@ def _check(spec: CorpusSpec, splits: Mapping[str, Examples], words: Sequence[str
     slack = facts.vocabulary_slack
     if size != facts.vocabulary if slack is None else size > facts.vocabulary + slack:
         raise UserError(
-            f"{name}: the files have {size:,} words, expected {facts.vocabulary:,} "
+            f"{spec.name}: the files have {size:,} words, expected {facts.vocabulary:,} "
             f"({facts.counted_in})"
         )
 
@@ -174,14 +165,14 @@ def _listing(counts: Mapping[str, int]) -> str:
 
 def _records(part: Examples) -> Iterator[dict[str, Any]]:
     for block in part.blocks():
-        edges = pairwise([0, *np.cumsum(block.lengths).tolist()])
-        for i, (begin, end) in enumerate(edges):
-            example: dict[str, Any] = {"tokens": block.ids[begin:end]}
-            if block.counts is not None:
-                example["counts"] = block.counts[begin:end]
-            if block.labels is not None:
-                example["label"] = int(block.labels[i])
-            yield example
+        ends = np.cumsum(block.lengths)
+        columns: dict[str, Any] = {"tokens": np.split(block.ids, ends)[:-1]}
+        if block.counts is not None:
+            columns["counts"] = np.split(block.counts, ends)[:-1]
+        if block.labels is not None:
+            columns["label"] = block.labels.tolist()
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, values, strict=True))
 
 
 def _prepared(builder: Any, folder: Path) -> Any:
@@ -192,35 +183,32 @@ def _prepared(builder: Any, folder: Path) -> Any:
 
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(folder.parent / "locks" / folder.name[-2:], _WAITING):
+        lock = one_at_a_time(folder.parent / "locks" / folder.name[-2:], _WAITING)
+        with lock, temporary_beside(folder) as temporary:
             # Another process may have made it while this one waited.
             if not folder.is_dir():
-                with temporary_beside(folder) as temporary:
-                    build(temporary).download_and_prepare()
-                    try:
-                        temporary.rename(folder)
-                    except OSError:
-                        # Without locks another process may have been first.
-                        if not folder.is_dir():
-                            raise
+                build(temporary).download_and_prepare()
+                try:
+                    temporary.rename(folder)
+                except OSError:
+                    # Without locks another process may have been first.
+                    if not folder.is_dir():
+                        raise
     return build(folder)
 
 
-def _read_back(builder: Any, spec: CorpusSpec, scratch: Path | None) -> RawCorpus:
+def _read_back(builder: Any, scratch: Path | None) -> RawCorpus:
     """Returns all of a prepared builder, in the order of the published files."""
 
     def blocks(source: Any) -> Iterator[Block]:
         for begin in range(0, len(source), _RECORDS_AT_ONCE):
-            some = range(begin, min(begin + _RECORDS_AT_ONCE, len(source)))
-            rows: dict[str, list] = {key: [] for key in builder.info.features}
-            for row in source.__getitems__(list(some)):
-                for key, value in row.items():
-                    rows[key].append(value)
+            rows = source.__getitems__([*range(len(source))[begin : begin + _RECORDS_AT_ONCE]])
+            columns = {key: [row[key] for row in rows] for key in builder.info.features}
             yield Block(
-                np.concatenate(rows["tokens"]),
-                np.concatenate(rows["counts"]) if "counts" in rows else None,
-                np.fromiter(map(len, rows["tokens"]), np.int64),
-                np.array(rows["label"], np.int32) if "label" in rows else None,
+                np.concatenate(columns["tokens"]),
+                np.concatenate(columns["counts"]) if "counts" in columns else None,
+                np.fromiter(map(len, columns["tokens"]), np.int64),
+                np.array(columns["label"], np.int32) if "label" in columns else None,
             )
 
     splits = {

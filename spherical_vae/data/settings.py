@@ -2,52 +2,32 @@
 
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from spherical_vae.data.corpora import CORPORA
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.rules import ANY, COUNT, FRACTION, SEED, SIZE, Number, OneOf, Rule
 
-RULES: dict[str, Rule] = {
-    "name": OneOf(CORPORA),
-    "path": ANY,
-    "manual_dir": ANY,
-    "cache_dir": ANY,
-    # The unknown word, the end mark and one word.
-    "vocabulary_size": Number(low=3, high=2**31 - 1),
-    "max_length": SIZE,
-    "long_lines": OneOf(("cut", "drop")),
-    "label_classes": COUNT,
-    "valid_fraction": FRACTION,
-    "test_fraction": FRACTION,
-    "seed": SEED,
-    "buckets": SIZE,
-}
-
-
-def default_settings() -> ConfigDict:
-    """Returns a fresh copy of the defaults of `config.data`."""
-    settings = ConfigDict()
-    settings.name = "kjv"  # in data/corpora/: kjv, text, feat, ptb, yelp ...
+SETTINGS: dict[str, tuple[Any, Rule]] = {
+    "name": ("kjv", OneOf(CORPORA)),  # in data/corpora/: kjv, text, feat, ptb, yelp ...
     # A folder with the files of published corpora, under the names they are published by.
-    settings.manual_dir = ""
-    settings.path = ""  # text, feat: folder or zip of train/valid/test files; else an archive
-    settings.vocabulary_size = 2000  # most frequent words of train, specials included
-    settings.max_length = 50  # words of a sentence, the end mark not counted
-    settings.long_lines = "cut"  # cut | drop: what happens to longer sentences
-    settings.label_classes = 0  # 0: no labels; n: each line starts with a label in 1..n
-    settings.valid_fraction = 0.05  # carved from train if there is no valid split
-    settings.test_fraction = 0.05  # the same for test; of corpora that come as a whole
-    settings.seed = 0  # of what is carved, and of the order of batches
+    "manual_dir": ("", ANY),
+    "path": ("", ANY),  # text, feat: folder or zip of train/valid/test files; else an archive
+    # Most frequent words of train; at least the unknown word, the end mark and one word.
+    "vocabulary_size": (2000, Number(low=3, high=2**31 - 1)),
+    "max_length": (50, SIZE),  # words of a sentence, the end mark not counted
+    "long_lines": ("cut", OneOf(("cut", "drop"))),  # what happens to longer sentences
+    "label_classes": (0, COUNT),  # 0: no labels; n: each line starts with a label in 1..n
+    "valid_fraction": (0.05, FRACTION),  # carved from train if there is no valid split
+    "test_fraction": (0.05, FRACTION),  # the same for test; of corpora that come as a whole
+    "seed": (0, SEED),  # of what is carved, and of the order of batches
     # Where prepared corpora are kept; empty: $XDG_CACHE_HOME or ~/.cache; none: nothing is kept.
-    settings.cache_dir = ""
-    settings.buckets = 2  # number of padded lengths, hence of compiled shapes
-    return settings
+    "cache_dir": ("", ANY),
+    "buckets": (2, SIZE),  # number of padded lengths, hence of compiled shapes
+}
 
 
 def check_settings(config_data: Any) -> None:
     """Raises a `UserError` unless the values of `config.data` are allowed, alone and together."""
-    for key, rule in RULES.items():
+    for key, (_, rule) in SETTINGS.items():
         rule.check(f"config.data.{key}", config_data[key])
     check_together(config_data)
 

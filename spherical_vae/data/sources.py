@@ -1,5 +1,6 @@
 """Specifications of corpora, and the sources of their files: own files, archives, packages."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from spherical_vae.data.corpus import Kind
+from spherical_vae.data.corpus import Kind, digest_of_file
 from spherical_vae.data.examples import RawCorpus
 from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
@@ -102,18 +103,15 @@ class Archive:
 
     def files(self, config_data: Any) -> list[Path]:
         """As `Source.files`; nothing if the archive is not here."""
-        try:
-            place = self._look_up(config_data)
-        except MissingFilesError:
-            return []
-        if place is None or place.is_file():
-            return [place] if place else []
-        return sorted(path for path in place.iterdir() if path.is_file())
+        with contextlib.suppress(MissingFilesError):
+            if place := self._look_up(config_data):
+                return sorted(filter(Path.is_file, place.iterdir() if place.is_dir() else [place]))
+        return []
 
     def find(self, config_data: Any) -> Path:
         """As `Source.find`; a `UserError` if the blob id is not the registered one."""
         place, root = self._look_up(config_data), cache_root(config_data)
-        if place is None and self.url and root is not None:
+        if place is None and self.url and root:
             try:
                 place = fetch(self.url, self.blob_id, root / _DOWNLOADS)
             except OSError as error:
@@ -147,15 +145,13 @@ class Archive:
         """
         if config_data.path.strip():
             return _given_path(config_data)
-        folders = []
-        if config_data.manual_dir.strip():
-            folders.append(_usable_path("manual_dir", config_data.manual_dir))
+        folders, manual, root = [], config_data.manual_dir, cache_root(config_data)
+        if manual.strip():
+            folders.append(_usable_path("manual_dir", manual))
             if not folders[0].is_dir():
-                raise MissingFilesError(
-                    f"config.data.manual_dir: {printable(config_data.manual_dir)} is not a folder"
-                )
-        root = cache_root(config_data)
-        if self.url and root is not None:
+                message = f"config.data.manual_dir: {printable(manual)} is not a folder"
+                raise MissingFilesError(message)
+        if self.url and root:
             folders.append(root / _DOWNLOADS)
         return next((f / self.name for f in folders if (f / self.name).is_file()), None)
 
@@ -194,6 +190,9 @@ class Package:
     def _folders(self) -> list[Path]:
         found = filter(None, map(importlib.util.find_spec, self.modules))
         return [Path(f) for spec in found for f in spec.submodule_search_locations or []]
+
+
+TFDS = Package(("tensorflow_datasets", "array_record", "importlib_resources"), extra="corpora")
 
 
 @dataclass(frozen=True)
@@ -262,8 +261,8 @@ class CorpusSpec:
 
     def missing(self, config_data: Any) -> str | None:
         """Returns in one line what to bring or install, or None if everything is here."""
-        builder = Package(("tensorflow_datasets",), extra="corpora") if self.publication else None
-        return (builder and builder.missing(config_data)) or self.source.missing(config_data)
+        builder = TFDS.missing(config_data) if self.publication else None
+        return builder or self.source.missing(config_data)
 
 
 def cache_root(config_data: Any) -> Path | None:
@@ -323,8 +322,7 @@ def _digest(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of_file(path)
     except OSError as error:
         return error.strerror  # the loader will meet it, and say so
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from numpyro.distributions import Distribution
 
 from spherical_vae.data.batch import Batch
-from spherical_vae.data.batches import bucket_boundaries, evaluation_batches
+from spherical_vae.data.batches import corpus_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Corpus, Split
 from spherical_vae.evaluation import metrics
 from spherical_vae.evaluation.example_file import ExampleFile
@@ -44,12 +44,6 @@ BAG_NOTE = (
     "the decoder reads the bag of words of the text that it scores: these figures are of "
     "p(x | bag of x) and not a bound on log p(x)."
 )
-
-
-def corpus_boundaries(corpus: Corpus, buckets: int) -> tuple[int, ...]:
-    """Returns padded lengths fitted to train that hold every example of every split."""
-    longest = max(int(split.lengths.max()) for split in corpus.splits.values())
-    return bucket_boundaries(corpus.splits["train"].lengths, buckets, longest=longest)
 
 
 class Evaluator:

@@ -88,7 +88,7 @@ def _about(
         digest = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), digest)
     return {
         "corpus": trained.corpus.name,
-        "corpus_fingerprint": trained.corpus.fingerprint(),
+        "corpus_fingerprint": trained.corpus.fingerprint,
         "split": split,
         "protocol": protocol,
         "seed": seed,

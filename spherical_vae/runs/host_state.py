@@ -37,7 +37,7 @@ class HostState:
 
     def check_corpus(self, corpus: Corpus, workdir: object) -> None:
         """Raises a `UserError` if `corpus` is not the training corpus of this state."""
-        if self.corpus != corpus.fingerprint():
+        if self.corpus != corpus.fingerprint:
             raise UserError(
                 f"{workdir}: the run was trained on another version of corpus {corpus.name!r}; "
                 "restore the files it was trained on, or train in another --workdir"

@@ -24,9 +24,8 @@ from jaxtyping import Array, Bool, Int, PyTree
 from ml_collections import ConfigDict
 
 from spherical_vae.data.batch import Batch
-from spherical_vae.data.batches import epoch_batches
+from spherical_vae.data.batches import corpus_boundaries, epoch_batches
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.evaluation.evaluator import corpus_boundaries
 from spherical_vae.parallel.sharding import shard_batch
 from spherical_vae.training.schedules import Timetable
 from spherical_vae.training.step import Hyperparameters, TrainState, TrainStep, with_first_decoder

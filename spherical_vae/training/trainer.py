@@ -358,7 +358,7 @@ class Trainer:
         initial = self._initial_states(origin)
         state = place(initial, self._shardings)
         best = place(initial.evaluated, self._shardings.evaluated)
-        states = [HostState(self._corpus.fingerprint())] * len(self._replicas)
+        states = [HostState(self._corpus.fingerprint)] * len(self._replicas)
         if origin is not None:
             # After this the run does not need the other one.
             self._write(0, state, best, states)

@@ -162,9 +162,10 @@ def test_verify_finds_a_changed_byte(data, mistake, write_files, tmp_path):
     folder = write_files(SENTENCES)
     data("prepare", "text", f"--path={folder}")
     data("prepare", "text", f"--path={folder}", "--max_length=2")
-    printed = data("verify", "text").splitlines()
+    *printed, count = data("verify", "text").splitlines()
     assert len(printed) == 2
     assert all(line.endswith("as they were written") for line in printed)
+    assert count.startswith("2 prepared in ")
     path = sorted((tmp_path / "cache" / "spherical_vae").glob("text-*"))[1] / "train.ids.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -172,6 +173,26 @@ def test_verify_finds_a_changed_byte(data, mistake, write_files, tmp_path):
     message = mistake("verify", "text")
     assert str(path.parent) in message
     assert "train.ids.npy is not as it was written" in message
+
+
+def test_verify_without_a_name_takes_all_that_is_prepared(data, mistake, write_files, tmp_path):
+    cache = tmp_path / "cache" / "spherical_vae"
+    assert data("verify") == f"nothing is prepared in {cache}\n"
+    assert data("verify", "--cache_dir=none") == "nothing is prepared as there is no cache\n"
+    data("prepare", "text", f"--path={write_files(SENTENCES)}")
+    data("prepare", "feat", f"--path={write_files(DOCUMENTS)}")
+    # Neither what else is in the cache, nor a folder that somebody else made.
+    for name in ("tfds", "downloads", "my-own-notes"):
+        (cache / name).mkdir()
+    feat, text, count = data("verify").splitlines()
+    assert feat.startswith(f"{cache}/feat-")
+    assert text.startswith(f"{cache}/text-")
+    assert count == f"2 prepared in {cache}"
+    for folder in cache.glob("*-*-*/"):
+        if folder.name != "my-own-notes":
+            (folder / "vocabulary.json").unlink()
+    message = mistake("verify")
+    assert all(f"{name}-" in message for name in ("feat", "text"))
 
 
 @pytest.mark.parametrize(
@@ -191,6 +212,7 @@ def test_verify_finds_a_changed_byte(data, mistake, write_files, tmp_path):
         (["prepare", "ptb"], "--config.data.manual_dir=FOLDER"),
         (["prepare", "ptb", "--manual_dir=nowhere"], "nowhere is not a folder"),
         (["list", "--manual_dir=nowhere"], "nowhere is not a folder"),
+        (["verify", "ptbb"], "did you mean 'ptb'?"),
         (["verify", "ptb"], "nothing of ptb is prepared in"),
         ([], "the following arguments are required: command"),
     ],

@@ -26,7 +26,7 @@ FILES = {"text": TEXTS, "feat": DOCUMENTS}
 @pytest.fixture
 def fingerprint(data_config):
     def call(name, path, **changes):
-        return load_corpus(data_config(name, path, label_classes=0, **changes)).fingerprint()
+        return load_corpus(data_config(name, path, label_classes=0, **changes)).fingerprint
 
     return call
 
@@ -65,11 +65,11 @@ def test_packed_files_are_kept_and_looked_at_again(write_files, data_config, tmp
     files = {key: gzip.compress(text.encode()) for key, text in FILES[name].items()}
     folder = write_files({f"{key}.gz": content for key, content in files.items()})
     config = data_config(name, folder, cache_dir=str(tmp_path / "cache"))
-    before = load_corpus(config).fingerprint()
+    before = load_corpus(config).fingerprint
     key = next(iter(files))
     text = FILES[name][key]
     (folder / f"{key}.gz").write_bytes(gzip.compress((text + text).encode()))
-    assert load_corpus(config).fingerprint() != before
+    assert load_corpus(config).fingerprint != before
 
 
 def test_one_text_file_is_carved(data_config, write_files, check_corpus, tmp_path):
@@ -85,9 +85,9 @@ def test_one_text_file_is_carved(data_config, write_files, check_corpus, tmp_pat
     cached = {"cache_dir": str(tmp_path), **settings}
     packed = load_corpus(data_config("text", folder / "packed.txt.gz", **cached))
     assert packed.name == "text:packed"
-    assert packed.fingerprint() == plain.fingerprint()
+    assert packed.fingerprint == plain.fingerprint
     other = load_corpus(data_config("text", folder / "my.text", **{**settings, "seed": 4}))
-    assert other.fingerprint() != plain.fingerprint()
+    assert other.fingerprint != plain.fingerprint
 
 
 def test_files_that_are_no_text_are_refused(data_config, write_files, refusal):
@@ -154,7 +154,7 @@ def test_lines_of_svmlight(data_config, write_files, check_corpus, written, plai
         folder = write_files({**DOCUMENTS, "train.feat": text})
         corpora.append(load_corpus(data_config("feat", folder, label_classes=2)))
         check_corpus(corpora[-1])
-    assert corpora[0].fingerprint() == corpora[1].fingerprint()
+    assert corpora[0].fingerprint == corpora[1].fingerprint
 
 
 def test_labels_that_are_not_used_may_have_any_sign(data_config, write_files, refusal):
@@ -191,7 +191,7 @@ def test_lines_ended_by_cr_alone_are_told(data_config, write_files, refusal):
     # One that strayed into a line is white space.
     stray = {**TEXTS, "train.txt": "a\rb\nc\n" * 20}
     corpora = [load_corpus(data_config("text", write_files(files))) for files in (stray, TEXTS)]
-    assert corpora[0].fingerprint() == corpora[1].fingerprint()
+    assert corpora[0].fingerprint == corpora[1].fingerprint
 
 
 def test_lines_are_the_same_however_windows_ends_them():

@@ -54,7 +54,7 @@ def test_yelp_has_stars_from_zero_and_is_the_same_from_records(
     assert first.name == "yelp"
     assert first.splits["train"].labels.tolist() == [0, 4, 2]
     assert first.vocabulary.words == ("<unk>", "</s>", "food", "bad", "good")
-    assert first.fingerprint() == second.fingerprint()
+    assert first.fingerprint == second.fingerprint
     assert any("4 lines read = 3 kept + 1 empty" in line for line in first.report)
 
 

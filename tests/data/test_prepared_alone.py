@@ -126,14 +126,14 @@ def test_everything_runs_from_the_cache_alone(ptb, place, tmp_path):
 def test_files_are_looked_at_only_where_they_are_given(ptb, place, capsys):
     first, folder = ptb(), place()
     given = load_corpus(ptb(manual_dir=str(folder)))
-    assert load_corpus(first).fingerprint() == given.fingerprint()
-    assert load_corpus(ptb(path=str(folder / "ptb.zip"))).fingerprint() == given.fingerprint()
+    assert load_corpus(first).fingerprint == given.fingerprint
+    assert load_corpus(ptb(path=str(folder / "ptb.zip"))).fingerprint == given.fingerprint
     assert len(folders(first)) == 1
     capsys.readouterr()
     # A place that a run had been given, and that is not there any more, is told of.
     gone = str(folder / "gone")
     for changes in ({"manual_dir": gone}, {"path": f"{gone}/ptb.zip"}):
-        assert load_corpus(ptb(**changes)).fingerprint() == given.fingerprint()
+        assert load_corpus(ptb(**changes)).fingerprint == given.fingerprint
         said = capsys.readouterr().err
         assert gone in said
         assert "opened as it was prepared from ptb.zip (sha256 " in said
@@ -199,7 +199,7 @@ def test_ones_own_text_is_found_by_its_path(data_config, write_files, tmp_path, 
     config = data_config("text", folder, cache_dir=str(tmp_path))
     corpus = load_corpus(config)
     folder.rename(folder.with_name("moved"))
-    assert load_corpus(config).fingerprint() == corpus.fingerprint()
+    assert load_corpus(config).fingerprint == corpus.fingerprint
     assert f"nothing of text is in {folder}" in capsys.readouterr().err
     config.path = str(folder.parent / "elsewhere" / folder.name)
     assert "does not exist" in refusal(load_corpus, config)
@@ -217,7 +217,7 @@ def test_cache_of_the_user_that_cannot_be_written(ptb, place, monkeypatch, capsy
     said = capsys.readouterr().err.splitlines()
     (line,) = [line for line in said if str(blocked) in line]
     assert "--config.data.cache_dir=FOLDER" in line
-    assert corpora[0].fingerprint() == corpora[1].fingerprint()
+    assert corpora[0].fingerprint == corpora[1].fingerprint
     assert "--config.data.cache_dir=FOLDER" in refusal(prepare_corpus, config)
 
     def no_home(path):
@@ -280,5 +280,5 @@ def test_who_changes_what_is_made_of_the_same_files_raises_the_format(
         "yelp10k": data_config("yelp10k", manual_dir=str(reviews), label_classes=5),
         "reuters": data_config("reuters", manual_dir=str(newswire)),
     }
-    found = {name: load_corpus(config).fingerprint() for name, config in configs.items()}
+    found = {name: load_corpus(config).fingerprint for name, config in configs.items()}
     assert (corpus.FORMAT, found) == (FORMAT, FINGERPRINTS)

@@ -160,7 +160,7 @@ def test_blocks_of_any_size_give_the_same_corpus(load, monkeypatch, tmp_path, ar
         pieces = load(train, test=test, archive=archive, **settings, **changes)
         assert pieces.report[1:] == whole.report[1:]
         assert pieces.vocabulary.words == whole.vocabulary.words
-        assert pieces.fingerprint() == whole.fingerprint()
+        assert pieces.fingerprint == whole.fingerprint
         assert pieces.splits["train"].labels.tolist() == whole.splits["train"].labels.tolist()
 
 

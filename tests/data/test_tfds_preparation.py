@@ -37,7 +37,7 @@ if len(sys.argv) > 4:
     Path.rename = stop
 data = base_config().data
 data.update(name="ptb", path=sys.argv[1], cache_dir=sys.argv[2], max_length=int(sys.argv[3]))
-print(load_corpus(data).fingerprint(), flush=True)
+print(load_corpus(data).fingerprint, flush=True)
 """
 
 

@@ -92,7 +92,7 @@ def test_split_of_validation_depends_on_the_seed(files, data_config):
 def test_other_files_are_told(files, data_config, refusal, monkeypatch):
     config = data_config("yelp13_reduced", manual_dir=str(files))
     monkeypatch.setattr(yelp13_reduced, "BLOBS", {"test.txt": "0" * 40, "valid.txt": "0" * 40})
-    assert "is not the official file" in refusal(load_corpus, config)
+    assert "is not the published file" in refusal(load_corpus, config)
     (files / "yelp13_official.zip").unlink()
     assert "yelp13_official.zip is not here" in refusal(load_corpus, config)
 

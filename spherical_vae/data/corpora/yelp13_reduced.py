@@ -19,7 +19,7 @@ from spherical_vae.data.corpora import yelp10k
 from spherical_vae.data.corpora.yelp import STARS
 from spherical_vae.data.examples import CARVING, UNKNOWN_WORD, RawCorpus, raw_corpus, shuffled
 from spherical_vae.data.files import decode_lines
-from spherical_vae.data.sources import Archive, CorpusSpec, blob_id
+from spherical_vae.data.sources import Archive, CorpusSpec, verify_blob
 from spherical_vae.system.errors import UserError
 
 VALID = 500
@@ -176,11 +176,7 @@ def _official(archive: Path, file: str) -> list[tuple[list[str], int]]:
             content = members.read(file)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{archive}: {file} cannot be read ({error})") from None
-    if blob_id(content) != BLOBS[file]:
-        raise UserError(
-            f"{archive}: {file} is not the official file: its git blob id is {blob_id(content)}, "
-            f"expected {BLOBS[file]}"
-        )
+    verify_blob(content, BLOBS[file], f"{archive}/{file}")
     rows = [line.split() for line in decode_lines(content, f"{archive}/{file}")]
     return [(row[1:], int(row[0])) for row in rows]
 

@@ -24,12 +24,14 @@ class LatentKind:
       spherical: whether z lies on spheres, which need two coordinates at least.
       concentration: the meaning of `config.latent.concentration`: "" if it is not read, "fixed" for
         the value of all examples, "start" for the initial value of a learned one.
+      several_spheres: whether it reads `config.latent.spheres`.
     """
 
     module: str
     label: str
     spherical: bool = False
     concentration: str = ""
+    several_spheres: bool = False
 
 
 LATENTS = Registry(
@@ -38,7 +40,7 @@ LATENTS = Registry(
         "gaussian": LatentKind(f"{__name__}.gaussian", "Gaussian"),
         "vmf": LatentKind(f"{__name__}.vmf", "vMF", spherical=True, concentration="fixed"),
         "learned_vmf": LatentKind(f"{__name__}.learned_vmf", "vMF, learned kappa", True, "start"),
-        "product_vmf": LatentKind(f"{__name__}.product_vmf", "product of vMF", True, "start"),
+        "product_vmf": LatentKind(f"{__name__}.product_vmf", "product of vMF", True, "start", True),
         "power_spherical": LatentKind(
             f"{__name__}.power_spherical", "power spherical", True, "start"
         ),
