@@ -43,12 +43,8 @@ class Block(NamedTuple):
 
     def keep(self, entries: Bool[np.ndarray, " entries"]) -> "Block":
         """Returns the same examples with these entries only."""
-        # Sums over examples that have entries; the others have none to lose.
-        filled = self.lengths > 0
-        begins = (np.cumsum(self.lengths) - self.lengths)[filled]
-        lengths = np.zeros(len(self.lengths), np.int64)
-        if len(begins):
-            lengths[filled] = np.add.reduceat(entries, begins, dtype=np.int64)
+        example = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        lengths = np.bincount(example[entries], minlength=len(self.lengths))
         return Block(self.ids[entries], _pick(self.counts, entries), lengths, self.labels)
 
     def where(self, chosen: Bool[np.ndarray, " examples"]) -> "Block":
@@ -206,15 +202,7 @@ def raw_corpus(
     labels: Mapping[str, Sequence[int]] | None = None,
     history: Sequence[str] = (),
 ) -> RawCorpus:
-    """Returns a corpus that fits into memory.
-
-    Args:
-      kind: whether the order of words is kept.
-      texts: the words of each text, by split.
-      unit: as of `RawCorpus`.
-      labels: of each text, from 0, by split.
-      history: as of `RawCorpus`.
-    """
+    """Returns a corpus that fits into memory: words, and labels from 0, of each text by split."""
     words, splits = Numbering(), {}
     for key, some in texts.items():
         blocks = [words.sentences(some)] if kind == "sequences" else map(words.bag, some)
@@ -227,12 +215,8 @@ def shuffled(count: int, seed: int, *key: int) -> Int[np.ndarray, " count"]:
     """Returns the positions 0 .. count - 1 in a random order, a pure function of seed and key.
 
     NumPy fixes the raw output of Philox and SeedSequence for ever, but not how
-    `Generator.permutation` uses it; so raw output is sorted.
-
-    Args:
-      count: how many positions.
-      seed: non-negative.
-      key: what the order is for, non-negative; different keys give independent orders.
+    `Generator.permutation` uses it; so raw output is sorted. Seed and key are non-negative;
+    different keys give independent orders.
     """
     bits = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key))
     return np.argsort(bits.random_raw(count), kind="stable")
@@ -245,13 +229,7 @@ def encode(
 
     Empty examples are dropped; sentences longer than `max_length` are cut or dropped; splits that
     the files do not have are carved by the data seed; words are encoded by the vocabulary of train.
-
-    Args:
-      name: of the corpus.
-      kind: of the corpus.
-      raw: what was read.
-      config_data: `config.data`.
-      folder: of temporary files for the tokens; None keeps them in memory.
+    Tokens lie in temporary files in `folder`, or in memory if it is None.
 
     Raises:
       UserError: a split has no example left, or train no word.
@@ -360,11 +338,8 @@ def _with_end_marks(
     for block in examples.blocks():
         known = ids[block.ids]
         unknowns.append(int(np.count_nonzero(known == UNKNOWN_ID)))
+        tokens = np.insert(known, np.cumsum(block.lengths), END_ID)
         ends = np.cumsum(block.lengths + 1)
-        tokens = np.full(len(known) + len(ends), END_ID, np.int32)
-        is_word = np.ones(len(tokens), bool)
-        is_word[ends - 1] = False
-        tokens[is_word] = known
         # 64 bits: equal for different examples once in billions of corpora.
         each = (tokens[a:b].tobytes() for a, b in pairwise([0, *ends.tolist()]))
         hashes.append(np.fromiter(map(hash, each), np.int64, len(ends)))
