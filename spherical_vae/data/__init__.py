@@ -3,7 +3,7 @@
 The path from a zip archive to a batch, in order:
 
 1. `settings.py`: the keys of `config.data`, their defaults and checks;
-2. `loading.py`: opens the corpus if it is prepared (on to 8); else has it read (3 to 7) and written;
+2. `loading.py`: opens the corpus if it is prepared (on to 8), or has it read (3 to 7) and written;
 3. `corpora/`: one `CorpusSpec` a file, with its reader;
 4. `sources.py`: the kinds of `CorpusSpec` and source; finds or fetches the archive;
 5. `published.py`: reads a published corpus once, by a TFDS builder that keeps it as records;

@@ -314,36 +314,37 @@ def _sequences(
     ]
     encoded, seen = {}, np.zeros(0, np.int64)
     for key, examples in splits.items():
-        unknowns, hashes = list[int](), list[np.ndarray]()
-        found = collect(_with_end_marks(examples, ids, unknowns, hashes), folder)
+        found = collect((_with_end_marks(block, ids) for block in examples.blocks()), folder)
         encoded[key] = split = Split(found.ids, None, found.offsets, found.labels)
-        count, unknown = split.tokens - len(split), sum(unknowns)
+        count = split.tokens - len(split)
+        unknown = int(found.occurrences(len(vocabulary))[UNKNOWN_ID])
         report.append(
             f"{key}: {len(split):,} examples, {split.tokens:,} tokens with end marks, "
             f"mean length {count / len(split):.2f} words, "
             f"unk rate {unknown / count:.2%} ({unknown:,} of {count:,} words)"
         )
+        hashes = _hashes(found)
         if key == "train":
-            seen = np.unique(np.concatenate(hashes))
+            seen = np.unique(hashes)
         else:
-            repeated = np.count_nonzero(np.isin(np.concatenate(hashes), seen))
+            repeated = np.count_nonzero(np.isin(hashes, seen))
             report[-1] += f", {repeated:,} examples that train has too"
     return vocabulary, encoded, report
 
 
-def _with_end_marks(
-    examples: Examples, ids: np.ndarray, unknowns: list[int], hashes: list[np.ndarray]
-) -> Iterator[Block]:
-    """Yields encoded sentences; appends the number of unknown words, and hashes of sentences."""
-    for block in examples.blocks():
-        known = ids[block.ids]
-        unknowns.append(int(np.count_nonzero(known == UNKNOWN_ID)))
-        tokens = np.insert(known, np.cumsum(block.lengths), END_ID)
-        ends = np.cumsum(block.lengths + 1)
-        # 64 bits: equal for different examples once in billions of corpora.
-        each = (tokens[a:b].tobytes() for a, b in pairwise([0, *ends.tolist()]))
-        hashes.append(np.fromiter(map(hash, each), np.int64, len(ends)))
-        yield Block(tokens, None, block.lengths + 1, block.labels)
+def _with_end_marks(block: Block, ids: np.ndarray) -> Block:
+    tokens = np.insert(ids[block.ids], np.cumsum(block.lengths), END_ID)
+    return Block(tokens, None, block.lengths + 1, block.labels)
+
+
+def _hashes(examples: Examples) -> Int64[np.ndarray, " examples"]:
+    """Returns 64 bits of each example: equal for different ones once in billions of corpora."""
+    each = (
+        block.ids[begin:end].tobytes()
+        for block in examples.blocks()
+        for begin, end in pairwise([0, *np.cumsum(block.lengths).tolist()])
+    )
+    return np.fromiter(map(hash, each), np.int64, len(examples))
 
 
 def _vocabulary(
