@@ -135,10 +135,9 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
 
 def _build_replica(config: ConfigDict, values: Mapping[str, Value]) -> Replica:
     whole = copy.deepcopy(config)
-    for key in values:
-        require_name("--sweep", key, SWEEPABLE)
     with whole.unlocked():
         for key, value in values.items():
+            require_name("--sweep", key, SWEEPABLE)
             try:
                 whole.update_from_flattened_dict({key: value})
             except TypeError:

@@ -32,8 +32,6 @@ def bucket_boundaries(
       buckets: padded lengths wanted, at least 1; there are fewer if fewer lengths differ.
       longest: of all splits; the last padded length is at least that.
     """
-    if buckets < 1 or not len(lengths):
-        raise ValueError("bucket_boundaries needs a bucket and an example at least")
     longest = max(int(lengths.max()), longest)
     step = -(-longest // _MAX_CANDIDATES)
     histogram = np.bincount(lengths if step == 1 else -(-lengths // step))

@@ -127,10 +127,7 @@ class DamagedStoreError(Exception):
 def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None:
     """Writes a corpus into an empty folder; what a crash leaves there is never opened as one.
 
-    Args:
-      corpus: to write.
-      folder: exists.
-      facts: JSON values that say how it came about; `read_manifest` returns them.
+    `facts` are JSON values that say how it came about; `read_manifest` returns them.
 
     Raises:
       OSError: the folder cannot be written.

@@ -43,12 +43,8 @@ class Block(NamedTuple):
 
     def keep(self, entries: Bool[np.ndarray, " entries"]) -> "Block":
         """Returns the same examples with these entries only."""
-        # Sums over examples that have entries; the others have none to lose.
-        filled = self.lengths > 0
-        begins = (np.cumsum(self.lengths) - self.lengths)[filled]
-        lengths = np.zeros(len(self.lengths), np.int64)
-        if len(begins):
-            lengths[filled] = np.add.reduceat(entries, begins, dtype=np.int64)
+        example = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        lengths = np.bincount(example[entries], minlength=len(self.lengths))
         return Block(self.ids[entries], _pick(self.counts, entries), lengths, self.labels)
 
     def where(self, chosen: Bool[np.ndarray, " examples"]) -> "Block":
@@ -206,15 +202,7 @@ def raw_corpus(
     labels: Mapping[str, Sequence[int]] | None = None,
     history: Sequence[str] = (),
 ) -> RawCorpus:
-    """Returns a corpus that fits into memory.
-
-    Args:
-      kind: whether the order of words is kept.
-      texts: the words of each text, by split.
-      unit: as of `RawCorpus`.
-      labels: of each text, from 0, by split.
-      history: as of `RawCorpus`.
-    """
+    """Returns a corpus that fits into memory: words, and labels from 0, of each text by split."""
     words, splits = Numbering(), {}
     for key, some in texts.items():
         blocks = [words.sentences(some)] if kind == "sequences" else map(words.bag, some)
@@ -227,12 +215,8 @@ def shuffled(count: int, seed: int, *key: int) -> Int[np.ndarray, " count"]:
     """Returns the positions 0 .. count - 1 in a random order, a pure function of seed and key.
 
     NumPy fixes the raw output of Philox and SeedSequence for ever, but not how
-    `Generator.permutation` uses it; so raw output is sorted.
-
-    Args:
-      count: how many positions.
-      seed: non-negative.
-      key: what the order is for, non-negative; different keys give independent orders.
+    `Generator.permutation` uses it; so raw output is sorted. Seed and key are non-negative;
+    different keys give independent orders.
     """
     bits = np.random.Philox(np.random.SeedSequence(seed, spawn_key=key))
     return np.argsort(bits.random_raw(count), kind="stable")
@@ -245,13 +229,7 @@ def encode(
 
     Empty examples are dropped; sentences longer than `max_length` are cut or dropped; splits that
     the files do not have are carved by the data seed; words are encoded by the vocabulary of train.
-
-    Args:
-      name: of the corpus.
-      kind: of the corpus.
-      raw: what was read.
-      config_data: `config.data`.
-      folder: of temporary files for the tokens; None keeps them in memory.
+    Tokens lie in temporary files in `folder`, or in memory if it is None.
 
     Raises:
       UserError: a split has no example left, or train no word.
@@ -336,39 +314,37 @@ def _sequences(
     ]
     encoded, seen = {}, np.zeros(0, np.int64)
     for key, examples in splits.items():
-        unknowns, hashes = list[int](), list[np.ndarray]()
-        found = collect(_with_end_marks(examples, ids, unknowns, hashes), folder)
+        found = collect((_with_end_marks(block, ids) for block in examples.blocks()), folder)
         encoded[key] = split = Split(found.ids, None, found.offsets, found.labels)
-        count, unknown = split.tokens - len(split), sum(unknowns)
+        count = split.tokens - len(split)
+        unknown = int(found.occurrences(len(vocabulary))[UNKNOWN_ID])
         report.append(
             f"{key}: {len(split):,} examples, {split.tokens:,} tokens with end marks, "
             f"mean length {count / len(split):.2f} words, "
             f"unk rate {unknown / count:.2%} ({unknown:,} of {count:,} words)"
         )
+        hashes = _hashes(found)
         if key == "train":
-            seen = np.unique(np.concatenate(hashes))
+            seen = np.unique(hashes)
         else:
-            repeated = np.count_nonzero(np.isin(np.concatenate(hashes), seen))
+            repeated = np.count_nonzero(np.isin(hashes, seen))
             report[-1] += f", {repeated:,} examples that train has too"
     return vocabulary, encoded, report
 
 
-def _with_end_marks(
-    examples: Examples, ids: np.ndarray, unknowns: list[int], hashes: list[np.ndarray]
-) -> Iterator[Block]:
-    """Yields encoded sentences; appends the number of unknown words, and hashes of sentences."""
-    for block in examples.blocks():
-        known = ids[block.ids]
-        unknowns.append(int(np.count_nonzero(known == UNKNOWN_ID)))
-        ends = np.cumsum(block.lengths + 1)
-        tokens = np.full(len(known) + len(ends), END_ID, np.int32)
-        is_word = np.ones(len(tokens), bool)
-        is_word[ends - 1] = False
-        tokens[is_word] = known
-        # 64 bits: equal for different examples once in billions of corpora.
-        each = (tokens[a:b].tobytes() for a, b in pairwise([0, *ends.tolist()]))
-        hashes.append(np.fromiter(map(hash, each), np.int64, len(ends)))
-        yield Block(tokens, None, block.lengths + 1, block.labels)
+def _with_end_marks(block: Block, ids: np.ndarray) -> Block:
+    tokens = np.insert(ids[block.ids], np.cumsum(block.lengths), END_ID)
+    return Block(tokens, None, block.lengths + 1, block.labels)
+
+
+def _hashes(examples: Examples) -> Int64[np.ndarray, " examples"]:
+    """Returns 64 bits of each example: equal for different ones once in billions of corpora."""
+    each = (
+        block.ids[begin:end].tobytes()
+        for block in examples.blocks()
+        for begin, end in pairwise([0, *np.cumsum(block.lengths).tolist()])
+    )
+    return np.fromiter(map(hash, each), np.int64, len(examples))
 
 
 def _vocabulary(

@@ -44,16 +44,14 @@ class CorpusFiles:
         stem = path.with_suffix("") if path.suffix == ".gz" else path
         self.name = printable(stem.stem if path.is_file() else path.resolve().name)
         self.whole: str | None = None
-        self._open: dict[str, Callable[[], Any]] = {}
+        self._open: dict[str, Callable[[], Any]]
         if path.is_dir():
-            found = (file for file in path.iterdir() if file.is_file())
-            self._open = {file.name: partial(file.open, "rb") for file in found}
+            self._open = {f.name: partial(f.open, "rb") for f in path.iterdir() if f.is_file()}
         elif path.is_file() and zipfile.is_zipfile(path):
             self._open = self._members(path, anchor)
         elif whole and path.is_file() and path.suffix.lower() != ".zip" and not _is_half_zip(path):
-            self.whole = path.name.removesuffix(".gz")
+            anchor = self.whole = path.name.removesuffix(".gz")
             self._open = {path.name: partial(path.open, "rb")}
-            return
         else:
             allowed = f"a folder or zip archive with {anchor}{' or one text file' * whole}"
             raise UserError(f"{self.shown} is not {allowed}")
@@ -90,10 +88,6 @@ class CorpusFiles:
         except Exception as error:
             message = printable(str(error))
             raise UserError(f"{self.describe(file)} cannot be unpacked: {message}") from None
-
-    def read(self, name: str) -> bytes:
-        """Returns the whole content of a file that `find` has found."""
-        return b"".join(self.blocks(name))
 
     def lines(self, name: str) -> Iterator[list[str]]:
         """Yields the lines of a file, some at a time; see `line_blocks`."""

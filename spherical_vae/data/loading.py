@@ -78,11 +78,7 @@ def _say_once(message: str) -> None:
 
 
 def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
-    """Reads a corpus from its files.
-
-    Args:
-      config_data: `config.data`, checked.
-      folder: of temporary files for tokens; None keeps them in memory.
+    """Reads a corpus from its files; tokens lie in files in `folder`, or in memory if it is None.
 
     Raises:
       UserError: as `load_corpus`.
@@ -105,26 +101,18 @@ class _Key(NamedTuple):
     Attributes:
       stem: path of its folder without the digest of its files.
       settings: everything that it depends on, except its files.
-      place: how the path or folder of the files is given, for messages; may be empty.
-      end: last part of a path that need not be there; empty if the whole path is a setting.
     """
 
     stem: Path
     settings: dict[str, Any]
-    place: str
-    end: str
 
     @classmethod
     def of(cls, root: Path, config_data: Any) -> "_Key":
         settings = {k: value for k, value in config_data.items() if k not in _NO_MATTER}
-        end = Path(config_data.path).name
         if CORPORA[config_data.name].source.path == "required":
             settings["path"] = str(Path(config_data.path).expanduser().absolute())
-            end = ""
         settings = {"format": FORMAT, **settings}
-        place = config_data.path.strip() or config_data.manual_dir.strip()
-        stem = root / f"{config_data.name}-{digest_of_json(settings)[:16]}"
-        return cls(stem, settings, place, end)
+        return cls(root / f"{config_data.name}-{digest_of_json(settings)[:16]}", settings)
 
     @property
     def name(self) -> str:
@@ -143,9 +131,6 @@ def prepare_corpus(config_data: Any) -> Corpus:
 
     If no source file is there, the corpus that was prepared of such files before is opened.
 
-    Args:
-      config_data: `config.data`.
-
     Raises:
       UnwritableCacheError: it has to be prepared, and the cache cannot be written.
       UserError: as `load_corpus`; or several corpora could be meant, and no file says which.
@@ -161,13 +146,13 @@ def prepare_corpus(config_data: Any) -> Corpus:
     try:
         key = _Key.of(root, config_data)
         contents = digest_of_files(CORPORA[config_data.name].source.files(config_data))
-        if found := _find(key, contents):
+        if found := _find(key, contents, config_data):
             return found
         root.mkdir(parents=True, exist_ok=True)
         # A few locks for all folders there will ever be: a lock file cannot be removed safely.
         with one_at_a_time(root / "locks" / key.stem.name[-2:], _WAITING):
             _remove_damaged(key)
-            if found := _find(key, contents):
+            if found := _find(key, contents, config_data):
                 return found
             _report_change(key, contents)
             return open_corpus(_prepare(key, contents, config_data))
@@ -207,11 +192,12 @@ def _prepare(key: _Key, contents: Digests, config_data: Any) -> Path:
             temporary.rename(folder)
         except OSError:
             # Without locks another process may have been first.
-            read_manifest(folder)
+            if not folder.is_dir():
+                raise
     return folder
 
 
-def _find(key: _Key, contents: Digests) -> Corpus | None:
+def _find(key: _Key, contents: Digests, config_data: Any) -> Corpus | None:
     """Opens what is prepared of these files, or of any if none is given; None if nothing is good.
 
     Raises:
@@ -220,10 +206,12 @@ def _find(key: _Key, contents: Digests) -> Corpus | None:
     with contextlib.suppress(DamagedStoreError):
         if contents:
             return open_corpus(key.folder(contents))
+        # A path that is not a setting and need not be there: its last part must be the same.
+        end = "" if "path" in key.settings else Path(config_data.path).name
         found = {
             manifest["fingerprint"]: (folder, manifest["facts"])
             for folder, manifest in _good(key.folders())
-            if not key.end or key.end in manifest["facts"]["places"]
+            if not end or end in manifest["facts"]["places"]
         }
         if len(found) > 1:
             folders = ", ".join(str(folder) for folder, _ in found.values())
@@ -232,11 +220,12 @@ def _find(key: _Key, contents: Digests) -> Corpus | None:
                 f"({folders}): say from which by --config.data.manual_dir=FOLDER or "
                 "--config.data.path=PLACE, or remove the others"
             )
-        for folder, facts in found.values():
+        if found:
+            ((folder, facts),) = found.values()
             corpus = open_corpus(folder)
-            if key.place:
+            if place := config_data.path.strip() or config_data.manual_dir.strip():
                 print(
-                    f"nothing of {key.name} is in {printable(key.place)}: opened as it was "
+                    f"nothing of {key.name} is in {printable(place)}: opened as it was "
                     f"prepared from {_listing(facts['sources'])}",
                     file=sys.stderr,
                 )

@@ -41,11 +41,8 @@ def read_published(
 ) -> RawCorpus:
     """Returns a published corpus from its builder, which is prepared first if that is not done.
 
-    Args:
-      spec: of the corpus.
-      place: the archive, or a folder with its files.
-      config_data: `config.data`; only the place of the cache and maybe the seed are used.
-      scratch: folder of temporary files for entries; None holds them in memory.
+    `place` is the archive, or a folder with its files; of `config.data` the place of the cache is
+    used, and maybe the seed. Entries lie in files in `scratch`, or in memory if it is None.
 
     Raises:
       UserError: other counts than the published ones, damaged records, or no place to write.

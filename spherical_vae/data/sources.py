@@ -24,7 +24,7 @@ class MissingFilesError(UserError):
     """Files or packages of a corpus are not here; the message says how to get them."""
 
 
-@runtime_checkable
+@runtime_checkable  # beartype, under which the tests run, asks for it
 class Source(Protocol):
     """The place that a corpus is read from.
 
@@ -192,6 +192,7 @@ class Package:
         return [Path(f) for spec in found for f in spec.submodule_search_locations or []]
 
 
+# What reads published corpora.
 TFDS = Package(("tensorflow_datasets", "array_record", "importlib_resources"), extra="corpora")
 
 

@@ -21,19 +21,19 @@ def test_archive_reads_as_its_folder_would(write_files, prefix):
     source = CorpusFiles(archive, "train.txt")
     assert source.find(["valid.txt", "test.txt"]) == "test.txt"
     assert source.find(["valid.txt"]) is None
-    assert source.read("train.txt") == b"a b\n"
+    assert list(source.blocks("train.txt")) == [b"a b\n"]
     assert source.name == "corpus"
 
 
 def test_nothing_is_unpacked(write_files):
     archive = write_files(FILES, archive=True)
-    CorpusFiles(archive, "train.txt").read("train.txt")
+    list(CorpusFiles(archive, "train.txt").blocks("train.txt"))
     assert [p.name for p in archive.parent.iterdir()] == ["corpus.zip"]
 
 
 def test_members_that_point_outside_are_only_names(write_files):
     archive = write_files({"../../train.txt": "a\n"}, archive=True)
-    assert CorpusFiles(archive, "train.txt").read("train.txt") == b"a\n"
+    assert list(CorpusFiles(archive, "train.txt").blocks("train.txt")) == [b"a\n"]
     assert not (archive.parent.parent.parent / "train.txt").exists()
 
 
@@ -47,7 +47,7 @@ def test_corrupt_archives_are_refused(write_files, refusal):
     content = archive.read_bytes()
     archive.write_bytes(content[:35] + b"\xff\xff" + content[37:])
     source = CorpusFiles(archive, "train.txt")
-    assert "cannot be unpacked" in refusal(source.read, "train.txt")
+    assert "cannot be unpacked" in refusal(lambda: list(source.blocks("train.txt")))
     archive.write_bytes(content[: len(content) // 2])
     assert "is not a folder or zip archive" in refusal(CorpusFiles, archive, "train.txt")
 

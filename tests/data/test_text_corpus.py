@@ -183,17 +183,8 @@ def test_blocks_of_any_size_give_the_same_corpus(load, monkeypatch, tmp_path, ar
         ({"train": "9" * 5000 + " a\n", "label_classes": 2}, "not with a label in 1..2"),
         ({"train": "² a\n", "label_classes": 2}, "not with a label in 1..2"),
         ({"train": "a\n", "valid": None}, "too few to carve valid"),
-        (
-            {"valid": None, "valid_fraction": 0.0},
-            "valid_fraction: 0.0 given, allowed: a finite",
-        ),
-        ({"valid": None, "valid_fraction": 1.0}, "valid_fraction"),
-        ({"valid": None, "valid_fraction": float("nan")}, "valid_fraction"),
+        # The other rules are tested with the configuration.
         ({"vocabulary_size": 2}, "vocabulary_size: 2 given, allowed: a finite number >= 3"),
-        ({"max_length": 0}, "max_length: 0 given"),
-        ({"long_lines": "wrap"}, "long_lines: 'wrap' given, allowed: cut, drop"),
-        ({"seed": -1}, "seed: -1 given"),
-        ({"label_classes": -1}, "label_classes: -1 given"),
     ],
 )
 def test_refusals(load, refusal, changes, message):
