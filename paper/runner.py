@@ -32,7 +32,7 @@ from spherical_vae.evaluation.measures import build_evaluator, measure_model
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import RunDirectory, open_run
-from spherical_vae.runs.trained_model import TrainedModel, best_of, load_trained
+from spherical_vae.runs.trained_model import TrainedModel, load_trained, origin_record
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import DivergedError, UserError
 from spherical_vae.system.folder_lock import lock_folder
@@ -152,7 +152,7 @@ class Runner:
         tracer = Tracer(config, corpus, directory) if traced else None
         diverged = origin = None
         if spec.origin is not None:
-            origin = best_of(self._directory(spec.origin), config, corpus)
+            origin = origin_record(self._directory(spec.origin), directory, config, corpus)
         with (
             open_run(directory, config, origin=origin) as opened,
             timed(directory) as starts,

@@ -6,19 +6,14 @@ verses. With `--sweep` it trains several settings of one model at once.
 
 import json
 import sys
-from typing import Any
-
-from ml_collections import ConfigDict
 
 from spherical_vae.config.command_line import CommandFlags
 from spherical_vae.config.sweeps import build_replicas, parse_sweep, settings_by_name
 from spherical_vae.data import load_corpus
-from spherical_vae.data.corpus import Corpus
 from spherical_vae.parallel import hosts
-from spherical_vae.runs.run_directory import RunDirectory, open_run
+from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.paths import run_folder
 
 flags = CommandFlags(__name__, __doc__)
 CONFIG = flags.define_config()
@@ -58,7 +53,9 @@ def main() -> None:
     corpus = load_corpus(config.data)
     hosts.require_same("the corpus", str(corpus.fingerprint) if hosts.several() else "")
     if INIT_FROM.value is not None:
-        origin = _origin(INIT_FROM.value, workdir, config, corpus)
+        from spherical_vae.runs.trained_model import origin_record
+
+        origin = origin_record(INIT_FROM.value, workdir, config, corpus)
     with open_run(workdir, config, settings, origin) as directory:
         for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)
@@ -83,19 +80,6 @@ def main() -> None:
             )
         if hosts.is_first():
             print(summary)
-
-
-def _origin(init_from: str, workdir: str, config: ConfigDict, corpus: Corpus) -> dict[str, Any]:
-    """Returns the record of the run from which this one starts."""
-    folder = run_folder(init_from).absolute()
-    if folder == run_folder(workdir).absolute():
-        raise UserError(f"--init_from={init_from}: is --workdir itself, allowed: another run")
-    # A run that has begun keeps its record, whatever has become of the other run.
-    if RunDirectory(workdir).config_path.exists():
-        return {"workdir": str(folder)}
-    from spherical_vae.runs.trained_model import best_of
-
-    return best_of(init_from, config, corpus)
 
 
 if __name__ == "__main__":

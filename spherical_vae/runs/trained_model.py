@@ -31,6 +31,7 @@ from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.run_directory import RunDirectory, load_config, load_replicas
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.jax_settings import settings_of_models
+from spherical_vae.system.paths import run_folder
 
 Loaded = TypeVar("Loaded")
 
@@ -221,6 +222,26 @@ def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus)
                 f"{where}: another vocabulary: word {number} is {theirs!r} there and {ours!r} here"
             )
     return {"workdir": str(RunDirectory(workdir).path.absolute()), "step": trained.step}
+
+
+def origin_record(
+    init_from: str | os.PathLike[str],
+    workdir: str | os.PathLike[str],
+    config: ConfigDict,
+    corpus: Corpus,
+) -> dict[str, Any]:
+    """Returns the record of the run `init_from`, from which that in `workdir` starts.
+
+    Raises:
+      UserError: as `best_of`, or both are the same folder.
+    """
+    folder = run_folder(init_from).absolute()
+    if folder == run_folder(workdir).absolute():
+        raise UserError(f"--init_from={init_from}: is --workdir itself, allowed: another run")
+    # A run that has begun keeps its record, whatever has become of the other run.
+    if RunDirectory(workdir).config_path.exists():
+        return {"workdir": str(folder)}
+    return best_of(init_from, config, corpus)
 
 
 def load_origin_model(origin: Mapping[str, Any]) -> TrainedModel:
