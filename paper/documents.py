@@ -60,7 +60,7 @@ _PRINTED = {
 }
 _QUOTED = {"20NG fDARN d=50": 917.0, "RCV1 fDARN d=50": 724.0, "RCV1 fDARN d=200": 598.0}
 # Recipes beside the paper's models, by protocol honest alone; a row is a line.
-_recipe = partial(Row, group="20NG, d=50, recipe", bounds=(HONEST,))
+_recipe = partial(Row, group="20NG, d=50, recipe", bounds=(HONEST,), tight_samples=_TIGHT)
 RECIPES = (
     _recipe("20NG Gaussian, learned prior (recipe)", model=GAUSSIAN, config="best_news20:gaussian"),
     _recipe("20NG vMF, learned, learned prior (recipe)", model=VMF, config="best_news20:vmf"),
