@@ -1,4 +1,4 @@
-"""A queue of measurements and trainings for an accelerator that is at hand for minutes only.
+"""A queue of measurements for an accelerator that is at hand for minutes only.
 
     python benchmarks/accelerator.py --seconds=540 --out=DIR --corpora=DIR
     python benchmarks/accelerator.py --dry_run
@@ -17,10 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from accelerator_trainings import TRAININGS
 from job_queue import Job, Settings, run_queue, say
 
-MEASUREMENTS = (
+JOBS = (
     Job(
         "agreement",
         "do samplers, special functions, models and evaluation agree with the CPU?",
@@ -71,20 +70,6 @@ MEASUREMENTS = (
         "accelerator_steps:compiler_options",
     ),
 )
-JOBS = (
-    *MEASUREMENTS,
-    *(
-        Job(
-            training.name,
-            training.question,
-            training.seconds,
-            "accelerator_trainings:train",
-            {"name": training.name},
-            trains=True,
-        )
-        for training in TRAININGS
-    ),
-)
 
 
 def chosen(jobs: Sequence[Job], names: str) -> list[Job]:
@@ -106,10 +91,8 @@ def chosen(jobs: Sequence[Job], names: str) -> list[Job]:
 def list_jobs(jobs: Sequence[Job]) -> None:
     """Prints a line for each job."""
     for job in jobs:
-        kind = "at least " if job.trains else ""
-        print(f"{job.name:<28}{kind + format(job.seconds, '.0f') + ' s':>14}  {job.question}")
-    measured = sum(job.seconds for job in jobs if not job.trains)
-    print(f"measurements together: {measured:.0f} s; trainings have what is left, and go on later")
+        print(f"{job.name:<20}{job.seconds:>5.0f} s  {job.question}")
+    print(f"together: {sum(job.seconds for job in jobs):.0f} s")
 
 
 def main() -> None:
@@ -122,7 +105,6 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, only to see that it runs")
     parser.add_argument("--corpora", default="", help="folder of prepared corpora")
     parser.add_argument("--compilation_cache", default="", help="folder of compiled programs")
-    parser.add_argument("--workdir_root", help="folder of trainings; default: OUT/runs")
     parser.add_argument("--archive", type=Path, help="all records in this .tar.gz after each job")
     arguments = parser.parse_args()
     jobs = chosen(JOBS, arguments.only)
@@ -142,7 +124,6 @@ def main() -> None:
         arguments.smoke,
         arguments.seconds,
         str(arguments.out),
-        arguments.workdir_root or str(arguments.out / "runs"),
         arguments.corpora,
         arguments.compilation_cache,
     )

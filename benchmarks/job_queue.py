@@ -5,7 +5,6 @@ import datetime
 import importlib
 import json
 import multiprocessing
-import os
 import shutil
 import signal
 import subprocess
@@ -30,11 +29,9 @@ class Job(NamedTuple):
     Attributes:
       name: of the record.
       question: that the record answers, in a line.
-      seconds: that it needs on a card, compilation included; of a training those below which it is
-        not worth beginning.
+      seconds: that it needs on a card, compilation included.
       function: `module:function` of this folder; takes `Settings` and `arguments`, returns JSON.
       arguments: further ones, by name.
-      trains: whether it starts processes of its own, which want the whole memory of the card.
     """
 
     name: str
@@ -42,7 +39,6 @@ class Job(NamedTuple):
     seconds: float
     function: str
     arguments: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    trains: bool = False
 
 
 class Settings(NamedTuple):
@@ -52,7 +48,6 @@ class Settings(NamedTuple):
       smoke: tiny sizes, only to see that it runs.
       seconds: left for this job.
       out: the folder of the records.
-      runs: the folder in which trainings live.
       corpora: `config.data.cache_dir`, the folder of prepared corpora; empty for the user's.
       compilation_cache: as the package's flag of that name.
     """
@@ -60,17 +55,8 @@ class Settings(NamedTuple):
     smoke: bool
     seconds: float
     out: str
-    runs: str
     corpora: str = ""
     compilation_cache: str = ""
-
-
-class UnfinishedError(Exception):
-    """A job stopped before its end and can go on later; `result` is what there is."""
-
-    def __init__(self, result: Any) -> None:
-        super().__init__("not finished")
-        self.result = result
 
 
 def perform(job: Job, settings: Settings) -> dict[str, Any]:
@@ -79,8 +65,6 @@ def perform(job: Job, settings: Settings) -> dict[str, Any]:
     try:
         call = getattr(importlib.import_module(module), function)
         return {"status": "done", "result": call(settings, **job.arguments)}
-    except UnfinishedError as stop:
-        return {"status": "unfinished", "result": stop.result}
     except Exception:
         return {"status": "failed", "error": traceback.format_exc()}
 
@@ -168,18 +152,12 @@ def run_queue(jobs: Sequence[Job], settings: Settings, archive: Path | None = No
                 continue
             say(f"{job.name}: begins, {left:.0f} s are left; {job.question}")
             begin = time.monotonic()
-            if job.trains:
-                if worker is not None:
-                    worker.close()
-                    worker = None
-                outcome = perform(job, settings._replace(seconds=left))
-            else:
-                worker = worker or Worker(settings)
-                outcome = worker.run(job, left)
-                if outcome["status"] == "failed":
-                    # An error on the card may leave nothing in that process that works.
-                    worker.close()
-                    worker = None
+            worker = worker or Worker(settings)
+            outcome = worker.run(job, left)
+            if outcome["status"] == "failed":
+                # An error on the card may leave nothing in that process that works.
+                worker.close()
+                worker = None
             seconds = time.monotonic() - begin
             _write(path, _record(job, settings, seconds, outcome))
             if archive is not None:
@@ -228,8 +206,7 @@ def _record(job: Job, settings: Settings, seconds: float, outcome: dict[str, Any
         "seconds": seconds,
         "estimated_seconds": job.seconds,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        # A copy without its history is told by $COMMIT where it comes from.
-        "commit": commit() or os.environ.get("COMMIT"),
+        "commit": commit(),
         "accelerators": accelerators(),
         **{name: outcome[name] for name in ("device", "versions") if name in outcome},
         **{name: outcome[name] for name in ("result", "error") if name in outcome},

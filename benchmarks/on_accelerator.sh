@@ -19,8 +19,8 @@ if [[ -e ${wheels[0]} ]]; then
     --target "$scratch/site" "${wheels[@]}"
 fi
 export PYTHONPATH="$scratch/site:$PWD${PYTHONPATH:+:$PYTHONPATH}"
-COMMIT=$(cat .carry/commit)
-export COMMIT
+SPHERICAL_VAE_COMMIT=$(cat .carry/commit)
+export SPHERICAL_VAE_COMMIT
 
 # Here rather than in every job.
 "$python" -c "import spherical_vae.training.trainer, spherical_vae.train"
@@ -32,10 +32,8 @@ if [[ -e .carry/records.tar.gz ]]; then tar xzf .carry/records.tar.gz -C "$scrat
 
 status=0
 "$python" benchmarks/accelerator.py --corpora=.carry/corpora --out="$scratch/records" \
-  --workdir_root="$scratch/runs" --compilation_cache="$scratch/compiled" \
+  --compilation_cache="$scratch/compiled" \
   --archive="$out/records.tar.gz" "$@" 2>&1 | tee "$out/log.txt" || status=$?
-# The best parameters of each training, in parts; they come first, as little comes back.
-if [[ -d $scratch/records/parameters ]]; then cp "$scratch"/records/parameters/* "$out"; fi
 # Half of an archive is of no use: compiled programs come along only where all of them fit.
 tar czf "$scratch/compiled.tar.gz" -C "$scratch/compiled" .
 if (($(du -sm "$out" "$scratch/compiled.tar.gz" | awk '{sum += $1} END {print sum}') < 60)); then

@@ -31,7 +31,7 @@ def job(queue, name, function, seconds=1.0, **arguments):
 
 
 def run(queue, tmp_path, jobs, seconds=300.0, archive=None):
-    settings = queue.Settings(True, seconds, str(tmp_path / "out"), "", "", "none")
+    settings = queue.Settings(True, seconds, str(tmp_path / "out"), "", "none")
     return queue.run_queue(jobs, settings, archive)
 
 
@@ -69,7 +69,7 @@ def test_a_job_that_fails_is_told_and_the_next_begins(queue, tmp_path, capfd):
 def test_a_job_that_hangs_is_ended(queue, tmp_path, monkeypatch):
     monkeypatch.setattr(queue, "SHORTEST_LIMIT", 1.0)
     monkeypatch.setattr(queue, "PATIENCE", 1.0)
-    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "", "none")
+    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "none")
     assert queue.run_queue([job(queue, "slow", "hangs")], settings) == ["slow"]
     assert "no result within 1 s" in record(tmp_path, "slow")["error"]
 
@@ -78,23 +78,19 @@ def test_what_was_done_is_not_done_again(queue, tmp_path, capfd):
     jobs = [
         job(queue, "good", "answers", value=1),
         job(queue, "bad", "fails"),
-        job(queue, "long", "stops_early"),
     ]
     run(queue, tmp_path, jobs)
-    found = record(tmp_path, "long")
-    assert (found["status"], found["result"]) == ("unfinished", {"so_far": 3})
     # A smoke run is no measurement, and is not taken for one.
     assert record(tmp_path, "good")["smoke"]
     capfd.readouterr()
     # With a function that gives something else, so that it shows which of them ran.
-    again = [job(queue, name, "answers", value=2) for name in ("good", "bad", "long")]
+    again = [job(queue, name, "answers", value=2) for name in ("good", "bad")]
     assert not run(queue, tmp_path, again)
     assert "good: done before" in capfd.readouterr().err
     assert record(tmp_path, "good")["result"]["value"] == 1
-    # One that failed has given no answer; one that was unfinished goes on.
+    # One that failed has given no answer.
     assert record(tmp_path, "bad")["result"]["value"] == 2
-    assert record(tmp_path, "long")["status"] == "done"
-    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "", "none")
+    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "none")
     queue.run_queue(again[:1], settings)
     found = record(tmp_path, "good")
     assert (found["smoke"], found["result"]["value"]) == (False, 2)
@@ -108,9 +104,9 @@ def test_a_job_that_does_not_fit_is_not_begun(queue, tmp_path, capfd):
     assert record(tmp_path, "short")["status"] == "done"
 
 
-def command(*arguments):
+def command(*arguments, script="accelerator.py"):
     return subprocess.run(
-        [sys.executable, str(FOLDER / "accelerator.py"), *arguments],
+        [sys.executable, str(FOLDER / script), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -179,7 +175,6 @@ def test_what_cudnn_is_given_is_our_layer(monkeypatch):
 @pytest.mark.slow
 def test_every_job(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(FOLDER)
-    trainings = importlib.import_module("accelerator_trainings").TRAININGS
     pytest.importorskip("torch", reason="PyTorch is missing; pip install '.[bench]' has it")
     found = smoke(tmp_path)
     assert found["agreement"]["all_hold"], found["agreement"]
@@ -187,9 +182,6 @@ def test_every_job(monkeypatch, tmp_path):
         assert {row["model"] for row in found[name]["steps"]} == {"nvrnn", "nvdm"}
     for row in found["host"]["steps"]:
         assert 0 < row["host_seconds_a_step"] <= row["seconds_a_step"]
-    for training in trainings:
-        replicas = [row["name"] for row in found[training.name]["results"]["replicas"]]
-        assert sorted(replicas) == sorted(found[training.name]["replicas"])
 
 
 def test_a_job_that_is_not_there(tmp_path):
@@ -208,101 +200,25 @@ def test_every_job_is_there(monkeypatch):
         assert f"\ndef {function}(settings: Settings" in (FOLDER / f"{module}.py").read_text()
 
 
-# Stands for training: tells a step, ends when it is asked to, and has results the second time.
-TRAINING = """
-import json, pathlib, signal, sys, time
-folder = pathlib.Path(sys.argv[1])
-log = folder / "replicas" / "seed=0" / "metrics.jsonl"
-begun = log.exists()
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-log.parent.mkdir(parents=True, exist_ok=True)
-record = {"step": 2 if begun else 1, "split": "valid", "nll_nats": 9.0}
-log.write_text(json.dumps(record) + "\\n")
-if begun:
-    (folder / "results.json").write_text(json.dumps({"replicas": ["measured"]}))
-else:
-    time.sleep(600)
-"""
+def test_a_chain_that_is_not_one(monkeypatch, tmp_path):
+    words = ["--seconds=1", f"--folder={tmp_path / 'rows'}", f"--out={tmp_path / 'out'}"]
+    done = command("table3:one:PTB", *words, script="accelerator_rows.py")
+    assert done.returncode != 0
+    assert "'table3:one:PTB' given" in done.stderr
+    assert not (tmp_path / "rows").exists()
 
 
-@pytest.fixture
-def trainings(queue, monkeypatch):
-    """Returns the module that trains, with one training in its table."""
-    module = importlib.import_module("accelerator_trainings")
-    tiny = module.Training("tiny", "ptb:inputless", {"train.epochs": 3}, "seed=0,1")
-    monkeypatch.setattr(module, "TRAININGS", (tiny,))
-    return module
-
-
-def test_a_training_is_stopped_in_time_and_goes_on(queue, trainings, tmp_path, monkeypatch):
-    def told(training, settings, workdir):
-        return [sys.executable, "-c", TRAINING, str(workdir)]
-
-    monkeypatch.setattr(trainings, "command_of", told)
-    runs = str(tmp_path / "runs")
-    settings = queue.Settings(False, trainings.STOP_SECONDS + 3, str(tmp_path), runs, "", "none")
-    with pytest.raises(queue.UnfinishedError) as stop:
-        trainings.train(settings, "tiny")
-    assert stop.value.result["replicas"]["seed=0"]["last_step"] == 1
-    assert stop.value.result["saved_its_last_step"]
-    found = trainings.train(settings, "tiny")
-    assert found["results"] == {"replicas": ["measured"]}
-    assert [one["step"] for one in found["replicas"]["seed=0"]["validation"]] == [2]
-    assert found["overrides"] == {"train.epochs": 3}
-
-
-def test_a_training_that_does_not_hear_is_ended(queue, trainings, tmp_path, monkeypatch):
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    monkeypatch.setattr(trainings, "command_of", lambda *_: [sys.executable, "-c", deaf])
-    monkeypatch.setattr(trainings, "STOP_SECONDS", 6.0)
-    settings = queue.Settings(False, 9.0, str(tmp_path), str(tmp_path / "runs"), "", "none")
-    with pytest.raises(queue.UnfinishedError) as stop:
-        trainings.train(settings, "tiny")
-    assert not stop.value.result["saved_its_last_step"]
-
-
-def test_a_training_that_fails(queue, trainings, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainings, "command_of", lambda *_: [sys.executable, "-c", "exit(2)"])
-    settings = queue.Settings(False, 60.0, str(tmp_path), str(tmp_path / "runs"), "", "none")
-    with pytest.raises(RuntimeError, match="ended with status 2"):
-        trainings.train(settings, "tiny")
-
-
-def test_the_command_of_every_training_is_accepted(monkeypatch, tmp_path):
-    from spherical_vae.config.command_line import CommandFlags
-    from spherical_vae.config.sweeps import build_replicas, parse_sweep
-
-    monkeypatch.syspath_prepend(FOLDER)
-    monkeypatch.chdir(ROOT)
-    queue, trainings = (importlib.import_module(x) for x in ("job_queue", "accelerator_trainings"))
-    corpora = str(tmp_path / "corpora")
-    for smoke in (False, True):
-        cache, runs = "none" if smoke else "kept", str(tmp_path / "runs")
-        settings = queue.Settings(smoke, 0.0, str(tmp_path), runs, corpora, cache)
-        for training in trainings.TRAININGS:
-            words = trainings.command_of(training, settings, tmp_path / "runs" / training.name)
-            given = CommandFlags("train", None)
-            config, sweep = given.define_config(), given.DEFINE_string("sweep", None, "")
-            given.DEFINE_string("workdir", None, "")
-            given.DEFINE_string("init_from", None, "")
-            given.parse(words[2:])
-            assert bool(training.origin and not smoke) == given.parsed()["init_from"].present
-            assert build_replicas(config.value, parse_sweep(sweep.value))
-            assert config.value.data.cache_dir == ("none" if smoke else corpora)
-            assert given.parsed()["compilation_cache"].value == (
-                "none" if smoke else str(ROOT / "kept")
-            )
-
-
-@pytest.mark.parametrize(("given", "passed"), [("none", "none"), ("kept", str(ROOT / "kept"))])
-def test_where_a_training_keeps_programs(monkeypatch, tmp_path, given, passed):
-    monkeypatch.syspath_prepend(FOLDER)
-    # The command has another working directory than this one, which must not change the place.
-    monkeypatch.chdir(ROOT)
-    queue, trainings = (importlib.import_module(x) for x in ("job_queue", "accelerator_trainings"))
-    settings = queue.Settings(False, 0.0, str(tmp_path), str(tmp_path / "runs"), "", given)
-    words = trainings.command_of(trainings.TRAININGS[0], settings, tmp_path / "runs" / "one")
-    assert f"--compilation_cache={passed}" in words
+def test_rows_go_on_when_the_command_ends_and_come_home(tmp_path):
+    # A command that does not train stands for rows: what is there of them is in the store.
+    words = [f"--folder={tmp_path / 'rows'}", f"--out={tmp_path / 'out'}"]
+    chain = "fig1:1:none+table4:1:none"
+    done = command(chain, "--seconds=0", *words, script="accelerator_rows.py")
+    assert done.returncode == 0, done.stderr
+    done = command("--seconds=300", *words, script="accelerator_rows.py")
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "out" / "store.tar.gz") as file:
+        names = file.getnames()
+    assert {"logs/0.log", "logs/0.over"} <= set(names)
 
 
 def test_what_to_carry(monkeypatch, tmp_path):

@@ -59,3 +59,8 @@ def test_no_clone_no_git_and_no_commit_are_null(clone, tmp_path, monkeypatch):
     assert commit(tmp_path / "empty") is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert commit(clone) is None
+
+
+def test_a_copy_is_told_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPHERICAL_VAE_COMMIT", "0123456789")
+    assert commit(tmp_path) == "0123456789"

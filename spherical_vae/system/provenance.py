@@ -41,8 +41,11 @@ def commit(root: Path = ROOT) -> str | None:
 
     Returns:
       Ten digits, followed by `-modified` if a file that figures depend on is changed or new; None
-      if `root` is not a clone, or git is not installed.
+      if `root` is not a clone, or git is not installed. A copy without its history is told where it
+      comes from by $SPHERICAL_VAE_COMMIT, which is returned if it is set.
     """
+    if named := os.environ.get("SPHERICAL_VAE_COMMIT"):
+        return named
 
     def git(*arguments: str) -> str:
         # Read only: another git may work in the clone.

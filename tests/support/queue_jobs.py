@@ -18,10 +18,3 @@ def dies(settings):
 
 def hangs(settings):
     time.sleep(600)
-
-
-def stops_early(settings):
-    # Imported late: this module is imported where there is no such module too.
-    from job_queue import UnfinishedError
-
-    raise UnfinishedError({"so_far": 3})
