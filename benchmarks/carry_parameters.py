@@ -24,9 +24,8 @@ from spherical_vae.config import base_config
 from spherical_vae.config.validation import flatten, validate
 from spherical_vae.data import load_corpus
 from spherical_vae.models.vae import build_vae, init_params
-from spherical_vae.runs import host_state
 from spherical_vae.runs.checkpoint import CheckpointStore
-from spherical_vae.runs.host_state import HostState
+from spherical_vae.runs.progress import Progress, to_json
 from spherical_vae.runs.run_directory import load_replicas, open_run
 from spherical_vae.runs.trained_model import EVALUATED, TrainedModel, load_all, load_trained
 from spherical_vae.training.calls import stack
@@ -129,7 +128,7 @@ def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
     )
     state = init_state(filled, optimizer, config)._replace(step=jnp.int32(facts["step"]))
     best = min(point["perplexity"] for point in facts["validation"])
-    host = HostState(
+    host = Progress(
         corpus.fingerprint,
         step=facts["step"],
         tokens_seen=facts["tokens_seen"],
@@ -142,7 +141,7 @@ def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
         (run.path / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
         items = jax.tree.map(jnp.asarray, {STATE: stack([state]), EVALUATED: stack([filled])})
         store = CheckpointStore(run.checkpoints_path)
-        store.save(facts["step"], items, host_state.to_json([host]))
+        store.save(facts["step"], items, to_json([host]))
 
 
 def main() -> None:

@@ -10,12 +10,10 @@ import pytest
 from small_models import small_config, small_corpus
 
 from spherical_vae.config.sweeps import build_replicas, settings_by_name
-from spherical_vae.runs import host_state
-from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.progress import Progress, from_json, to_json
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.errors import UserError
-from spherical_vae.training.host import ReplicaHost
 from spherical_vae.training.optimizer import averaging_weight, build_optimizer
 from spherical_vae.training.schedules import (
     Timetable,
@@ -24,6 +22,7 @@ from spherical_vae.training.schedules import (
     kl_weight,
     learning_rate,
 )
+from spherical_vae.training.supervisor import Supervisor
 from spherical_vae.training.trainer import train_model, train_replicas
 
 
@@ -41,7 +40,7 @@ def check(steps, **overrides):
 
 def test_plateau_divides_whenever_validation_does_not_improve():
     settings = optimizer_settings(schedule="plateau", learning_rate=10.0, plateau_divisor=1.2)
-    state = HostState(corpus=0)
+    state = Progress(corpus=0)
     for step, value in enumerate([5.0, 4.0, 4.0, 4.5, 3.0]):
         state = after_validation(state, value, step, settings)
     assert state.best == 3.0
@@ -52,20 +51,20 @@ def test_plateau_divides_whenever_validation_does_not_improve():
 
 def test_a_value_that_is_not_finite_is_no_improvement():
     settings = optimizer_settings(schedule="plateau")
-    state = after_validation(HostState(corpus=0), float("nan"), 3, settings)
+    state = after_validation(Progress(corpus=0), float("nan"), 3, settings)
     assert (state.best_step, state.stale) == (-1, 1)
 
 
 def test_validation_does_not_touch_the_rate_of_other_schedules():
     settings = optimizer_settings(schedule="constant", learning_rate=0.5)
-    state = after_validation(HostState(corpus=0, best=1.0, best_step=0), 2.0, 1, settings)
+    state = after_validation(Progress(corpus=0, best=1.0, best_step=0), 2.0, 1, settings)
     assert state.stale == 1
     assert learning_rate(settings, 5, 10, state.rate_divisor) == 0.5
 
 
-def test_host_states_come_back_from_json():
-    states = [HostState(corpus=2**60), HostState(3, 9, 40, True, 4, 1.5, 6, 2, 1.2)]
-    assert host_state.from_json(json.loads(json.dumps(host_state.to_json(states)))) == states
+def test_progress_comes_back_from_json():
+    states = [Progress(corpus=2**60), Progress(3, 9, 40, True, 4, 1.5, 6, 2, 1.2)]
+    assert from_json(json.loads(json.dumps(to_json(states)))) == states
 
 
 def test_a_warmup_that_never_ends_is_refused():
@@ -151,7 +150,7 @@ def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
     settings = {"kl_weight__schedule": "cyclical", "train__epochs": 2, "train__batch_size": 4}
     config = small_config(**settings, kl_weight__cycles=5)
     timetable = Timetable.of(config, 40)
-    host = ReplicaHost(config, corpus, timetable, HostState(0), MetricsLog(None))
+    host = Supervisor(config, corpus, timetable, Progress(0), MetricsLog(None))
     weights = [float(host.hyperparameters(step).kl_weight) for step in range(20)]
     # Two epochs of ten steps, in five cycles of four.
     assert weights == [0, 0.5, 1, 1] * 5

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from small_models import small_config, small_corpus
 
-from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
-from spherical_vae.training.host import Progress, ReplicaHost
+from spherical_vae.runs.progress import Progress
 from spherical_vae.training.schedules import Timetable
+from spherical_vae.training.supervisor import ProgressBar, Supervisor
 
 CORPUS = small_corpus()
 
@@ -17,7 +17,7 @@ CORPUS = small_corpus()
 def clock(monkeypatch):
     """The time that is measured, in seconds, as a list of one number."""
     now = [0.0]
-    monkeypatch.setattr("spherical_vae.training.host.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("spherical_vae.training.supervisor.time.monotonic", lambda: now[0])
     return now
 
 
@@ -25,11 +25,11 @@ def clock(monkeypatch):
 def replica():
     config = small_config()
     timetable = Timetable.of(config, len(CORPUS.splits["train"]))
-    return ReplicaHost(config, CORPUS, timetable, HostState(0), MetricsLog(None))
+    return Supervisor(config, CORPUS, timetable, Progress(0), MetricsLog(None))
 
 
 def test_a_file_gets_a_line_every_30_seconds_and_at_evaluations(clock, replica, capsys):
-    with Progress("kjv", 100, 1100) as progress:
+    with ProgressBar("kjv", 100, 1100) as progress:
         for _ in range(1000):
             progress.advance(1)
             clock[0] += 0.25
@@ -46,7 +46,7 @@ def test_a_file_gets_a_line_every_30_seconds_and_at_evaluations(clock, replica, 
 
 def test_a_terminal_gets_a_bar(clock, replica, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with Progress("kjv", 0, 10) as progress:
+    with ProgressBar("kjv", 0, 10) as progress:
         progress.advance(10)
         progress.show([replica], evaluated=True)
     told = capsys.readouterr().err

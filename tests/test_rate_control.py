@@ -16,16 +16,16 @@ from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs import trained_model as opening
 from spherical_vae.runs.checkpoint import CheckpointStore
-from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.progress import Progress
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import load_trained
 from spherical_vae.system.errors import Interrupted, UserError
 from spherical_vae.training.calls import batches_from, stack, take
-from spherical_vae.training.host import ReplicaHost
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.schedules import Timetable
 from spherical_vae.training.step import init_state, make_train_step, with_first_decoder
+from spherical_vae.training.supervisor import Supervisor
 from spherical_vae.training.trainer import STATE, train_model, train_replicas
 
 CORPUS = small_corpus(examples=40)
@@ -184,7 +184,7 @@ def test_the_phase_weighs_no_kl_and_counts_no_evaluation(uninterrupted):
 
 def host_of(config):
     timetable = Timetable.of(config, 40)
-    return ReplicaHost(config, CORPUS, timetable, HostState(0), MetricsLog(None)), timetable
+    return Supervisor(config, CORPUS, timetable, Progress(0), MetricsLog(None)), timetable
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_evaluations_of_the_phase_decide_nothing():
     nats = measures.nats(init_params(model, 0), "valid", jax.random.key(0))
     for step in (5, PHASE - 1, PHASE):
         assert not host.observe(step, nats, 0.0)
-        assert host.state == HostState(0, step=step)
+        assert host.state == Progress(0, step=step)
         assert not host.state.finished
     assert host.observe(PHASE + 1, nats, 0.0)
     # No better: the rate is divided, and training is over.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from small_models import small_config, small_corpus
 
-from spherical_vae.runs import host_state, trained_model
+from spherical_vae.runs import trained_model
 from spherical_vae.runs.checkpoint import CheckpointStore
-from spherical_vae.runs.host_state import HostState
+from spherical_vae.runs.progress import Progress, to_json
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import check_corpus, load_trained, read_latest
 from spherical_vae.system.errors import UserError
@@ -22,8 +22,8 @@ SHAPE = {"x": jnp.zeros(3)}
 
 
 def save(store, step):
-    states = [HostState(CORPUS.fingerprint, step=step)]
-    store.save(step, {"evaluated": {"x": jnp.full(3, float(step))}}, host_state.to_json(states))
+    states = [Progress(CORPUS.fingerprint, step=step)]
+    store.save(step, {"evaluated": {"x": jnp.full(3, float(step))}}, to_json(states))
 
 
 @pytest.fixture

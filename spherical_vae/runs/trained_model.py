@@ -20,14 +20,13 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.models.vae import VAE, build_vae, init_params
 from spherical_vae.parallel.hosts import is_first
 from spherical_vae.parallel.sharding import evaluation_mesh, replicated
-from spherical_vae.runs import host_state
 from spherical_vae.runs.checkpoint import (
     CheckpointStore,
     DamagedCheckpointError,
     check_same_arrays,
     describe_arrays,
 )
-from spherical_vae.runs.host_state import HostState
+from spherical_vae.runs.progress import Progress, from_json
 from spherical_vae.runs.run_directory import RunDirectory, load_config, load_replicas
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.jax_settings import settings_of_models
@@ -136,7 +135,7 @@ def load_all(
         replicas = build_replicas(config, list(settings.values()))
 
     def read(latest: int) -> list[TrainedReplica]:
-        states = host_state.from_json(store.restore_host(latest))
+        states = from_json(store.restore_host(latest))
         states[0].check_corpus(corpus, workdir)
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
@@ -162,9 +161,9 @@ def trained_replicas(
     model: VAE,
     mesh: Mesh,
     params: Sequence[dict],
-    states: Sequence[HostState],
+    states: Sequence[Progress],
 ) -> list[TrainedReplica]:
-    """Returns the trained replicas of a checkpoint, from `EVALUATED` and the host state of each."""
+    """Returns the trained replicas of a checkpoint, from `EVALUATED` and the progress of each."""
     trained = []
     for replica, one, state in zip(replicas, params, states, strict=True):
         measured = state.best_step >= 0
@@ -290,7 +289,7 @@ def check_corpus(store: CheckpointStore, corpus: Corpus, workdir: object) -> Non
     """
     for step in reversed(store.steps()):
         with contextlib.suppress(DamagedCheckpointError):
-            host_state.from_json(store.restore_host(step))[0].check_corpus(corpus, workdir)
+            from_json(store.restore_host(step))[0].check_corpus(corpus, workdir)
             return
 
 

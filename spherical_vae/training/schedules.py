@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from spherical_vae.data.batches import batches_per_epoch
-from spherical_vae.runs.host_state import HostState
+from spherical_vae.runs.progress import Progress
 from spherical_vae.system.errors import UserError
 
 
-def after_validation(state: HostState, value: float, step: int, settings: ConfigDict) -> HostState:
-    """Returns the host state after an evaluation at a step: the best step, and plateau decay.
+def after_validation(state: Progress, value: float, step: int, settings: ConfigDict) -> Progress:
+    """Returns the progress after an evaluation at a step: the best step, and plateau decay.
 
     Selection minimises `value`; NaN is not an improvement. With schedule "plateau" of
     `config.optimizer` the learning rate is divided if there is no improvement.
@@ -28,7 +28,7 @@ def learning_rate(settings: ConfigDict, step: int, total_steps: int, divisor: fl
     """Returns the learning rate of a step, from 0, for `config.optimizer`.
 
     It rises linearly over `warmup_steps`; then the cosine ends at `total_steps`, and "plateau"
-    divides by `HostState.rate_divisor`.
+    divides by `Progress.rate_divisor`.
     """
     rate = settings.learning_rate
     if step < settings.warmup_steps:

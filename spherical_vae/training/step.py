@@ -35,7 +35,7 @@ class Sums(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that training changes on the device; with the host state, a checkpoint.
+    """Everything that training changes on the device; a checkpoint has the progress beside it.
 
     Attributes:
       step: steps done.

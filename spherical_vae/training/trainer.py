@@ -29,9 +29,8 @@ from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.parallel import hosts
 from spherical_vae.parallel.sharding import data_mesh, place, state_shardings
 from spherical_vae.random.keys import Purpose, root_key
-from spherical_vae.runs import host_state
 from spherical_vae.runs.checkpoint import CheckpointStore
-from spherical_vae.runs.host_state import HostState
+from spherical_vae.runs.progress import Progress, from_json, to_json
 from spherical_vae.runs.run_directory import RunDirectory, load_origin
 from spherical_vae.runs.trained_model import (
     EVALUATED,
@@ -47,7 +46,6 @@ from spherical_vae.system.jax_settings import settings_of_models
 from spherical_vae.system.signals import Termination
 from spherical_vae.training import calls
 from spherical_vae.training.calls import Call
-from spherical_vae.training.host import Progress, ReplicaHost, resumed
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.schedules import Timetable, check_schedules
 from spherical_vae.training.step import (
@@ -57,6 +55,7 @@ from spherical_vae.training.step import (
     init_state,
     make_train_step,
 )
+from spherical_vae.training.supervisor import ProgressBar, Supervisor, resumed
 
 # The item of a checkpoint that training continues from; `EVALUATED` is the other one.
 STATE = "state"
@@ -192,10 +191,11 @@ class Trainer:
 
         self._store = CheckpointStore(run.checkpoints_path)
         self._first_step, self._state, self._best, states = self._restore()
-        self._hosts = []
-        for replica, state in zip(replicas, states, strict=True):
-            log = run.replica(replica.name).metrics_log()
-            self._hosts.append(ReplicaHost(replica.config, corpus, self._timetable, state, log))
+        logs = [run.replica(replica.name).metrics_log() for replica in replicas]
+        self._supervisors = [
+            Supervisor(replica.config, corpus, self._timetable, state, log)
+            for replica, state, log in zip(replicas, states, logs, strict=True)
+        ]
 
     @settings_of_models()
     def train(self) -> list[TrainedReplica]:
@@ -209,11 +209,11 @@ class Trainer:
           Interrupted: a signal stopped training; the state is saved.
         """
         with contextlib.ExitStack() as logs:
-            for host in self._hosts:
-                logs.enter_context(host.log).truncate_after(self._first_step)
+            for one in self._supervisors:
+                logs.enter_context(one.log).truncate_after(self._first_step)
             if self._active():
                 self._run_loop(self._first_step)
-        states = [host.state for host in self._hosts]
+        states = [one.state for one in self._supervisors]
         best = [self._params(self._best, number) for number in range(len(states))]
         return trained_replicas(self._replicas, self._corpus, self._model, self._mesh, best, states)
 
@@ -231,12 +231,12 @@ class Trainer:
         with (
             prefetched(feed, lambda call: self._put(call, self._mesh)) as on_devices,
             Termination() as termination,
-            Progress(name, step, timetable.total_steps) as progress,
+            ProgressBar(name, step, timetable.total_steps) as bar,
         ):
             for call in on_devices:
                 self._advance(step, call)
                 step += call.steps
-                progress.advance(call.steps)
+                bar.advance(call.steps)
                 if timetable.is_log(step):
                     jax.block_until_ready(self._state.sums)  # Steps queue ahead of the device.
                     self._log_train(step, None if begun_earlier else time.monotonic() - since)
@@ -246,7 +246,7 @@ class Trainer:
                     self._evaluate(step)
                     since = time.monotonic()
                 if timetable.is_log(step):
-                    progress.show(self._hosts, evaluated)
+                    bar.show(self._supervisors, evaluated)
                 # Several processes agree on a stop, at pauses only: elsewhere none of them waits.
                 may_stop = not hosts.several() or timetable.is_pause(step)
                 stop = hosts.largest(termination.signal or 0) if may_stop else 0
@@ -264,12 +264,12 @@ class Trainer:
         The reset of the decoder belongs to the step that follows it: a checkpoint between the two
         has the state before the reset.
         """
-        active = self._mask([not host.state.finished for host in self._hosts])
+        active = self._mask([not one.state.finished for one in self._supervisors])
         if self._timetable.is_restart(step):
             self._state = self._with_first_decoders(self._state, active)
         hypers = [
-            calls.join([host.hyperparameters(step + i) for i in range(call.steps)])
-            for host in self._hosts
+            calls.join([one.hyperparameters(step + i) for i in range(call.steps)])
+            for one in self._supervisors
         ]
         self._state = self._step(self._state, call.batches, calls.join(hypers), active)
 
@@ -279,15 +279,15 @@ class Trainer:
         A replica that diverged is stopped, and keeps its totals. Seconds are of all replicas
         together.
         """
-        sums = calls.split(jax.device_get(self._state.sums), len(self._hosts))
+        sums = calls.split(jax.device_get(self._state.sums), len(self._supervisors))
         for number in self._active():
             bad = int(sums[number].first_bad_step)
             if bad < 0:
-                self._hosts[number].log_train(step, sums[number], seconds)
+                self._supervisors[number].log_train(step, sums[number], seconds)
                 continue
             if self._single:
                 raise self._diverged(bad + 1)
-            self._hosts[number].stop_diverged(step, bad + 1)
+            self._supervisors[number].stop_diverged(step, bad + 1)
             tqdm.write(
                 f"{self._replicas[number].name}: the loss or its gradient became NaN or infinite "
                 f"in step {bad + 1}; it is trained no further",
@@ -298,7 +298,7 @@ class Trainer:
 
     def _evaluate(self, step: int) -> None:
         """Measures validation in every active replica, and keeps the best parameters."""
-        improved = [False] * len(self._hosts)
+        improved = [False] * len(self._supervisors)
         for number in self._active():
             start = time.monotonic()
             config = self._replicas[number].config
@@ -311,33 +311,31 @@ class Trainer:
                 protocol=config.train.protocol,
             )
             seconds = time.monotonic() - start
-            improved[number] = self._hosts[number].observe(step, nats, seconds)
+            improved[number] = self._supervisors[number].observe(step, nats, seconds)
             if self._after_evaluation is not None:
                 self._after_evaluation(step, params)
         self._best = self._keep(self._best, self._state.evaluated, self._mask(improved))
 
     def _save(self, step: int) -> None:
-        """Saves states, host states, and the best parameters: before an evaluation, the latest."""
-        if self._single:
-            bad = int(self._state.sums.first_bad_step)
-            if bad >= 0:
-                raise self._diverged(bad + 1)
+        """Saves states, progress, and the best parameters: before an evaluation, the latest."""
+        if self._single and (bad := int(self._state.sums.first_bad_step)) >= 0:
+            raise self._diverged(bad + 1)
         for number in self._active():
-            host = self._hosts[number]
-            host.state = dataclasses.replace(host.state, step=step)
-        unmeasured = [host.state.best_step < 0 for host in self._hosts]
+            one = self._supervisors[number]
+            one.state = dataclasses.replace(one.state, step=step)
+        unmeasured = [one.state.best_step < 0 for one in self._supervisors]
         if any(unmeasured):
             self._best = self._keep(self._best, self._state.evaluated, self._mask(unmeasured))
-        states = [host.state for host in self._hosts]
+        states = [one.state for one in self._supervisors]
         self._write(step, self._state, self._best, states)
 
-    def _write(self, step: int, state: TrainState, best: dict, hosts: list[HostState]) -> None:
-        if len(hosts) == 1:
+    def _write(self, step: int, state: TrainState, best: dict, progress: list[Progress]) -> None:
+        if len(progress) == 1:
             state, best = self._add_axis((state, best))
-        self._store.save(step, {STATE: state, EVALUATED: best}, host_state.to_json(hosts))
+        self._store.save(step, {STATE: state, EVALUATED: best}, to_json(progress))
 
-    def _restore(self) -> tuple[int, TrainState, dict, list[HostState]]:
-        """Returns steps done, states, best parameters and host states to continue from."""
+    def _restore(self) -> tuple[int, TrainState, dict, list[Progress]]:
+        """Returns steps done, states, best parameters and progress to continue from."""
         check_corpus(self._store, self._corpus, self._run.path)
         restored = self._store.restore_latest(
             {STATE: self._saved, EVALUATED: self._saved.evaluated}
@@ -346,7 +344,7 @@ class Trainer:
             step, items, values = restored
             states = [
                 resumed(state, replica.config, self._timetable, step)
-                for state, replica in zip(host_state.from_json(values), self._replicas, strict=True)
+                for state, replica in zip(from_json(values), self._replicas, strict=True)
             ]
             if hosts.is_first():
                 tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
@@ -358,7 +356,7 @@ class Trainer:
         initial = self._initial_states(origin)
         state = place(initial, self._shardings)
         best = place(initial.evaluated, self._shardings.evaluated)
-        states = [HostState(self._corpus.fingerprint)] * len(self._replicas)
+        states = [Progress(self._corpus.fingerprint)] * len(self._replicas)
         if origin is not None:
             # After this the run does not need the other one.
             self._write(0, state, best, states)
@@ -382,12 +380,12 @@ class Trainer:
 
     def _params(self, params: dict, number: int) -> dict:
         """Returns the parameters of one replica, on the device."""
-        one: dict = params if len(self._hosts) == 1 else self._take(params, number)
+        one: dict = params if len(self._supervisors) == 1 else self._take(params, number)
         return one
 
     def _active(self) -> list[int]:
         """Returns the numbers of the replicas whose training is not over."""
-        return [number for number, host in enumerate(self._hosts) if not host.state.finished]
+        return [number for number, one in enumerate(self._supervisors) if not one.state.finished]
 
     def _diverged(self, bad_step: int) -> DivergedError:
         last = self._store.latest_step()

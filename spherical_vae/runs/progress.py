@@ -1,4 +1,4 @@
-"""State of the host for one replica: plain values that are saved beside the arrays."""
+"""The progress of one replica: plain values of the host that are saved beside the arrays."""
 
 import dataclasses
 import math
@@ -10,8 +10,8 @@ from spherical_vae.system.errors import UserError
 
 
 @dataclass(frozen=True)
-class HostState:
-    """Progress of one replica, and decisions of the host made on validation.
+class Progress:
+    """Progress of one replica, and decisions made on validation.
 
     Attributes:
       corpus: fingerprint of the training corpus.
@@ -44,7 +44,7 @@ class HostState:
             )
 
 
-def to_json(states: list[HostState]) -> dict[str, Any]:
+def to_json(states: list[Progress]) -> dict[str, Any]:
     """Returns the JSON values of a checkpoint: one entry a replica; an infinite `best` is None."""
     entries = [dataclasses.asdict(state) for state in states]
     return {
@@ -52,9 +52,9 @@ def to_json(states: list[HostState]) -> dict[str, Any]:
     }
 
 
-def from_json(values: dict[str, Any]) -> list[HostState]:
-    """Returns the host states that `to_json` was called on."""
+def from_json(values: dict[str, Any]) -> list[Progress]:
+    """Returns the list that `to_json` was called on."""
     return [
-        HostState(**one | {"best": math.inf if one["best"] is None else one["best"]})
+        Progress(**one | {"best": math.inf if one["best"] is None else one["best"]})
         for one in values["replicas"]
     ]

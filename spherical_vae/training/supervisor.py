@@ -1,4 +1,4 @@
-"""The host's part of training a replica: hyperparameters, records, decisions, and progress.
+"""What is done between device calls for a replica: hyperparameters, records and decisions.
 
 Between two device calls the host computes the hyperparameters of the next steps from its schedules;
 at a pause of the timetable it writes records and decides from validation.
@@ -18,8 +18,8 @@ from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import metrics
 from spherical_vae.evaluation.metrics import ExampleNats
 from spherical_vae.parallel import hosts
-from spherical_vae.runs.host_state import HostState
 from spherical_vae.runs.metrics_log import MetricsLog
+from spherical_vae.runs.progress import Progress
 from spherical_vae.training.schedules import Timetable, after_validation, kl_weight, learning_rate
 from spherical_vae.training.step import Hyperparameters, Sums, hyperparameters
 
@@ -27,12 +27,12 @@ from spherical_vae.training.step import Hyperparameters, Sums, hyperparameters
 _LINE_SECONDS = 30.0
 
 
-class ReplicaHost:
+class Supervisor:
     """Schedules, records and decisions of one replica.
 
     Attributes:
       config: of the replica.
-      state: its host state.
+      state: its progress so far.
       log: its metrics.
     """
 
@@ -41,7 +41,7 @@ class ReplicaHost:
         config: ConfigDict,
         corpus: Corpus,
         timetable: Timetable,
-        state: HostState,
+        state: Progress,
         log: MetricsLog,
     ) -> None:
         self.config = config
@@ -137,8 +137,8 @@ def _is_over(config: ConfigDict, timetable: Timetable, step: int, stale: int) ->
     return step >= timetable.total_steps or 0 < config.train.early_stopping <= stale
 
 
-def resumed(state: HostState, config: ConfigDict, timetable: Timetable, step: int) -> HostState:
-    """Returns a host state that was saved after `step` steps, under the present configuration.
+def resumed(state: Progress, config: ConfigDict, timetable: Timetable, step: int) -> Progress:
+    """Returns a progress that was saved after `step` steps, under the present configuration.
 
     A training that was over continues if it is to be longer, or more patient. A replica that
     diverged or stopped before the others stays as it is.
@@ -149,7 +149,7 @@ def resumed(state: HostState, config: ConfigDict, timetable: Timetable, step: in
     return dataclasses.replace(state, finished=over)
 
 
-class Progress(contextlib.AbstractContextManager["Progress"]):
+class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
     """Progress of training on standard error: a bar on a terminal, elsewhere single lines.
 
     A line is written at an evaluation, and 30 seconds after the last line at the earliest.
@@ -177,7 +177,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._step += steps
         self._bar.update(steps)
 
-    def show(self, replicas: Sequence[ReplicaHost], evaluated: bool) -> None:
+    def show(self, replicas: Sequence[Supervisor], evaluated: bool) -> None:
         """Shows the best validation perplexities so far, after an evaluation or between two."""
         best = [one.state.best for one in replicas if math.isfinite(one.state.best)]
         values = [f"{_exp(value):.1f}" for value in sorted({min(best), max(best)})] if best else "-"
