@@ -101,7 +101,8 @@ class Runner:
         directory = self._directory(spec)
         if run is None and not self.training:
             raise Unavailable("not run")
-        if run is None and spec.origin is not None:
+        begun = RunDirectory(directory).checkpoints_path.exists()
+        if run is None and spec.origin is not None and not begun:
             self._make(spec.origin, None)
             self._require_checkpoint(spec.origin, "so no run can start from it")
         if run is not None:

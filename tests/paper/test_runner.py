@@ -107,6 +107,10 @@ def test_a_run_starts_from_another_which_is_trained_first(tmp_path, capsys):
     runner_in(tmp_path).complete([row], 2)
     assert str(origin) in capsys.readouterr().err
     assert len(files(tmp_path)) == 2
+    # A run that has begun goes on without it.
+    (tmp_path / "store" / f"{run.id}.json").unlink()
+    runner_in(tmp_path).complete([row], 1)
+    assert len(files(tmp_path)) == 2
 
 
 def test_what_may_not_be_trained_or_is_locked_is_left_out(tmp_path, capsys):
