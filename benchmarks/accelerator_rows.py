@@ -37,7 +37,7 @@ def commands(chain: str, folder: Path) -> list[list[str]]:
     found = []
     for link in chain.split("+"):
         experiment, seeds, text = [*link.split(":", 2), "", ""][:3]
-        if not seeds.isdecimal() or not text:
+        if not seeds.isdecimal() or link.count(":") < 2:
             sys.exit(f"{link!r} given; a chain is EXPERIMENT:SEEDS:TEXT, several joined by '+'")
         words = [sys.executable, "-m", "paper", experiment, "--scale=full", f"--seeds={seeds}"]
         words += [f"--workdir={folder / 'work'}", f"--results={folder / 'results'}"]

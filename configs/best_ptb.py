@@ -30,7 +30,7 @@ _INPUTLESS = {
     "decoder.inputless": True,
     "state_dropout_rate": 0.0,
     "rate.target_nats": 0.0,
-    "dropout_rate": 0.2,
+    "dropout_rate": 0.4,
     "latent.dimension": 64,
     "latent.concentration": 200.0,
     "prior.components": 128,

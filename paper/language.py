@@ -161,7 +161,7 @@ _FIXED_ADDED = {**_FIXED, KAPPA: 25.0}
 _ANNEALED = {**_STANDARD, "kl_weight.schedule": "linear", "kl_weight.linear_epochs": 10.0}
 _ANNEALED_ADDED = {**_ANNEALED, "kl_weight.linear_epochs": 5.0}
 # Trained on an accelerator, where compilation takes as long as training.
-_FEWER_SHAPES = {**_FULL, "data.buckets": 4, "dropout_rate": 0.4}
+_FEWER_SHAPES = {**_FULL, "data.buckets": 4}
 # It was trained on an accelerator too; results/accelerator/ptb_rnnlm.json has the record.
 _H200: dict[str, Value] = {
     "data.buckets": 2,
