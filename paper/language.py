@@ -199,6 +199,11 @@ RECIPES = (
                config="best_ptb:vmf_inputless", overrides=_FIXED | _FEWER_SHAPES),
     _inputless("PTB inputless vMF, learned, learned prior (recipe)", model=VMF,
                config="best_ptb:vmf_inputless", overrides=_FEWER_SHAPES),
+    # One concentration is the noise of all dimensions, where a Gaussian has one of each.
+    *(_inputless(f"PTB inputless {model}, learned prior, d={d} (recipe)", model=model,
+                 config=f"best_ptb:{model.lower()}_inputless",
+                 overrides={**_FEWER_SHAPES, "latent.dimension": d})
+      for d in (32, 16) for model in (GAUSSIAN, VMF)),
 )
 # fmt: on
 
