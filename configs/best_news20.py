@@ -6,11 +6,11 @@ Command:   python -m spherical_vae.train --config=configs/best_news20.py:VARIANT
              --config.data.manual_dir=FOLDER
 Variants:  vmf (a concentration for each document), gaussian, product (spheres with a concentration
            each); vmf_prodlda and gaussian_prodlda, on ProdLDA's preprocessing (1,995 words).
-Device:    2 CPU cores, jax 0.10.2.
-Expected:  test perplexity, corpus and per document, with `--sweep=seed=0,1,2`, mean of seeds: vmf
-           ELBO 745.3 and 812.0, IW-100 711.5 and 759.8; gaussian 746.6 and 825.8, 713.5 and 770.1.
-           Standard deviations of IW 0.9 to 1.0. 2026-11-27. A linear skip (`decoder.skip`) made vmf
-           worse on validation (ELBO 713.1 against 710.2, seed 0). product has not been run.
+Device:    2 CPU cores, jax 0.10.2, 2 minutes a seed.
+Expected:  test perplexity, corpus and per document, mean of seeds 0, 1, 2, by `python -m paper
+           table4 --scale=full --only=recipe`: vmf ELBO 745.6 and 812.5, IW-100 711.7 and 759.9;
+           gaussian 746.4 and 825.7, 713.3 and 770.1. 2026-11-28. On validation, seed 0, vmf has
+           708.8 by the ELBO, and ten spheres (product) 718.8 (2026-11-28).
 """
 
 from ml_collections import ConfigDict
