@@ -62,6 +62,7 @@ _CPU: dict[str, Value] = {
 # Without the previous word a code that is hardly used in the first epochs is all there is.
 _CPU_EPOCHS = {STANDARD: 5, INPUTLESS: 10}
 _TRIAL = {"train.epochs": 10}
+_LINES = ("-", "--", ":", "-.")
 _KAPPA_FACTORS = (0.6, 1.0, 1.6)
 _ALTERNATIVES: dict[str, tuple[dict[str, Value], ...]] = {
     RNNLM: ({}, {"dropout_rate": 0.3}, {"optimizer.learning_rate": 5.0}),
@@ -304,19 +305,27 @@ def draw_curves(rows: Sequence[Filled]) -> Any:
         return None
     figure, axes = new_figure(len(groups), width=3.6)
     for group, ax in zip(groups, axes, strict=True):
+        seen: list[str] = []
         for one in kept:
-            for i, run in enumerate(one.runs if one.row.group == group else ()):
+            if one.row.group != group:
+                continue
+            model = one.row.model
+            for i, run in enumerate(one.runs):
                 ax.plot(
                     range(1, len(run.validation) + 1),
                     [point.kl_nats for point in run.validation],
-                    color=MODEL_COLOURS[one.row.model],
-                    marker="o" if one.row.model == VMF else "s",
-                    markersize=4,
-                    label=one.row.model if i == 0 else None,
+                    color=MODEL_COLOURS[model],
+                    linestyle=_LINES[seen.count(model) % len(_LINES)],
+                    marker="o" if model == VMF else "s",
+                    markersize=3,
+                    label=one.row.name[one.row.name.index(model) :] if i == 0 else None,
                 )
-        ax.set(title=group, xlabel="epoch")
+            seen.append(model)
+        ax.set(title=group, xlabel="evaluation")
+        # What is left of a KL that collapses, and the first epochs, hundreds of nats high.
+        ax.set_yscale("symlog", linthresh=1.0)
         ax.set_ylim(bottom=0)
-        ax.legend()
+        ax.legend(fontsize="small")
     axes[0].set_ylabel("KL on validation, nats a sentence")
     return figure
 
