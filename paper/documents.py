@@ -61,10 +61,22 @@ _PRINTED = {
 _QUOTED = {"20NG fDARN d=50": 917.0, "RCV1 fDARN d=50": 724.0, "RCV1 fDARN d=200": 598.0}
 # Recipes beside the paper's models, by protocol honest alone; a row is a line.
 _recipe = partial(Row, group="20NG, d=50, recipe", bounds=(HONEST,), tight_samples=_TIGHT)
+_VAMP: dict[str, Value] = {"prior.kind": "vamp"}
+_VAMP_AND_SKIP = {**_VAMP, "decoder.skip": True}
+# fmt: off
 RECIPES = (
     _recipe("20NG Gaussian, learned prior (recipe)", model=GAUSSIAN, config="best_news20:gaussian"),
     _recipe("20NG vMF, learned, learned prior (recipe)", model=VMF, config="best_news20:vmf"),
+    _recipe("20NG Gaussian, vamp prior (recipe)", model=GAUSSIAN, config="best_news20:gaussian",
+            overrides=_VAMP),
+    _recipe("20NG vMF, learned, vamp prior (recipe)", model=VMF, config="best_news20:vmf",
+            overrides=_VAMP),
+    _recipe("20NG Gaussian, vamp prior, skip (recipe)", model=GAUSSIAN,
+            config="best_news20:gaussian", overrides=_VAMP_AND_SKIP),
+    _recipe("20NG vMF, learned, vamp prior, skip (recipe)", model=VMF, config="best_news20:vmf",
+            overrides=_VAMP_AND_SKIP),
 )
+# fmt: on
 
 
 def training_alternatives(corpus: str) -> tuple[dict[str, Value], ...]:
