@@ -45,7 +45,15 @@ def commands(chain: str, folder: Path) -> list[list[str]]:
     return found
 
 
-def begin(chains: list[str], folder: Path, carried: Path | None) -> None:
+def environment(folder: Path) -> dict[str, str]:
+    """Returns variables by which a process finds our code, and the corpora that were carried."""
+    places = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    cache = folder / "cache"
+    return variables | {"XDG_CACHE_HOME": str(cache)} if cache.exists() else variables
+
+
+def begin(chains: list[list[list[str]]], folder: Path, carried: Path | None) -> None:
     """Starts the chains, each as a process that outlives this one."""
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     if not (folder / "results").exists():
@@ -55,20 +63,20 @@ def begin(chains: list[str], folder: Path, carried: Path | None) -> None:
         cache.parent.mkdir(exist_ok=True)
         cache.unlink(missing_ok=True)
         cache.symlink_to(carried.absolute() / "corpora")
-        os.environ["XDG_CACHE_HOME"] = str(cache.parent)
         for packed in sorted((carried / "parameters").glob("*.json")):
-            if not (folder / "work" / "runs" / packed.stem).exists():
-                parameters("unpack", packed.with_suffix(""), folder / "work" / "runs" / packed.stem)
-    variables = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            run = folder / "work" / "runs" / packed.stem
+            if not run.exists():
+                parameters("unpack", packed.with_suffix(""), run, folder)
+    variables = environment(folder) | {
         # None may take most of the memory that they share.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {COMPILER_FLAGS}".strip(),
         "TQDM_MININTERVAL": "20",
     }
-    for i, chain in enumerate(chains):
+    begun = len(list((folder / "logs").glob("*.log")))
+    for i, chain in enumerate(chains, begun):
         log = folder / "logs" / f"{i}.log"
-        lines = [shlex.join(words) for words in commands(chain, folder)]
+        lines = [shlex.join(words) for words in chain]
         script = "\n".join([*lines, f"touch {shlex.quote(str(log.with_suffix('.over')))}"])
         with log.open("w") as file:
             subprocess.Popen(
@@ -82,12 +90,9 @@ def begin(chains: list[str], folder: Path, carried: Path | None) -> None:
             )
 
 
-def parameters(way: str, source: Path, target: Path) -> None:
+def parameters(way: str, source: Path, target: Path, folder: Path) -> None:
     """Packs or unpacks the parameters of a run; the card is left to the chains."""
-    variables = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
+    variables = environment(folder) | {"JAX_PLATFORMS": "cpu"}
     script = ROOT / "benchmarks" / "carry_parameters.py"
     words = [sys.executable, str(script), way, str(source), str(target)]
     subprocess.run(words, env=variables, check=True)
@@ -114,7 +119,7 @@ def collect(folder: Path, out: Path, packed: int) -> list[str]:
             file.add(path, path.relative_to(folder))
     runs = [path.stem for path in new if not (folder / "packed" / f"{path.stem}.json").exists()]
     for name in runs[:packed]:
-        parameters("pack", folder / "work" / "runs" / name, folder / "packed" / name)
+        parameters("pack", folder / "work" / "runs" / name, folder / "packed" / name, folder)
         for path in (folder / "packed").glob(f"{name}.*"):
             shutil.copy(path, out)
     return runs[:packed]
@@ -132,9 +137,7 @@ def main() -> None:
     parser.add_argument("chains", nargs="*", metavar="CHAIN")
     given = parser.parse_args()
     folder = given.folder.absolute()
-    for chain in given.chains:
-        commands(chain, folder)
-    begin(given.chains, folder, given.carried)
+    begin([commands(chain, folder) for chain in given.chains], folder, given.carried)
     wait(folder, begun + given.seconds)
     print("parameters of:", *collect(folder, given.out, given.parameters))
     for log in sorted((folder / "logs").glob("*.log")):

@@ -128,7 +128,7 @@ def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
     )
     state = init_state(filled, optimizer, config)._replace(step=jnp.int32(facts["step"]))
     best = min(point["perplexity"] for point in facts["validation"])
-    host = Progress(
+    progress = Progress(
         corpus.fingerprint,
         step=facts["step"],
         tokens_seen=facts["tokens_seen"],
@@ -141,7 +141,7 @@ def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
         (run.path / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
         items = jax.tree.map(jnp.asarray, {STATE: stack([state]), EVALUATED: stack([filled])})
         store = CheckpointStore(run.checkpoints_path)
-        store.save(facts["step"], items, to_json([host]))
+        store.save(facts["step"], items, to_json([progress]))
 
 
 def main() -> None:

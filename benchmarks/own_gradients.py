@@ -1,4 +1,4 @@
-"""What each backward pass of our own is worth: the training step of NVRNN with and without it.
+"""Times the training step of NVRNN with and without each backward pass of our own.
 
     python benchmarks/own_gradients.py --json own_gradients.json
 

@@ -8,9 +8,9 @@ Variants:  vmf (a concentration for each document), gaussian, product (spheres w
            each); vmf_prodlda and gaussian_prodlda, on ProdLDA's preprocessing (1,995 words).
 Device:    2 CPU cores, jax 0.10.2, 2 minutes a seed.
 Expected:  test perplexity, corpus and per document, mean of seeds 0, 1, 2, by `python -m paper
-           table4 --scale=full --only=recipe`: vmf ELBO 745.6 and 812.5, IW-100 711.7 and 759.9;
-           gaussian 746.4 and 825.7, 713.3 and 770.1. 2026-11-28. On validation, seed 0, vmf has
-           708.8 by the ELBO, and ten spheres (product) 718.8 (2026-11-28).
+           table4 --scale=full --only="learned prior (recipe)"`: vmf ELBO 745.6 and 812.5, IW-100
+           711.7 and 759.9; gaussian 746.4 and 825.7, 713.3 and 770.1. 2026-11-28. On validation,
+           seed 0, vmf has 708.8 by the ELBO, and ten spheres (product) 718.8 (2026-11-28).
 """
 
 from ml_collections import ConfigDict

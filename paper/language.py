@@ -4,6 +4,7 @@ At scale `full` they are trained as by the authors' code (SGD, to convergence on
 `cpu` with Adam for so few epochs that nothing has converged. The recipes are trained alike at both.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -305,22 +306,20 @@ def draw_curves(rows: Sequence[Filled]) -> Any:
         return None
     figure, axes = new_figure(len(groups), width=3.6)
     for group, ax in zip(groups, axes, strict=True):
-        seen: list[str] = []
-        for one in kept:
-            if one.row.group != group:
-                continue
+        styles = {model: itertools.cycle(_LINES) for model in MODEL_COLOURS}
+        for one in (one for one in kept if one.row.group == group):
             model = one.row.model
+            style = next(styles[model])
             for i, run in enumerate(one.runs):
                 ax.plot(
                     range(1, len(run.validation) + 1),
                     [point.kl_nats for point in run.validation],
                     color=MODEL_COLOURS[model],
-                    linestyle=_LINES[seen.count(model) % len(_LINES)],
+                    linestyle=style,
                     marker="o" if model == VMF else "s",
                     markersize=3,
                     label=one.row.name[one.row.name.index(model) :] if i == 0 else None,
                 )
-            seen.append(model)
         ax.set(title=group, xlabel="evaluation")
         # What is left of a KL that collapses, and the first epochs, hundreds of nats high.
         ax.set_yscale("symlog", linthresh=1.0)

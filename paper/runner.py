@@ -101,8 +101,7 @@ class Runner:
         directory = self._directory(spec)
         if run is None and not self.training:
             raise Unavailable("not run")
-        begun = RunDirectory(directory).checkpoints_path.exists()
-        if run is None and spec.origin is not None and not begun:
+        if run is None and spec.origin is not None and not self._has_checkpoint(spec):
             self._make(spec.origin, None)
             self._require_checkpoint(spec.origin, "so no run can start from it")
         if run is not None:
@@ -123,9 +122,12 @@ class Runner:
     def _directory(self, spec: Spec) -> Path:
         return self.place.workdir / "runs" / self.place.run_id(spec)
 
+    def _has_checkpoint(self, spec: Spec) -> bool:
+        return RunDirectory(self._directory(spec)).checkpoints_path.exists()
+
     def _require_checkpoint(self, spec: Spec, consequence: str) -> None:
         directory = self._directory(spec)
-        if not RunDirectory(directory).checkpoints_path.exists():
+        if not self._has_checkpoint(spec):
             raise Unavailable(
                 f"the checkpoint of {spec} is not in {directory}, {consequence}; delete "
                 f"{directory.name}.json from the store to train it again"

@@ -214,11 +214,14 @@ def test_rows_go_on_when_the_command_ends_and_come_home(tmp_path):
     chain = "fig1:1:none+table4:1:none"
     done = command(chain, "--seconds=0", *words, script="accelerator_rows.py")
     assert done.returncode == 0, done.stderr
+    # Further chains have logs of their own.
+    done = command("fig1:1:none", "--seconds=0", *words, script="accelerator_rows.py")
+    assert done.returncode == 0, done.stderr
     done = command("--seconds=300", *words, script="accelerator_rows.py")
     assert done.returncode == 0, done.stderr
     with tarfile.open(tmp_path / "out" / "store.tar.gz") as file:
         names = file.getnames()
-    assert {"logs/0.log", "logs/0.over"} <= set(names)
+    assert {"logs/0.log", "logs/0.over", "logs/1.log", "logs/1.over"} <= set(names)
 
 
 def test_what_to_carry(monkeypatch, tmp_path):

@@ -38,7 +38,7 @@ SETTINGS = {
     "train__log_every": 1,
     "train__evaluate_every": 5,
     "data__buckets": 1,
-    # The phase knows nothing of the latent, and this one compiles in a third of the time.
+    # The phase knows nothing of the latent, and this one compiles soonest of all with a code.
     "latent__kind": "gaussian",
     "rate__target_nats": 1.0,
     "optimizer__average_decay": 0.9,

@@ -1,4 +1,4 @@
-"""What is done between device calls for a replica: hyperparameters, records and decisions.
+"""Work between device calls for a replica: hyperparameters, records and decisions.
 
 Between two device calls the host computes the hyperparameters of the next steps from its schedules;
 at a pause of the timetable it writes records and decides from validation.
