@@ -23,6 +23,8 @@ _CORPORA = (
     ("Yelp 2013", "yelp", False),
     ("20NG", "news20", True),
     ("RCV1-v2", "rcv1", True),
+    ("Yelp 2013, official test, reduced train", "yelp:reduced", False),
+    ("20NG, ProdLDA's preprocessing", "best_news20:vmf_prodlda", True),
     ("Yelp, 10,000 reviews (stand-in)", "yelp:yelp10k", False),
     ("Reuters-21578 (stand-in)", "reuters", True),
 )

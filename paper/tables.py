@@ -332,8 +332,8 @@ def printed_table(rows: Sequence[Filled], quoted: str = "") -> list[Table]:
         body.append([filled.row.name, printed_text(filled.row.printed), *cells])
     head = ["row", "paper: NLL (KL) / PPL", "ours: NLL", "KL", "PPL", "seeds"]
     caption = (
-        f"{PROTOCOL_NOTE} Ours are trained and selected by *honest*; the paper's are trained by "
-        f"*paper* too. {quoted}".rstrip()
+        f"{PROTOCOL_NOTE} Ours are trained and selected by *honest*, but for those that are marked "
+        f"as the authors' training: as the paper's, by *paper* too. {quoted}".rstrip()
     )
     return [Table(head, body, caption)] if any(one.runs and one.row.printed for one in rows) else []
 

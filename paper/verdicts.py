@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from paper.documents import LEARNED
-from paper.language import BAG, INPUTLESS, STANDARD
+from paper.language import BAG, INPUTLESS, STANDARD, YELP_REDUCED
 from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF, Filled
 from paper.tables import (
     NOTHING,
@@ -195,7 +195,11 @@ _BEATS_RNNLM = "vMF beats the RNNLM"
 _SENTENCES = (
     ("PTB, standard, recipe", "table3", f"PTB, {STANDARD}, recipe"),
     ("PTB, inputless, recipe", "table3", f"PTB, {INPUTLESS}, recipe"),
-    *((f"{c}, {m}", "table3", f"{c}, {m}") for c in ("PTB", "Yelp") for m in (STANDARD, INPUTLESS)),
+    *(
+        (f"{corpus}, {mode}", "table3", f"{corpus}, {mode}")
+        for corpus in ("PTB", "Yelp", YELP_REDUCED)
+        for mode in (STANDARD, INPUTLESS)
+    ),
 )
 _SETTINGS = (
     *_SENTENCES,
