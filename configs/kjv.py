@@ -3,8 +3,8 @@
 Paper row: none; the corpus is embedded, so that the first command needs no other download.
 Command:   python -m spherical_vae.train
 Device:    2 CPU cores.
-Expected:  test IW bound 148.95 nats a verse (RNNLM 154.62, Gaussian 150.79, unigram 158.30),
-           180 s in all; seed 0, 100 draws, jax 0.10.2, 2026-11-25.
+Expected:  test IW bound 148.95 nats per verse (RNNLM 154.62, Gaussian 150.79, unigram 158.30),
+           180 s in all; seed 0, 100 samples, jax 0.10.2, 2026-11-25.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
 The data: `20ng.zip` of the authors' repository (github.com/jiacheng-xu/vmf_vae_nlp, data/), fetched
 where there is a network, or given by `--config.data.path=FOLDER/20ng.zip` or by
 `--config.data.manual_dir=FOLDER`; its digest and its counts are checked. Needs the extra `corpora`.
-The dev split is carved from train, never from test.
+Validation is carved from train, never from test.
 
 Paper row: table 4, 20NG, vMF NVDM d=25: 793. The model is the paper's, except that it reads
            log(1 + count) and the decoder sees sqrt(d) z; training is ours (Adam, cosine decay).

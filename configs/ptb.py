@@ -4,9 +4,9 @@ The data: `ptb.zip` of the authors' repository (github.com/jiacheng-xu/vmf_vae_n
 where there is a network, or found by `--config.data.manual_dir=FOLDER`; its digest and its counts
 are checked. Needs the extra `corpora`. The text is licensed by the LDC.
 
-Paper row: table 3, vMF, PTB: standard 96 (5.7) / 98, inputless 117 (18.6) / 262, which follow the
-           paper's protocol, no bound: 98 and 262 a token are 100.5 and 122.0 nats a sentence of
-           21.92 tokens, still by that protocol.
+Paper row: table 3, vMF, PTB: standard 96 (5.7) / 98, inputless 117 (18.6) / 262, by the
+           paper's protocol, which gives no bound: perplexities of 98 and 262 are 100.5 and 122.0
+           nats per sentence of 21.92 tokens, still by that protocol.
            Table 5, decoder given the bag of words: `standard_bow` 73 (0.2) / 33, `inputless_bow`
            93 (11.4) / 82. The settings are those of the authors' code; kappa is the likely one, not
            printed; that of `standard_bow` gives the printed KL at d=25.

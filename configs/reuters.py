@@ -1,7 +1,7 @@
 """Reuters-21578 as bags of words (NVDM): a small stand-in for RCV1, under its own name.
 
 The data: FOLDER/reuters21578.tar.xz, the SGML distribution. ModApte split, title and body, stop
-list, 10,000 words (`words2000`: 2,000); dev is carved from train by the data seed.
+list, 10,000 words (`words2000`: 2,000); validation is carved from train by the data seed.
 
 Paper row: none; RCV1 itself is `configs/rcv1.py`.
 Command:   python -m spherical_vae.train --config=configs/reuters.py --workdir=DIR \\

@@ -1,7 +1,7 @@
 """Your own sentences: the default model on a folder or zip archive of plain text.
 
-The data: train.txt and test.txt, and valid.txt unless it shall be carved from train; one sentence a
-line, its words separated by white space. Where each line begins with a label in 1..n, set
+The data: train.txt and test.txt, and valid.txt, which is otherwise carved from train; one sentence
+per line, its words separated by white space. Where each line begins with a label in 1..n, set
 `--config.data.label_classes=n`, and `--config.label_embedding_size=50` to feed it to the decoder.
 
 Paper row: none.

@@ -43,7 +43,7 @@ from paper.tables import (
 
 STANDARD, INPUTLESS = "standard", "inputless"
 BAG = "with bag of words"
-# Its official train file is not public: `yelp13_reduced` has another.
+# Its official train file could not be obtained: `yelp13_reduced` has another.
 YELP_REDUCED = "Yelp, official test, reduced train"
 KAPPA, _KIND = "latent.concentration", "latent.kind"
 _MODELS: dict[str, dict[str, Value]] = {

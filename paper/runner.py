@@ -130,7 +130,8 @@ class Runner:
         if not self._has_checkpoint(spec):
             raise Unavailable(
                 f"the checkpoint of {spec} is not in {directory}, {consequence}; delete "
-                f"{directory.name}.json from the store to train it again"
+                f"{directory.name}.json from the store to train it again, or begin a store of your "
+                "own by --results=FOLDER"
             )
 
     def corpus(self, config: ConfigDict) -> Corpus:

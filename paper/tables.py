@@ -281,7 +281,8 @@ def bounds_table(
     caption = (
         f"{split}, protocol *honest*: mean over seeds (lowest to highest). IW: importance-weighted "
         f"bound with {' or '.join(samples)} samples. KL and MI, the mutual information of text and "
-        f"latent code, in nats; MI is at most {' or '.join(ceilings)}. *Above* a model: ± one "
+        f"latent code, in nats; MI is at most {' or '.join(ceilings)}, the "
+        "logarithm of the number of examples. *Above* a model: ± one "
         "standard error, paired over examples if they were kept, else over seeds; of several rows "
         "of that model the best on validation. Bold: lowest of its group; of a difference: below 0 "
         f"by {ERRORS} errors."

@@ -60,7 +60,7 @@ class Measure:
         above = Difference(found.value - self.threshold, found.error)
         holds = (above.value < 0) == self.below
         if found.error is None:
-            verdict = f"not decided: one seed, error unknown ({'for' if holds else 'against'})"
+            verdict = f"not decided: one seed, number {'for' if holds else 'against'} it"
         elif not above.decided:
             verdict = "not decided: within two errors"
         else:
@@ -248,7 +248,8 @@ def verdict_table(views: Views) -> Table:
         "A claim holds, or does not, if the number is two standard errors away from 0 or the "
         "threshold that is named. The error is over examples, paired, if both models were measured "
         "on the same ones, otherwise over seeds; what another seed would change is not in an error "
-        "over examples. Of several models of a kind the best on validation stands for it. Scale "
+        "over examples. IW nats are those of the bound with many samples on some examples where "
+        "it was measured. Of several models of a kind the best on validation stands for it. Scale "
         "`cpu`: few epochs, untuned, not converged."
     )
     head = ["claim of the paper", "setting", "our verdict", "decided by", "number", "error",

@@ -118,7 +118,8 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     # paper: mean of three samples, Guu's KL.
     "train.protocol": ("honest", OneOf(("honest", "paper"))),
     # How a step is computed; results depend on the last two only by rounding.
-    "compute.dtype": ("float32", OneOf(("float32", "bfloat16"))),  # factors of the LSTM's products
+    # Factors of the products of LSTM and softmax.
+    "compute.dtype": ("float32", OneOf(("float32", "bfloat16"))),
     "compute.recompute_gates": (False, ANY),  # in an LSTM's backward pass, to save memory
     "compute.logits_at_once": (2**26, SIZE),  # most logits of an LSTM decoder in memory at a time
     # Devices that share one copy of arrays as large as the vocabulary.

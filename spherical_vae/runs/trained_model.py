@@ -183,24 +183,37 @@ def trained_replicas(
 
 
 @settings_of_models()
-def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus) -> dict[str, Any]:
-    """Returns the record of another run, from whose best parameters a run starts.
+def origin_record(
+    init_from: str | os.PathLike[str],
+    workdir: str | os.PathLike[str],
+    config: ConfigDict,
+    corpus: Corpus,
+) -> dict[str, Any]:
+    """Returns the record of the run `init_from`, from whose best parameters another starts.
 
     Args:
-      workdir: of the other run, a single one.
+      init_from: working directory of a single run.
+      workdir: of the run that starts.
       config: of the run that starts.
       corpus: of the run that starts; its words must be those of the other run.
 
     Returns:
-      `workdir`, absolute, and `step`.
+      `workdir` of the other run, absolute, and its best `step`; without the step if the run in
+      `workdir` has begun: it has a record, whatever has become of the other run.
 
     Raises:
-      UserError: there is no run or no checkpoint, it is a sweep, or of another model or vocabulary.
+      UserError: both are the same folder; there is no run or no checkpoint; the other run is a
+        sweep, or of another model or vocabulary.
     """
-    where = f"--init_from={workdir}"
-    if load_replicas(workdir) is not None:
+    where = f"--init_from={init_from}"
+    folder = run_folder(init_from).absolute()
+    if folder == run_folder(workdir).absolute():
+        raise UserError(f"{where}: is --workdir itself, allowed: another run")
+    if RunDirectory(workdir).config_path.exists():
+        return {"workdir": str(folder)}
+    if load_replicas(init_from) is not None:
         raise UserError(f"{where}: a sweep, allowed: a single run")
-    trained = load_trained(workdir)
+    trained = load_trained(init_from)
     there = trained.params
     if trained.config.latent.kind == "none" and config.latent.kind != "none":
         # A language model has a decoder for this run, and an encoder that was never trained.
@@ -220,31 +233,11 @@ def best_of(workdir: str | os.PathLike[str], config: ConfigDict, corpus: Corpus)
             raise UserError(
                 f"{where}: another vocabulary: word {number} is {theirs!r} there and {ours!r} here"
             )
-    return {"workdir": str(RunDirectory(workdir).path.absolute()), "step": trained.step}
-
-
-def origin_record(
-    init_from: str | os.PathLike[str],
-    workdir: str | os.PathLike[str],
-    config: ConfigDict,
-    corpus: Corpus,
-) -> dict[str, Any]:
-    """Returns the record of the run `init_from`, from which that in `workdir` starts.
-
-    Raises:
-      UserError: as `best_of`, or both are the same folder.
-    """
-    folder = run_folder(init_from).absolute()
-    if folder == run_folder(workdir).absolute():
-        raise UserError(f"--init_from={init_from}: is --workdir itself, allowed: another run")
-    # A run that has begun keeps its record, whatever has become of the other run.
-    if RunDirectory(workdir).config_path.exists():
-        return {"workdir": str(folder)}
-    return best_of(init_from, config, corpus)
+    return {"workdir": str(folder), "step": trained.step}
 
 
 def load_origin_model(origin: Mapping[str, Any]) -> TrainedModel:
-    """Loads the run that a record of `best_of` names.
+    """Loads the run that a record of `origin_record` names.
 
     Raises:
       UserError: the run has been trained since.

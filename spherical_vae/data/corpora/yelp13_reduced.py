@@ -1,8 +1,9 @@
-"""Yelp 2013 on its official test file, with a reduced training split: the train file is not public.
+"""Yelp 2013 on its official test file, with a reduced training split; the train file is missing.
 
-Test are the official 8,671 reviews, valid 500 of the 7,773 official validation reviews. Train are
-the other validation reviews, and 10,000 raw reviews (`yelp10k`) split into words alike, less every
-one that matches an official review: both come from the same source. Official reviews that match
+Test is the official test file, 8,671 reviews, validation 500 of the 7,773 official validation
+reviews. The training split consists of the other validation reviews, and of 10,000 raw reviews
+(`yelp10k`), split into words alike, without those that match an official review: both come from the
+same source. Official reviews that match
 one of a split that is held out are taken out of the others, too.
 """
 
@@ -152,7 +153,7 @@ def read_yelp13_reduced(place: Path, config_data: Any, scratch: Path | None) -> 
     raw = [(tokenize(texts[i])[:MAX_TOKENS], stars[i]) for i in kept]
     splits = {"train": other + raw, "valid": valid, "test": test}
     history = [
-        "official test, reduced train: the official train file is not public",
+        "official test, reduced train: the official train file could not be obtained",
         f"raw: {len(texts):,} reviews read = {len(kept):,} kept + {len(texts) - len(kept):,} like "
         f"official ones, dropped; {np.count_nonzero(like_dev):,} are like validation reviews, "
         f"{np.count_nonzero(like_test):,} like test reviews",
