@@ -66,24 +66,28 @@ _PUBLISHED = {
 _QUOTED = {"20NG fDARN d=50": 917.0, "RCV1 fDARN d=50": 724.0, "RCV1 fDARN d=200": 598.0}
 # Recipes beside the paper's models, by protocol honest alone; a row is a line.
 _recipe = partial(Row, group="20NG, d=50, recipe", bounds=(HONEST,), tight_samples=_TIGHT)
-_VAMP: dict[str, Value] = {"prior.kind": "vamp"}
-_VAMP_AND_SKIP = {**_VAMP, "decoder.skip": True}
+_prodlda = partial(_recipe, group="20NG of ProdLDA, d=50, recipe")
+# From the recipe back to the mixture prior, step by step.
+_SMALLER: dict[str, Value] = {"train.samples": 1, "prior.components": 64}
+_NO_SKIP: dict[str, Value] = {**_SMALLER, "decoder.skip": False}
+_MIXTURE: dict[str, Value] = {**_NO_SKIP, "prior.kind": "mixture"}
+_STEPS: dict[str, dict[str, Value]] = {
+    "": {},
+    ", one sample, 64 components": _SMALLER,
+    ", one sample, 64 components, no skip": _NO_SKIP,
+    ", one sample, mixture of 64, no skip": _MIXTURE,
+}
 # fmt: off
 RECIPES = (
-    _recipe("20NG Gaussian, learned prior (recipe)", model=GAUSSIAN, config="best_news20:gaussian"),
-    _recipe("20NG vMF, learned, learned prior (recipe)", model=VMF, config="best_news20:vmf"),
-    _recipe("20NG Gaussian, vamp prior (recipe)", model=GAUSSIAN, config="best_news20:gaussian",
-            overrides=_VAMP),
-    _recipe("20NG vMF, learned, vamp prior (recipe)", model=VMF, config="best_news20:vmf",
-            overrides=_VAMP),
-    _recipe("20NG Gaussian, vamp prior, skip (recipe)", model=GAUSSIAN,
-            config="best_news20:gaussian", overrides=_VAMP_AND_SKIP),
-    _recipe("20NG vMF, learned, vamp prior, skip (recipe)", model=VMF, config="best_news20:vmf",
-            overrides=_VAMP_AND_SKIP),
     *(
-        _recipe(f"20NG of ProdLDA {model}, {name} (recipe)", group="20NG of ProdLDA, d=50, recipe",
-                model=model, config=f"best_news20:{model.lower()}_prodlda", overrides=overrides)
-        for name, overrides in (("learned prior", {}), ("vamp prior, skip", _VAMP_AND_SKIP))
+        _recipe(f"20NG {model}{name} (recipe)", model=model, overrides=overrides,
+                config=f"best_news20:{model.lower()}")
+        for name, overrides in _STEPS.items() for model in (GAUSSIAN, VMF)
+    ),
+    *(
+        _prodlda(f"20NG of ProdLDA {model}{name} (recipe)", model=model, overrides=overrides,
+                 config=f"best_news20:{model.lower()}_prodlda")
+        for name, overrides in _STEPS.items() if "no skip" not in name or "mixture" in name
         for model in (GAUSSIAN, VMF)
     ),
 )

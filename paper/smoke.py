@@ -39,7 +39,7 @@ ROWS = {
         "PTB vMF full recipe",
         "PTB vMF without the mixture prior",
         "20NG vMF full recipe",
-        "20NG vMF without the mixture prior",
+        "20NG vMF without a learned prior",
     },
 }
 TRIALS = 2
