@@ -15,9 +15,8 @@ Device:    NVIDIA H200, jax 0.11.2, but for vmf_added and rnnlm_longer 2 CPU cor
 Expected:  test perplexity by the ELBO and by the bound of 500 samples: rnnlm, 30 epochs, 90.8;
            rnnlm_longer 91.0; vmf_added 95.8 and 90.4; gaussian_added 97.0 and 91.2, with a standard
            prior and an annealed KL 91.7 and 90.5; rnnlm_inputless 591.5; gaussian_inputless 369.2
-           and 335.8; vmf_inputless 389.3 and 345.4. vmf, 8 epochs from scratch: validation 116.5 by
-           the ELBO, still falling. gaussian has not been run.
-           Training vmf_added further on the bound of four samples made that of 100 samples worse.
+           and 335.8; vmf_inputless 389.3 and 345.4. vmf and gaussian, from scratch, have not been
+           trained to the end.
 """
 
 from ml_collections import ConfigDict

@@ -14,7 +14,7 @@ Command:   python -m spherical_vae.train --config=configs/news20.py --workdir=DI
 Device:    2 CPU cores, jax 0.10.2.
 Expected:  test ELBO perplexity, corpus, honest: 797.6 (`learned`, as configured: 767.8); IW-100:
            752.0 (742.0). Seed 0, 2026-11-26 (`learned`: 2026-11-25). By protocol *paper*, the mean
-           of three seeds, 803.4 corpus and 973.4 per document: 793 is not reproduced by either
+           of five seeds, 803.8 corpus and 973.7 per document: 793 is not reproduced by either
            average, and the paper does not say which is its. RESULTS.md has the records.
 """
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import random
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import pytest
 from quick import compile_quickly
 from small_run import ROOT, environment
+
+from spherical_vae.data.corpora import yelp
 
 FOLDER = ROOT / "benchmarks"
 # Bytes that the step of 100,000 words and 512 slots may take at batch 32.
@@ -145,3 +148,17 @@ def test_startup(tmp_path):
     assert cold["compilations"] == cold["programs"] > 3
     assert (warm["compilations"], warm["programs"]) == (0, cold["programs"])
     assert min(record["seconds_to_first_step_min"] for record in (cold, warm)) > 0
+
+
+def test_generated_yelp_has_the_counts_of_the_real_one(imported):
+    reviews = ["4 good food .", "0 <unk> was bad , really bad", "2 fine"]
+    lines = imported("generated_yelp").generated_lines(reviews, random.Random(0))
+    facts = yelp.SPEC.publication
+    assert len(lines) == facts.examples["train"]
+    stars, texts = zip(*(line.split(" ", 1) for line in lines), strict=True)
+    assert set(stars) == {"0", "2", "4"}
+    assert {len(text.split()) for text in texts} == {1, 3, 6}
+    words = {word for text in texts for word in text.split()}
+    # The vocabulary counts the unknown word and the end mark too.
+    assert len(words) == facts.vocabulary - 2
+    assert {"good", "bad", ",", "fine"} < words
