@@ -123,20 +123,13 @@ def epoch_batches(
     yield from _shares(split, plan, boundaries, process_index, process_count)
 
 
-def evaluation_batches(
-    split: Split,
-    batch_size: int,
-    boundaries: Sequence[int],
-    *,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Iterator[Batch]:
+def evaluation_batches(split: Split, batch_size: int, boundaries: Sequence[int]) -> Iterator[Batch]:
     """Yields every example of a split exactly once, shortest first; the last batch may have filler.
 
-    Arguments and errors are those of `epoch_batches`.
+    Arguments and errors are those of `epoch_batches`; every process gets whole batches.
     """
     plan = _rows(np.argsort(split.lengths, kind="stable"), batch_size)
-    yield from _shares(split, plan, boundaries, process_index, process_count)
+    yield from _shares(split, plan, boundaries, 0, 1)
 
 
 def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
