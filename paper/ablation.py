@@ -68,6 +68,7 @@ SENTENCES = Part(
         Idea("without both directions and pooling", _LAST, _WITH_CODE),
         Idea("with the vamp prior", {"prior.kind": "vamp"}, _WITH_CODE),
         Idea("with a target of the rate", _TARGET, _WITH_CODE),
+        Idea("with four samples of z per example", {"train.samples": 4}, _WITH_CODE),
     ),
     {"train.epochs": 3, "kl_weight.linear_epochs": 1.0},
     (("PPL", "perplexity", 1), ("KL", "kl_nats", 2)),

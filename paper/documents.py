@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from paper.experiment import Trained
 from paper.plots import COLOURS, MARKERS, new_figure
 from paper.specs import GAUSSIAN, HONEST, PAPER, VMF, Filled, Printed, Row, Value
@@ -15,6 +17,7 @@ from paper.tables import (
     NOT_RUN,
     NOTHING,
     SEEDS,
+    Difference,
     Table,
     Values,
     bound,
@@ -22,10 +25,12 @@ from paper.tables import (
     mean,
     mean_and_range,
     printed_cell,
+    reference,
     table,
     tight_table,
     values_of,
 )
+from spherical_vae.evaluation.metrics import standard_error
 
 _DIMENSION, _KAPPA = "latent.dimension", "latent.concentration"
 _TIGHT = 10_000
@@ -134,7 +139,36 @@ def _table4(rows: Sequence[Filled], scale: str) -> list[Table]:
         *bounds_table(rows, documents=True),
         *(_published(rows) if scale == "full" else []),
         *tight_table(rows, (GAUSSIAN,)),
+        *_by_size(rows),
     ]
+
+
+def _by_size(rows: Sequence[Filled]) -> list[Table]:
+    """Returns how far the vMF is above the Gaussian on short and on long documents."""
+    body = []
+    for group, one in {one.row.group: one for one in rows}.items():
+        ours, other = (reference(one, rows, model) for model in (VMF, GAUSSIAN))
+        if ours is None or other is None:
+            continue
+        pairs = [
+            (run.bounds[HONEST].nats, another.bounds[HONEST].nats)
+            for run, another in zip(ours.runs, other.runs, strict=False)
+            if run.seed == another.seed
+        ]
+        if not pairs or not all(map(all, pairs)):
+            continue
+        nats = np.mean(np.asarray(pairs), axis=0)  # [2, examples]
+        quarters = np.array_split(np.argsort(nats.mean(axis=0), kind="stable"), 4)
+        gaps = [(nats[0] - nats[1])[quarter] for quarter in quarters]
+        cells = [Difference(float(g.mean()), standard_error(g), True).text() for g in gaps]
+        body.append([group, *cells, str(len(pairs))])
+    caption = (
+        "IW nats by which the vMF is above the Gaussian, each the best on validation, in quarters "
+        "of test from the documents of the fewest nats to those of the most: mean over documents "
+        "and seeds, ± one standard error over documents."
+    )
+    head = ["setting", "fewest", "second", "third", "most", "seeds"]
+    return [Table(head, body, caption)] if body else []
 
 
 def _published(rows: Sequence[Filled]) -> list[Table]:

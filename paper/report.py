@@ -25,6 +25,10 @@ _INTRODUCTION = (
     "best on validation. Protocol *paper* stands beside printed values, and where protocols are "
     "compared. Scale `cpu` has fewer steps, samples or seeds than the paper's setting: it is never "
     "set beside the paper's values.",
+    "*Recipe*: one of our best configurations (`configs/best_*.py`), not the paper's model. *Vamp "
+    "prior*: a mixture of the posteriors of learned pseudo-inputs. *Skip*: a linear map from z to "
+    "the logits of a document. *Slot*: a position of a padded batch. *Active unit*: a coordinate "
+    "whose posterior mean varies over the texts.",
 )
 _CPU = "**Scale `cpu`: smaller than the paper's setting, not to be set beside its values.**"
 _STYLE = """
