@@ -6,8 +6,8 @@
 
 The train file could not be obtained. The generated one has as many reviews and words in the
 vocabulary; words, stars and lengths are sampled independently from the validation file. It is for
-speed, memory and resuming at that size (docs/data.md has the measurements); nothing can be learned
-from it. A cache folder of its own keeps it from being taken for the real corpus.
+measuring speed, memory and resuming at that size; nothing can be learned from it. A cache folder of
+its own keeps it from being taken for the real corpus.
 """
 
 import argparse

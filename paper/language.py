@@ -160,15 +160,11 @@ PTB_INPUTLESS_BAG = Panel("PTB", INPUTLESS, "ptb:inputless_bow", 50.0,
 # fmt: on
 
 # What the authors' code does, its loss too: nothing is tried, no other protocol selects.
+_AUTHORS: dict[str, Value] = {"train.protocol": "paper", "evaluation.importance_samples": 100}
 AUTHORS = tuple(
-    Row(
-        f"PTB {panel.mode} {model} (authors' training)",
-        f"PTB, {panel.mode}, authors' training",
-        model,
-        panel.config,
-        {**_MODELS[model], "train.protocol": "paper"},
-        bounds=(HONEST, PAPER, AVERAGED) if model == VMF else (HONEST, PAPER),
-        printed=dict(zip(_MODELS, panel.printed, strict=True))[model],
+    replace(
+        panel.row("full", model, _AUTHORS, "(authors' training)", tuned=False),
+        group=f"PTB, {panel.mode}, authors' training",
     )
     for panel, model in ((PTB, VMF), (PTB, RNNLM), (PTB_INPUTLESS, VMF))
 )

@@ -102,8 +102,8 @@ def test_a_view_has_the_runs_that_are_complete():
     wanting = [Row("a", "g", VMF, "news20", bounds=(HONEST,), extras=("swaps",))]
     assert not fill(wanting, store, place)[0].runs
     # More samples than were taken: the measure is not complete.
-    mixture = [one.row for one in rows if one.row.config == "best_news20:vmf"]
-    (recipe,) = (row for row in mixture if not row.overrides)
+    of_recipe = [one.row for one in rows if one.row.config == "best_news20:vmf"]
+    (recipe,) = (row for row in of_recipe if not row.overrides)
     run = store.get(fill([recipe], store, place)[0].runs[0].id)
     assert recipe.is_complete(run)
     more = Row("a", "g", VMF, "news20", {"evaluation.importance_samples": 500}, bounds=(HONEST,))

@@ -3,8 +3,8 @@
 Test is the official test file, 8,671 reviews, validation 500 of the 7,773 official validation
 reviews. The training split consists of the other validation reviews, and of 10,000 raw reviews
 (`yelp10k`), split into words alike, without those that match an official review: both come from the
-same source. Official reviews that match
-one of a split that is held out are taken out of the others, too.
+same source. Official reviews that match one of a split that is held out are taken out of the
+others, too.
 """
 
 import re
