@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from paper.experiment import Trained
-from paper.language import KAPPA, PTB, PTB_BAG, PTB_INPUTLESS, PTB_INPUTLESS_BAG, Panel
+from paper.language import (
+    KAPPA,
+    PTB,
+    PTB_BAG,
+    PTB_INPUTLESS_BAG,
+    PTB_INPUTLESS_SHORT,
+    Panel,
+)
 from paper.plots import MODEL_COLOURS, new_figure
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row
 from paper.tables import Column, Table, bound, bounds_table, mean_of, percent_above
@@ -29,7 +36,7 @@ def fig4_rows(scale: str) -> list[Row]:
     kappas = _CPU_KAPPAS if scale == "cpu" else _FIG4_KAPPAS
     changes = [(GAUSSIAN, f"alpha={a:g}", "kl_weight.value", a) for a in _KL_WEIGHTS]
     changes += [(VMF, f"kappa={k:g}", KAPPA, k) for k in kappas]
-    return [replace(_at(PTB_INPUTLESS, scale, *one), group="all") for one in changes]
+    return [replace(_at(PTB_INPUTLESS_SHORT, scale, *one), group="all") for one in changes]
 
 
 def _draw_fig4(rows: Sequence[Filled]) -> Any:
@@ -57,7 +64,7 @@ def fig6_rows(scale: str) -> list[Row]:
     """Returns a row for each concentration in each of the four settings."""
     return [
         _at(panel, scale, VMF, f"kappa={kappa:g}", KAPPA, kappa)
-        for panel in (PTB, PTB_INPUTLESS, PTB_BAG, PTB_INPUTLESS_BAG)
+        for panel in (PTB, PTB_INPUTLESS_SHORT, PTB_BAG, PTB_INPUTLESS_BAG)
         for kappa in (_CPU_KAPPAS if scale == "cpu" else _FIG6_KAPPAS)
     ]
 
