@@ -36,8 +36,9 @@ SETTINGS = {
     "rate__autoencoder_epochs": 2,
     "train__steps": PHASE + 14,
     "train__log_every": 1,
-    "train__evaluate_every": 5,
+    "train__evaluate_every": 10,
     "data__buckets": 1,
+    "encoder__kind": "bag_of_words",
     # The phase knows nothing of the latent, and this one compiles soonest of all with a code.
     "latent__kind": "gaussian",
     "rate__target_nats": 1.0,
@@ -82,13 +83,12 @@ def stop_after(monkeypatch, step):
     monkeypatch.setattr(MetricsLog, "write", write_and_signal)
 
 
-def interrupted_once(monkeypatch, step, begin):
-    """Begins a training, which is stopped after a step, and begins it once more."""
-    with monkeypatch.context() as patch:
+def interrupted(step, begin):
+    """Begins a training that is stopped after a step."""
+    with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, step)
         with pytest.raises(Interrupted):
             begin()
-    return begin()
 
 
 def target_corpus(seed):
@@ -111,6 +111,8 @@ def test_the_target_is_met_within_5_percent_on_validation(tmp_path, latent):
         train__log_every=100,
         train__steps_per_call=20,
         data__buckets=1,
+        encoder__kind="bag_of_words",
+        decoder__kind="bag_of_words",
         optimizer__learning_rate=0.01,
         optimizer__average_decay=0.99,
         rate__target_nats=target,
@@ -131,19 +133,25 @@ def uninterrupted(tmp_path_factory, programs):
     return workdir, train(workdir, small_config(**SETTINGS), programs=programs)
 
 
-def assert_same_run(workdir, other):
-    assert metrics_without_times(workdir) == metrics_without_times(other)
-    assert checkpoint_contents(workdir) == checkpoint_contents(other)
-
-
-@pytest.mark.parametrize("step", [PHASE - 3, PHASE, PHASE + 1])
-def test_a_stop_around_the_reset_changes_nothing(
-    uninterrupted, programs, monkeypatch, tmp_path, step
-):
-    workdir, _ = uninterrupted
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory, programs):
+    """A run that was stopped before, at and after the reset; its states of the last two stops."""
+    workdir = tmp_path_factory.mktemp("rate") / "run"
     config = small_config(**SETTINGS)
-    interrupted_once(monkeypatch, step, lambda: train(tmp_path, config, programs=programs))
-    assert_same_run(tmp_path, workdir)
+    for step in (PHASE - 3, PHASE, PHASE + 1):
+        interrupted(step, lambda: train(workdir, config, programs=programs))
+    model = build_vae(config, len(CORPUS.vocabulary))
+    initial = init_state(init_params(model, 0), build_optimizer(config.optimizer), config)
+    store = CheckpointStore(workdir / "checkpoints", read_only=True)
+    states = [take(store.restore(at, STATE, stack([initial])), 0) for at in (PHASE, PHASE + 1)]
+    store.close()
+    train(workdir, config, programs=programs)
+    return workdir, *states
+
+
+def test_stops_around_the_reset_change_nothing(uninterrupted, resumed):
+    assert metrics_without_times(resumed[0]) == metrics_without_times(uninterrupted[0])
+    assert checkpoint_contents(resumed[0]) == checkpoint_contents(uninterrupted[0])
 
 
 def test_what_is_measured_and_opened_is_the_average(uninterrupted, monkeypatch):
@@ -177,9 +185,8 @@ def test_the_phase_weighs_no_kl_and_counts_no_evaluation(uninterrupted):
     weights = {r["step"]: r["kl_weight"] for r in records if r["split"] == "train"}
     assert weights == {step: float(step > PHASE) for step in range(1, PHASE + 15)}
     best = {r["step"]: r["best_step"] for r in records if r["split"] == "valid"}
-    assert list(best) == [5, 10, 15, 20, 25, 30, 34]
-    assert [best[step] for step in (5, 10, 15, 20)] == [-1] * 4
-    assert best[25] == 25
+    assert list(best) == [10, 20, 30, 34]
+    assert [best[step] for step in (10, 20, 30)] == [-1, -1, 30]
     assert trained.step > PHASE
 
 
@@ -232,21 +239,13 @@ def test_evaluations_of_the_phase_decide_nothing():
     assert not timetable.is_checkpoint(PHASE)
 
 
-def test_the_step_after_the_phase_is_that_of_a_new_decoder(programs, monkeypatch, tmp_path):
+def test_the_step_after_the_phase_is_that_of_a_new_decoder(resumed):
     """Against the same step put together by hand, from the checkpoint at the end of the phase."""
-    config = small_config(**SETTINGS | {"train__steps": PHASE + 1})
-    with monkeypatch.context() as patch:
-        stop_after(patch, PHASE)
-        with pytest.raises(Interrupted):
-            train(tmp_path, config, programs=programs)
+    _, state, found = resumed
+    config = small_config(**SETTINGS)
     model = build_vae(config, len(CORPUS.vocabulary))
     optimizer = build_optimizer(config.optimizer)
     params = init_params(model, config.seed, CORPUS.vocabulary.train_counts)
-    initial = init_state(params, optimizer, config)
-    store = CheckpointStore(tmp_path / "checkpoints")
-    assert store.latest_step() == PHASE
-    abstract = stack([initial])
-    state = take(store.restore(PHASE, STATE, abstract), 0)
     assert float(state.log_multiplier) == 0
     gaps = jax.tree.map(
         lambda a, b: np.abs(a - b).max(), state.params["decoder"], params["decoder"]
@@ -258,9 +257,6 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(programs, monkeypatch
     expected = take_step(
         with_first_decoder(state, optimizer), batch, supervisor.hyperparameters(PHASE)
     )
-    train(tmp_path, config, programs=programs)
-    store = CheckpointStore(tmp_path / "checkpoints")
-    found = take(store.restore(PHASE + 1, STATE, abstract), 0)
     for name in ("params", "average", "opt_state", "log_multiplier"):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
@@ -269,21 +265,20 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(programs, monkeypatch
         )
 
 
-def test_replicas_are_reset_as_single_runs(monkeypatch, tmp_path):
+def test_replicas_are_reset_as_single_runs(programs, tmp_path):
     """Also the one of which no word is dropped: its single run has no part that would."""
     config = small_config(**SETTINGS | {"word_dropout_rate": 0.0})
     values = [(0, 0.0), (3, 0.4)]
     settings = [{"seed": seed, "word_dropout_rate": rate} for seed, rate in values]
     shared = Programs(program_config(config, build_replicas(config, settings)), CORPUS)
     whole = train_sweep(tmp_path / "whole", config, settings, shared)
-    interrupted_once(
-        monkeypatch, PHASE, lambda: train_sweep(tmp_path / "resumed", config, settings, shared)
-    )
+    interrupted(PHASE, lambda: train_sweep(tmp_path / "resumed", config, settings, shared))
+    train_sweep(tmp_path / "resumed", config, settings, shared)
     mine, theirs = (checkpoint_contents(tmp_path / name) for name in ("resumed", "whole"))
     assert mine == theirs
     for number, (seed, rate) in enumerate(values):
         single = small_config(**SETTINGS | {"seed": seed, "word_dropout_rate": rate})
-        expected = train(tmp_path / str(number), single)
+        expected = train(tmp_path / str(number), single, programs=programs if rate else None)
         assert whole[number].model.step == expected.step
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
