@@ -1,17 +1,16 @@
 """Steps that share a call, by one after the other or by several replicas, are the steps alone."""
 
 import itertools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_models import WORDS, sentences, small_config, small_corpus
+from small_models import WORDS, Programs, sentences, small_config, small_corpus
+from small_run import metrics_without_times
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.models.vae import build_vae, init_params
-from spherical_vae.runs.metrics_log import is_reproducible
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.training.calls import (
     call_lengths,
@@ -31,6 +30,18 @@ STEPS = 20
 TOLERANCE = 5e-6
 # Seed, learning rate, concentration, KL weight, dropout rate: replicas that share nothing.
 VALUES = ((0, 0.1, 6.0, 1.0, 0.3), (7, 0.2, 12.0, 0.5, 0.0), (2, 0.05, 3.0, 0.0, 0.6))
+CORPUS = small_corpus(examples=46)
+TRAINING = {
+    "train__steps": 14,
+    "train__log_every": 7,
+    "train__checkpoint_every": 9,
+    "optimizer__name": "sgd",
+    "optimizer__learning_rate": 0.5,
+    "encoder__kind": "bag_of_words",
+    "latent__kind": "gaussian",
+    "dropout_rate": 0.3,
+    "data__buckets": 1,
+}
 
 
 def hypers_at(replica, step):
@@ -42,7 +53,8 @@ def hypers_at(replica, step):
 @pytest.fixture(scope="module")
 def model_step():
     # Plain SGD: Adam divides by a root of squares, which makes much of little where they are tiny.
-    config = small_config(optimizer__name="sgd", decoder__inputless=False)
+    bags = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}
+    config = small_config(optimizer__name="sgd", **bags)
     model = build_vae(config, WORDS)
     optimizer = build_optimizer(config.optimizer)
     states = [init_state(init_params(model, seed), optimizer, config) for seed, *_ in VALUES]
@@ -154,21 +166,12 @@ def test_call_lengths_sum_up(longest):
         assert max(lengths, default=0) <= longest
 
 
-def trained(workdir, steps_per_call):
-    config = small_config(
-        train__steps_per_call=steps_per_call,
-        train__steps=24,
-        train__log_every=7,
-        train__checkpoint_every=9,
-        optimizer__name="sgd",
-        optimizer__learning_rate=0.5,
-        dropout_rate=0.3,
-        data__buckets=2,
-    )
-    shapes = []
+def trained(workdir, steps_per_call, programs):
+    config = small_config(**TRAINING, train__steps_per_call=steps_per_call)
+    options, shapes = programs.options(), []
 
-    def compile_step(function, **options):
-        compiled = jax.jit(function, **options)
+    def compile_step(function, **how):
+        compiled = options["compile_step"](function, **how)
 
         def call(states, batches, hypers, active):
             shapes.append(batches.ids.shape)
@@ -177,21 +180,16 @@ def trained(workdir, steps_per_call):
         return call
 
     with open_run(workdir, config) as run:
-        corpus = small_corpus(examples=46)
-        params = train_model(config, corpus, run, compile_step=compile_step).params
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [
-        {key: value for key, value in json.loads(line).items() if is_reproducible(key)}
-        for line in lines
-    ]
-    return params, records, shapes
+        recording = options | {"compile_step": compile_step}
+        params = train_model(config, CORPUS, run, **recording).params
+    return params, metrics_without_times(workdir), shapes
 
 
 def test_several_steps_a_call_train_alike(tmp_path):
-    params, records, _ = trained(tmp_path / "one", 1)
-    together, together_records, shapes = trained(tmp_path / "four", 4)
-    assert any(len(shape) == 3 and shape[0] == 4 for shape in shapes)
-    assert len({shape[-1] for shape in shapes}) == 2
+    programs = Programs(small_config(**TRAINING), CORPUS)
+    params, records, _ = trained(tmp_path / "one", 1, programs)
+    together, together_records, shapes = trained(tmp_path / "four", 4, programs)
+    assert {shape[0] for shape in shapes if len(shape) == 3} == {2, 4}
     # To the bit on CPU, where these tests run; nothing is promised of other compilers' sums.
     for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(ours, theirs)
