@@ -18,7 +18,7 @@ from spherical_vae.system.folder_lock import lock_folder
 
 # Its trials are the runs of the row: at smoke scale all trainings are of eight steps.
 ROW = EXPERIMENTS["table4"].rows("smoke")[0]
-TRACED = EXPERIMENTS["fig2"].rows("smoke")[1]
+TRACED = EXPERIMENTS["fig2"].rows("smoke")[0]
 
 
 def runner_in(folder, **options):
@@ -85,21 +85,19 @@ def test_a_missing_measure_needs_the_checkpoint_of_the_same_training(made, tmp_p
 
 
 def test_a_run_starts_from_another_which_is_trained_first(tmp_path, capsys):
-    (row,) = (one for one in EXPERIMENTS["table3"].rows("smoke") if one.origin)
+    row = dataclasses.replace(TRACED, origin=TRACED.spec({}), extras=())
     runner = runner_in(tmp_path)
-    first, then = row.origin, row.spec({})
-    directory = tmp_path / "runs" / runner.place.run_id(then)
-    runner.complete([dataclasses.replace(row, bounds=("test/honest",))], 1)
-    assert {run.config for run in runner.store} == {first.config, then.config}
-    origin = tmp_path / "runs" / runner.place.run_id(first)
+    ids = [runner.place.run_id(spec) for spec in (row.origin, row.spec({}))]
+    origin, directory = (tmp_path / "runs" / name for name in ids)
+    runner.complete([row], 1)
+    assert {run.id for run in runner.store} == set(ids)
+    assert ids[0] != ids[1]
     assert load_origin(directory)["workdir"] == str(origin)
-    alone = dataclasses.replace(then, origin=None)
-    assert runner.place.run_id(alone) != runner.place.run_id(then)
-    assert "--init_from" in then.command
+    assert "--init_from" in row.spec({}).command
     # What has been measured of the bound is kept beside the checkpoints.
     (examples,) = directory.glob("*.examples.json")
     _, nats = read_bounds(examples)
-    run = runner.store.get(runner.place.run_id(then))
+    run = runner.store.get(ids[1])
     assert nats.mean() == pytest.approx(run.bounds["test/honest"].iw_nll_nats)
     # Without the checkpoint of the first, a second seed has nothing to start from.
     shutil.rmtree(origin / "checkpoints")
