@@ -47,7 +47,7 @@ def reference(tmp_path_factory):
 
 
 def arguments(corpus, workdir):
-    settings = {"train.steps": 3, "train.log_every": 1, "train.checkpoint_every": 1}
+    settings = {"train.steps": 2, "train.log_every": 1, "train.checkpoint_every": 0}
     return training_command(corpus, workdir, settings)[3:]
 
 
