@@ -30,7 +30,7 @@ CONFIG = small_config(
     train__steps=24,
     train__evaluate_every=6,
     train__log_every=4,
-    train__checkpoint_every=5,
+    encoder__kind="bag_of_words",
     optimizer__name="sgd",
     optimizer__schedule="plateau",
     dropout_rate=0.3,
@@ -167,10 +167,10 @@ def test_a_replica_that_diverges_stops_alone(sweep):
     assert not (sweep.workdir / "replicas" / REPLICAS[DIVERGES].name / "metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize("calls", [3, 11])
-def test_resumed_it_ends_as_if_it_had_never_stopped(sweep, tmp_path, calls):
-    with pytest.raises(Interrupted):
-        train(tmp_path, like=sweep, signal_after=calls)
+def test_resumed_it_ends_as_if_it_had_never_stopped(sweep, tmp_path):
+    for calls in (3, 8):
+        with pytest.raises(Interrupted):
+            train(tmp_path, like=sweep, signal_after=calls)
     train(tmp_path, like=sweep)
     assert checkpoint_contents(tmp_path) == checkpoint_contents(sweep.workdir)
     for number in (GOES_ON, STOPS):
