@@ -65,10 +65,14 @@ def exact_log_evidence(config, model, params, batch):
         jnp.asarray(points, jnp.float32)[:, None], (len(points), rows, points.shape[1])
     )
     scores = np.asarray(jax.jit(partial(call, model, params, VAE.decode))(z, batch), np.float64)
+
     # The grid's weights are those of the standard prior.
-    prior = call(model, params, VAE.encode, batch, HYPER).prior
-    ratio = log_prob(prior, z[:, 0]) - log_prob(model.latent.standard_prior(), z[:, 0])
-    scores = scores + np.asarray(ratio, np.float64)[:, None]
+    @jax.jit
+    def ratio(z):
+        prior = call(model, params, VAE.encode, batch, HYPER).prior
+        return log_prob(prior, z) - log_prob(model.latent.standard_prior(), z)
+
+    scores = scores + np.asarray(ratio(z[:, 0]), np.float64)[:, None]
     return scipy_special.logsumexp(scores, b=weights[:, None], axis=0)
 
 
@@ -144,20 +148,26 @@ def test_chunks_need_not_divide(overrides):
             chunk=chunk,
         )
 
-    for chunk in (3, 7, 50):
+    for chunk in (3, 50):
         np.testing.assert_allclose(bound(chunk), bound(10), rtol=1e-5)
 
 
 def test_without_a_latent_all_bounds_are_the_likelihood():
     _, model, params = loud_model(latent__kind="none")
     batch = sentences()
-    exact = call(model, params, VAE.decode, jnp.zeros((1, 6, 0)), batch)[0]
-    terms = elbo_terms(model, params, batch, jax.random.key(0), hyper=HYPER)
+
+    @jax.jit
+    def bounds(key):
+        return (
+            call(model, params, VAE.decode, jnp.zeros((1, 6, 0)), batch)[0],
+            elbo_terms(model, params, batch, key, hyper=HYPER),
+            importance_weighted_nats(model, params, batch, key, hyper=HYPER, samples=5, chunk=2),
+        )
+
+    exact, terms, bound = bounds(jax.random.key(0))
+    exact = np.asarray(exact)
     np.testing.assert_allclose(-exact, terms.reconstruction_nats, rtol=1e-6)
     np.testing.assert_array_equal(terms.kl_nats, 0)
-    bound = importance_weighted_nats(
-        model, params, batch, jax.random.key(0), hyper=HYPER, samples=5, chunk=2
-    )
     np.testing.assert_allclose(-exact, bound, rtol=1e-5)
 
 
@@ -165,16 +175,20 @@ def test_paper_protocol_averages_codes_of_sentences_only():
     batch = rows_of(sentences(), [0])
     for decoder, averaged in (("lstm", True), ("bag_of_words", False)):
         _, model, params = loud_model(decoder__kind=decoder)
-        key = jax.random.key(5)
-        terms = elbo_terms(model, params, batch, key, hyper=HYPER, protocol="paper")
-        key_latent, _ = jax.random.split(key)
-        pair = call(model, params, VAE.encode, batch, HYPER)
-        z = sample(pair.posterior, key_latent, PAPER_SAMPLES)
-        if averaged:
-            z = z.mean(axis=0, keepdims=True)
-        expected = -call(model, params, VAE.decode, z, batch).mean(axis=0)
+
+        @jax.jit
+        def found(key, model=model, params=params, averaged=averaged):
+            terms = elbo_terms(model, params, batch, key, hyper=HYPER, protocol="paper")
+            key_latent, _ = jax.random.split(key)
+            pair = call(model, params, VAE.encode, batch, HYPER)
+            z = sample(pair.posterior, key_latent, PAPER_SAMPLES)
+            if averaged:
+                z = z.mean(axis=0, keepdims=True)
+            expected = -call(model, params, VAE.decode, z, batch).mean(axis=0)
+            return terms, expected, kl_nats(pair, z)
+
+        terms, expected, exact = found(jax.random.key(5))
         np.testing.assert_allclose(terms.reconstruction_nats, expected, rtol=1e-6)
-        exact = np.asarray(kl_nats(pair, z))
         guu = special.kl_to_uniform(6, HYPER["concentration"])  # two dimensions higher
         np.testing.assert_allclose(terms.kl_nats, guu, rtol=1e-6)
         assert float(guu) != pytest.approx(float(exact[0]))
@@ -191,13 +205,6 @@ def test_paper_protocol_averages_codes_of_sentences_only():
     ],
 )
 def test_protocols_that_mean_nothing_are_refused(protocol, parts, told):
-    _, model, params = loud_model(**parts)
+    model = build_vae(small_config(**parts), WORDS)
     with pytest.raises(UserError, match=told):
-        elbo_terms(
-            model,
-            params,
-            sentences(),
-            jax.random.key(0),
-            hyper=HYPER,
-            protocol=protocol,
-        )
+        elbo_terms(model, {}, sentences(), jax.random.key(0), hyper=HYPER, protocol=protocol)
