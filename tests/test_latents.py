@@ -165,7 +165,8 @@ def test_a_learned_prior_is_a_density_and_its_samples_follow_it(overrides):
     _, pair, found = seen(overrides)
     weights = np.exp(found["log_weights"], dtype=np.float64)
     error = weights.std() / np.sqrt(len(weights))
-    # Five standard errors in eleven variants: fails by chance once in 150,000 seeds.
+    # Five standard errors in eleven variants: of normal weights once in 150,000 seeds. A narrow
+    # component makes few weights large, so more often here: one in 88 was 3.5 errors away.
     assert abs(weights.mean() - 1) <= 5 * error
     assert error < 0.1
     prior = pair.prior
@@ -228,7 +229,18 @@ def test_paper_kl_is_guu_formula():
 
 @pytest.mark.parametrize(
     ("overrides", "factors"),
-    [(VARIANTS[1], DIMENSION), (VARIANTS[-3], 3), (VARIANTS[3], 1)],
+    [
+        ({"latent__kind": "gaussian"}, DIMENSION),
+        (
+            {
+                "latent__kind": "product_vmf",
+                "latent__spheres": 3,
+                "latent__concentrations": "learned_each",
+            },
+            3,
+        ),
+        ({"latent__kind": "learned_vmf"}, 1),
+    ],
     ids=str,
 )
 def test_factors_add_up_to_the_kl(overrides, factors):
