@@ -189,11 +189,11 @@ def test_directions_equal_optax_after_the_learning_rate(name):
     optimizers = {
         "sgd": optax.sgd(0.3),
         "adam": optax.adam(0.3),
-        "adamw": optax.adamw(0.3, weight_decay=0.1),
+        "adamw": optax.adamw(0.3, weight_decay=0.1, mask={"kernel": True, "bias": False}),
     }
     reference = optax.chain(optax.clip_by_global_norm(0.25), optimizers[name])
-    params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}
-    gradients = {"a": jnp.array([4.0, 0.5]), "b": jnp.array(-1.0)}
+    params = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
+    gradients = {"kernel": jnp.array([[4.0, 0.5]]), "bias": jnp.array([-1.0])}
     ours = build_optimizer(settings)
     state, expected_state = ours.init(params), reference.init(params)
     for _ in range(3):

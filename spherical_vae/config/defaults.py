@@ -102,7 +102,7 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     # plateau: divides the learning rate after each evaluation without improvement.
     "optimizer.plateau_divisor": (1.2, Number(low=1, low_open=True)),
     "optimizer.clip_norm": (5.0, _NOT_NEGATIVE),  # of the gradient's global norm; 0: off
-    "optimizer.weight_decay": (0.0, _NOT_NEGATIVE),  # adamw
+    "optimizer.weight_decay": (0.0, _NOT_NEGATIVE),  # adamw: of matrices, not of biases
     # Decay of a moving average of the parameters, which is evaluated and kept instead; 0: off.
     "optimizer.average_decay": (0.0, _RATE),
     "train.batch_size": (64, SIZE),

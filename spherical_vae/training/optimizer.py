@@ -4,6 +4,7 @@ The learning rate is not part of the optax transformation: it is an argument of 
 so that plateau decay, decided on the host (`schedules.py`), needs no second executable.
 """
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
@@ -16,8 +17,13 @@ def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
     if settings.name in ("adam", "adamw"):
         parts.append(optax.scale_by_adam())
     if settings.name == "adamw":
-        parts.append(optax.add_decayed_weights(settings.weight_decay))
+        # Biases are left alone: that of the softmax starts at the log frequencies of the words.
+        parts.append(optax.add_decayed_weights(settings.weight_decay, _matrices))
     return optax.chain(*parts) if parts else optax.identity()
+
+
+def _matrices(params: optax.Params) -> optax.Params:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def averaging_weight(decay: float, step: Int[Array, ""]) -> Float[Array, ""]:
