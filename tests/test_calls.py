@@ -32,7 +32,7 @@ TOLERANCE = 5e-6
 VALUES = ((0, 0.1, 6.0, 1.0, 0.3), (7, 0.2, 12.0, 0.5, 0.0), (2, 0.05, 3.0, 0.0, 0.6))
 CORPUS = small_corpus(examples=46)
 TRAINING = {
-    "train__steps": 14,
+    "train__steps": 24,
     "train__log_every": 7,
     "train__checkpoint_every": 9,
     "optimizer__name": "sgd",
@@ -40,7 +40,7 @@ TRAINING = {
     "encoder__kind": "bag_of_words",
     "latent__kind": "gaussian",
     "dropout_rate": 0.3,
-    "data__buckets": 1,
+    "data__buckets": 2,
 }
 
 
@@ -189,7 +189,8 @@ def test_several_steps_a_call_train_alike(tmp_path):
     programs = Programs(small_config(**TRAINING), CORPUS)
     params, records, _ = trained(tmp_path / "one", 1, programs)
     together, together_records, shapes = trained(tmp_path / "four", 4, programs)
-    assert {shape[0] for shape in shapes if len(shape) == 3} == {2, 4}
+    assert any(len(shape) == 3 and shape[0] == 4 for shape in shapes)
+    assert len({shape[-1] for shape in shapes}) == 2
     # To the bit on CPU, where these tests run; nothing is promised of other compilers' sums.
     for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(ours, theirs)

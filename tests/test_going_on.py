@@ -15,6 +15,7 @@ from small_run import (
 )
 
 from spherical_vae import evaluate, generate, train
+from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.runs.run_directory import load_config, load_origin
 from spherical_vae.runs.trained_model import load_all, load_trained
 from spherical_vae.system.errors import UserError
@@ -137,6 +138,7 @@ def test_a_run_starts_from_the_best_weights_of_another(corpus, finished, tmp_pat
     assert load_origin(workdir) == {"workdir": str(finished), "step": source.step}
     other = refusal(corpus, workdir, arguments[2] | {"train.steps": 2}, f"--init_from={tmp_path}")
     assert other.startswith(f"--init_from: {finished} in {workdir}, {tmp_path} given")
+    evaluate.main([f"--workdir={workdir}", "--json"])
 
 
 def test_a_latent_is_added_to_a_language_model(corpus, tmp_path):
@@ -145,14 +147,18 @@ def test_a_latent_is_added_to_a_language_model(corpus, tmp_path):
     train_it(corpus, tmp_path / "lm", model | {"latent.kind": "none", "train.steps": 2})
     still = {"optimizer.learning_rate": 1e-12, "dropout_rate": 0.0, "seed": 5, "train.steps": 14}
     phase = {"rate.autoencoder_epochs": 1, "train.evaluate_every": 14}
-    train_it(corpus, tmp_path / "vae", model | still | phase, f"--init_from={tmp_path / 'lm'}")
-    last, after = (metrics_without_times(tmp_path / name)[-1] for name in ("lm", "vae"))
-    assert last["split"] == after["split"] == "valid"
-    assert after["reconstruction_nats"] == pytest.approx(last["reconstruction_nats"], rel=1e-5)
-    lm, vae = (load_trained(tmp_path / name) for name in ("lm", "vae"))
-    rows, fewer = (one.params["decoder"]["layer_0"]["constant"]["kernel"] for one in (vae, lm))
-    assert rows.shape[0] > fewer.shape[0]
-    assert np.abs(rows[: vae.model.latent_size]).max() < 1e-9
+    added = model | {"latent.kind": "learned_vmf"} | still | phase
+    train_it(corpus, tmp_path / "vae", added, f"--init_from={tmp_path / 'lm'}")
+    one, other = (load_trained(tmp_path / name) for name in ("lm", "vae"))
+    bounds = []
+    for trained in (one, other):
+        evaluator = Evaluator(trained.model, trained.config, trained.corpus)
+        nats = evaluator.nats(trained.params, "valid", jax.random.key(0))
+        bounds.append(nats.reconstruction_nats)
+    np.testing.assert_allclose(*bounds, rtol=1e-5)
+    rows = other.params["decoder"]["layer_0"]["constant"]["kernel"]
+    assert rows.shape[0] > one.params["decoder"]["layer_0"]["constant"]["kernel"].shape[0]
+    assert np.abs(rows[: other.model.latent_size]).max() < 1e-9
 
 
 def test_replicas_start_from_one_run(corpus, finished, tmp_path):
