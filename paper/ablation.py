@@ -55,7 +55,7 @@ _LAST: dict[str, Value] = {"encoder.bidirectional": False, "encoder.pooling": "l
 # In place of free nats, the mean KL is held where they are.
 _TARGET: dict[str, Value] = {"rate.free_nats": 0.0, "rate.target_nats": 4.0}
 _DECAYED: dict[str, Value] = {"optimizer.name": "adamw", "optimizer.weight_decay": 0.1}
-# Thirty runs on two cores.
+# At scale `cpu`: thirty runs on two cores.
 _SMALL: dict[str, Value] = {
     "data.vocabulary_size": 2000,
     "data.buckets": 4,
