@@ -14,11 +14,15 @@ install_import_hook("spherical_vae", "beartype.beartype")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from compiled_programs import exchange, prepare  # noqa: E402
 from quick import compile_quickly  # noqa: E402
 
 from spherical_vae.system.compilation_cache import keep_compiled_programs  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Where this process keeps compiled programs, and where all do.
+PROGRAMS = pytest.StashKey[tuple[Path, Path]]()
 
 # Those that take longest: a worker that began one of these last would go on alone.
 LONG_FILES = (
@@ -39,16 +43,21 @@ LONG_FILES = (
 
 
 def pytest_configure(config):
+    alone = not hasattr(config, "workerinput")
     # Workers inherit it: corpora are prepared once for all, and nobody's own cache is touched.
-    if not hasattr(config, "workerinput"):
+    if alone:
         os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="spherical_vae_tests_")
-    # Tests compile the same small models again and again, as do the commands that they start. A
-    # folder for each worker: JAX writes an entry in place, and another could read the half of it.
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    folder = str(Path(os.environ["XDG_CACHE_HOME"]) / worker)
-    keep_compiled_programs(folder)
+    home = Path(os.environ["XDG_CACHE_HOME"])
+    own = home / os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    # There is no cache of pytest's if its plugin is switched off.
+    common = Path(config.cache.mkdir("compiled")) if hasattr(config, "cache") else home / "compiled"
+    if alone:
+        prepare(common)
+    exchange(own, common)
+    config.stash[PROGRAMS] = own, common
+    keep_compiled_programs(str(own))
     os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_COMPILATION_CACHE_DIR": str(own),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
@@ -68,3 +77,5 @@ def pytest_collection_modifyitems(items):
 def _optimizations(request):
     """Compiles with few optimisations, but for modules that are marked `optimized`."""
     compile_quickly(request.node.get_closest_marker("optimized") is None)
+    yield
+    exchange(*request.config.stash[PROGRAMS])
