@@ -34,7 +34,14 @@ from spherical_vae.data.batch import END_ID
 from spherical_vae.data.batches import epoch_batches
 from spherical_vae.data.corpus import Split
 from spherical_vae.models.vae import build_vae, init_params
-from spherical_vae.training.calls import group_into_calls, join, multi_step, side_by_side, stack
+from spherical_vae.training.calls import (
+    group_into_calls,
+    join,
+    multi_step,
+    side_by_side,
+    stack,
+    steps_of,
+)
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.step import Hyperparameters, init_state, make_train_step
 
@@ -126,7 +133,7 @@ class Steps:
             widened = partial(jax.tree.map, lambda x: jnp.repeat(x[None], replicas, axis=0))
             self._state = jax.jit(widened)(self._state)
         self._calls = [
-            (jax.device_put(one.batches), *several(one.steps))
+            (jax.device_put(one), *several(steps_of(one)))
             for one in group_into_calls(work.batches, 0, steps_per_call, lambda _: False)
         ]
         traced = jax.jit(call, donate_argnums=0).trace(self._state, *self._calls[0])

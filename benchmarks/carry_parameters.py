@@ -26,7 +26,7 @@ from spherical_vae.data import load_corpus
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.runs.checkpoint import CheckpointStore
 from spherical_vae.runs.progress import Progress, to_json
-from spherical_vae.runs.run_directory import load_replicas, open_run
+from spherical_vae.runs.run_directory import load_run, open_run
 from spherical_vae.runs.trained_model import EVALUATED, TrainedModel, load_all, load_trained
 from spherical_vae.training.calls import stack
 from spherical_vae.training.optimizer import build_optimizer
@@ -58,7 +58,7 @@ def best_model(workdir: Path) -> tuple[TrainedModel, str, list[dict[str, Any]]]:
       LookupError: none was measured.
       UserError: there is no run, or nothing saved.
     """
-    if load_replicas(workdir) is None:
+    if load_run(workdir).replicas is None:
         return load_trained(workdir), "", validation(workdir / "metrics.jsonl")
     found = []
     for one in load_all(workdir):

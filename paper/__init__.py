@@ -6,5 +6,5 @@
   its title and notes; `smoke.py`: the rows and sizes of scale smoke;
 - `specs.py`, `runner.py`, `measures/`: from a row to trained models and their measures;
 - `store.py`: `results/runs/ID.json`, one file a run, from which everything shown is computed;
-- `tables.py`, `plots.py`, `verdicts.py`, `listing.py`, `report.py`: views of the store.
+- `tables.py`, `plots.py`, `verdicts.py`, `catalogue.py`, `report.py`: views of the store.
 """

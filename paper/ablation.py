@@ -3,24 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from paper import tables
 from paper.experiment import Trained
 from paper.language import LANGUAGE_MODEL
 from paper.specs import GAUSSIAN, RNNLM, VMF, Filled, Row, Spec, Value
-from paper.tables import (
-    ERRORS,
-    NOT_RUN,
-    NOTHING,
-    Table,
-    bound,
-    difference,
-    mean_and_range,
-    values_of,
-)
+from paper.tables import NOTHING, Table, bound, mean_and_range, values_of
 
 _RECIPE = "full recipe"
 _ELBO = "valid/elbo"
 _WITH_CODE = (GAUSSIAN, VMF)
-_ALL = (RNNLM, GAUSSIAN, VMF)
 
 
 @dataclass(frozen=True)
@@ -29,7 +20,7 @@ class Idea:
 
     name: str
     changed: Mapping[str, Value]
-    models: tuple[str, ...] = _ALL
+    models: tuple[str, ...] = (RNNLM, GAUSSIAN, VMF)
 
 
 @dataclass(frozen=True)
@@ -100,13 +91,13 @@ DOCUMENTS = Part(
     "20NG",
     {GAUSSIAN: "best_news20:gaussian", VMF: "best_news20:vmf"},
     (
-        Idea("without a learned prior", {"prior.kind": "standard"}, _WITH_CODE),
-        Idea("with the mixture prior", {"prior.kind": "mixture"}, _WITH_CODE),
-        Idea("with 64 components of the prior", {"prior.components": 64}, _WITH_CODE),
-        Idea("with one sample of z per example", {"train.samples": 1}, _WITH_CODE),
-        Idea("without the linear skip from z", {"decoder.skip": False}, _WITH_CODE),
-        Idea("without KL warm-up", {"kl_weight.schedule": "constant"}, _WITH_CODE),
-        Idea("without the average of weights", {"optimizer.average_decay": 0.0}, _WITH_CODE),
+        Idea("without a learned prior", {"prior.kind": "standard"}),
+        Idea("with the mixture prior", {"prior.kind": "mixture"}),
+        Idea("with 64 components of the prior", {"prior.components": 64}),
+        Idea("with one sample of z per example", {"train.samples": 1}),
+        Idea("without the linear skip from z", {"decoder.skip": False}),
+        Idea("without KL warm-up", {"kl_weight.schedule": "constant"}),
+        Idea("without the average of weights", {"optimizer.average_decay": 0.0}),
         # 130 is what table 4 chose at this dimension.
         Idea("without learning the concentration",
              {"latent.kind": "vmf", "latent.concentration": 130.0}, (VMF,)),
@@ -142,10 +133,6 @@ def ablation_rows(scale: str) -> list[Row]:
     ]
 
 
-def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
-    return [ideas_table(part, rows) for part in PARTS]
-
-
 def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:
     """Returns the table of one part: a line for each idea, the models beside each other."""
     ours = {(one.row.group, one.row.label): one for one in rows}
@@ -153,9 +140,16 @@ def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:
     for idea in (_UNCHANGED, *part.ideas):
         line = [idea.name]
         for model in part.configs:
-            group = f"{part.corpus}, {model}"
-            cells = _cells(part, ours.get((group, idea.name)), ours.get((group, _RECIPE)))
-            line += cells if model in idea.models else [NOTHING] * len(cells)
+            one, recipe = (
+                ours.get((f"{part.corpus}, {model}", name)) for name in (idea.name, _RECIPE)
+            )
+            if one is None or not one.runs:
+                absent = tables.NOT_RUN if model in idea.models else NOTHING
+                line += [absent] * (1 + len(part.measures))
+                continue
+            line.append(_nats(one, recipe))
+            for _, key, digits in part.measures:
+                line.append(mean_and_range(values_of(one, bound(_ELBO, key)), digits))
         body.append(line)
     titles = ["ELBO nats", *(title for title, _, _ in part.measures)]
     head = [f"{model}: {title}" for model in part.configs for title in titles]
@@ -163,29 +157,26 @@ def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:
         f"{part.corpus}, validation: nats per example and perplexity by the ELBO, one sample, at "
         "the best step. Of the full recipe the nats themselves; below it the difference to it "
         "(above 0: worse), paired over examples, ± one standard error; with several seeds of "
-        f"means over the same seeds. Bold: better than the full recipe by {ERRORS} errors or more; "
-        "*worse*: by as much."
+        "means over the same seeds. Bold: better than the full recipe by "
+        f"{tables.ERRORS} errors or more; *worse*: by as much."
     )
     return Table(["recipe", *head], body, caption)
 
 
-def _cells(part: Part, one: Filled | None, recipe: Filled | None) -> list[str]:
-    if one is None or not one.runs:
-        return [NOT_RUN] * (1 + len(part.measures))
-
-    def level(key: str, digits: int) -> str:
-        return mean_and_range(values_of(one, bound(_ELBO, key)), digits)
-
-    nats = NOTHING
+def _nats(one: Filled, recipe: Filled | None) -> str:
     if one is recipe:
-        nats = level("nll_nats", 2)
-    elif recipe is not None and recipe.runs:
-        found = difference(one.runs, recipe.runs, lambda run: run.bounds.get(_ELBO))
-        if found is not None:
-            nats = found.text()
-            if found.decided:
-                nats = f"**{nats}**" if found.value < 0 else f"{nats}, *worse*"
-    return [nats, *(level(key, digits) for _, key, digits in part.measures)]
+        return mean_and_range(values_of(one, bound(_ELBO, "nll_nats")), 2)
+    others = recipe.runs if recipe else ()
+    found = tables.difference(one.runs, others, lambda run: run.bounds.get(_ELBO))
+    if found is None:
+        return NOTHING
+    if not found.decided:
+        return found.text()
+    return f"**{found.text()}**" if found.value < 0 else f"{found.text()}, *worse*"
+
+
+def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
+    return [ideas_table(part, rows) for part in PARTS]
 
 
 EXPERIMENTS = (Trained("ablation", ablation_rows, _tables),)

@@ -2,42 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from paper import tables
 from paper.experiment import Trained
-from paper.language import (
-    BAG,
-    INPUTLESS,
-    PTB,
-    PTB_BAG,
-    PTB_INPUTLESS,
-    PTB_INPUTLESS_BAG,
-    STANDARD,
-    Panel,
-)
+from paper.language import BAG, INPUTLESS, PTB, PTB_BAG, PTB_INPUTLESS, PTB_INPUTLESS_BAG, STANDARD
 from paper.measures.probe import COUNTED_WORDS, DIRECTIONS
 from paper.measures.swaps import PROBABILITIES
 from paper.plots import MODEL_COLOURS, new_figure
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Printed, Row
 from paper.store import Run
-from paper.tables import (
-    SEEDS,
-    Column,
-    Table,
-    Values,
-    bound,
-    mean,
-    printed_cell,
-    table,
-    text,
-    with_error,
-)
+from paper.tables import Column, Table, Values, bound, mean, with_error
 
-_STANDARD_PANELS = PTB, PTB_BAG
-_INPUTLESS_PANELS = PTB_INPUTLESS, PTB_INPUTLESS_BAG
 _TABLE6_PRINTED = {
     (False, GAUSSIAN): Printed(code_to_bag=0.74, bag_to_code=0.74),
     (False, VMF): Printed(code_to_bag=0.77, bag_to_code=0.57),
@@ -46,58 +24,48 @@ _TABLE6_PRINTED = {
 }
 
 
-def rows_with_a_code(scale: str, panels: Sequence[Panel], extra: str) -> list[Row]:
-    """Returns the rows of tables 3 and 5 that have a latent code: the same runs."""
+def fig5_rows(scale: str) -> list[Row]:
+    """Returns the rows of tables 3 and 5 for PTB that have a latent code: the same runs."""
     return [
         replace(
             panel.row(scale, model),
             bounds=(HONEST,),
             tight_samples=0,
-            extras=(extra,),
+            extras=("swaps",),
             printed=_TABLE6_PRINTED[panel.label == BAG, model],
         )
-        for panel in panels
+        for panel in (PTB, PTB_BAG, PTB_INPUTLESS, PTB_INPUTLESS_BAG)
         for model in (GAUSSIAN, VMF)
     ]
 
 
 def table6_rows(scale: str) -> list[Row]:
-    """Returns the inputless rows."""
-    return rows_with_a_code(scale, _INPUTLESS_PANELS, "probes")
+    """Returns the inputless rows of figure 5."""
+    inputless = [row for row in fig5_rows(scale) if INPUTLESS in row.group]
+    return [replace(row, extras=("probes",)) for row in inputless]
 
 
-def fig5_rows(scale: str) -> list[Row]:
-    """Returns the rows of both modes."""
-    return rows_with_a_code(scale, (*_STANDARD_PANELS, *_INPUTLESS_PANELS), "swaps")
+_KL_AND_SEEDS = mean("KL", bound(HONEST, "kl_nats"), 2), tables.SEEDS
 
 
-_KL_AND_SEEDS = mean("KL", bound(HONEST, "kl_nats"), 2), SEEDS
+def _probe_columns(bag: str, direction: str, printed: bool) -> list[Column]:
+    def value(key: str) -> Values:
+        def of(run: Run) -> float:
+            (found,) = (one for one in run.probes if (one.bag, one.direction) == (bag, direction))
+            return float(getattr(found, key))
 
+        return of
 
-def _probe(bag: str, direction: str, key: str) -> Values:
-    def value(run: Run) -> float:
-        (found,) = (one for one in run.probes if (one.bag, one.direction) == (bag, direction))
-        return float(getattr(found, key))
+    def paper(filled: Filled) -> str:
+        return tables.printed_cell(getattr(filled.row.printed, direction))
 
-    return value
-
-
-def _paper(direction: str, filled: Filled) -> str:
-    return printed_cell(getattr(filled.row.printed, direction))
-
-
-def _probe_columns(bag: str, printed: bool) -> list[Column]:
-    columns = []
-    for direction in DIRECTIONS:
-        title, value = direction.replace("_", " "), partial(_probe, bag, direction)
-        if printed:
-            columns.append(text(f"paper: {title}", partial(_paper, direction)))
-        columns += [
-            mean(title, value("cosine"), 3),
-            mean("constant", value("constant_cosine"), 3),
-            with_error("gain", value("gain"), value("gain_standard_error"), 3),
-        ]
-    return [*columns, *_KL_AND_SEEDS]
+    title = direction.replace("_", " ")
+    return [
+        *([tables.text(f"paper: {title}", paper)] if printed else []),
+        mean(title, value("cosine"), 3),
+        mean("constant", value("constant_cosine"), 3),
+        with_error("gain", value("gain"), value("gain_standard_error"), 3),
+    ]
 
 
 def _table6(rows: Sequence[Filled], scale: str) -> list[Table]:
@@ -112,10 +80,14 @@ def _table6(rows: Sequence[Filled], scale: str) -> list[Table]:
         f"The same with the counts of the {COUNTED_WORDS} most frequent words as the bag, which "
         "do not depend on the run."
     )
-    return [
-        *table(rows, _probe_columns("embeddings", scale == "full"), first),
-        *table(rows, _probe_columns("counts", False), second),
-    ]
+    found = []
+    for bag, printed, caption in (
+        ("embeddings", scale == "full", first),
+        ("counts", False, second),
+    ):
+        columns = [column for one in DIRECTIONS for column in _probe_columns(bag, one, printed)]
+        found += tables.table(rows, [*columns, *_KL_AND_SEEDS], caption)
+    return found
 
 
 def _fig5(rows: Sequence[Filled], scale: str) -> list[Table]:
@@ -131,7 +103,7 @@ def _fig5(rows: Sequence[Filled], scale: str) -> list[Table]:
         "probability that a pair of neighbours is swapped: mean over sentences ± one standard "
         "error; with several seeds both are means over them. KL: nats a sentence."
     )
-    return table(rows, [*columns, *_KL_AND_SEEDS], caption)
+    return tables.table(rows, [*columns, *_KL_AND_SEEDS], caption)
 
 
 def _draw_fig5(rows: Sequence[Filled]) -> Any:

@@ -10,32 +10,28 @@ from paper.runner import Runner, Unavailable
 from paper.specs import Spec
 from paper.tables import NOTHING, Table, number
 
-# Examples by split, mean length in words, vocabulary; None where the paper gives none.
-_PRINTED: dict[str, tuple[int, int | None, int, float | None, int]] = {
-    "PTB": (42_068, 3_370, 3_761, 21.1, 10_000),
-    "Yelp 2013": (62_522, 7_773, 8_671, 49.5, 15_000),
-    "20NG": (11_268, None, 7_505, 96.1, 2_000),
-    "RCV1-v2": (794_414, None, 10_000, None, 10_000),
+# Configuration, and whether validation is carved from train. Then what the paper gives: examples by
+# split, mean length in words, vocabulary.
+_NOT_GIVEN = (None,) * 5
+_CORPORA: dict[str, tuple[str, bool, tuple[Any, ...]]] = {
+    "PTB": ("ptb", False, (42_068, 3_370, 3_761, 21.1, 10_000)),
+    "Yelp 2013": ("yelp", False, (62_522, 7_773, 8_671, 49.5, 15_000)),
+    "20NG": ("news20", True, (11_268, None, 7_505, 96.1, 2_000)),
+    "RCV1-v2": ("rcv1", True, (794_414, None, 10_000, None, 10_000)),
+    "Yelp 2013, official test, reduced train": ("yelp:reduced", False, _NOT_GIVEN),
+    "20NG, ProdLDA's preprocessing": ("best_news20:vmf_prodlda", True, _NOT_GIVEN),
+    "Yelp, 10,000 reviews (stand-in)": ("yelp:yelp10k", False, _NOT_GIVEN),
+    "Reuters-21578 (stand-in)": ("reuters", True, _NOT_GIVEN),
 }
-# Name, configuration, and whether validation is carved from train.
-_CORPORA = (
-    ("PTB", "ptb", False),
-    ("Yelp 2013", "yelp", False),
-    ("20NG", "news20", True),
-    ("RCV1-v2", "rcv1", True),
-    ("Yelp 2013, official test, reduced train", "yelp:reduced", False),
-    ("20NG, ProdLDA's preprocessing", "best_news20:vmf_prodlda", True),
-    ("Yelp, 10,000 reviews (stand-in)", "yelp:yelp10k", False),
-    ("Reuters-21578 (stand-in)", "reuters", True),
-)
 
 
 def compute(runner: Runner) -> SimpleNamespace:
     """Opens every corpus that is here and counts."""
-    return SimpleNamespace(corpora=[_count(runner, *one) for one in _CORPORA])
+    return SimpleNamespace(corpora=[_count(runner, name) for name in _CORPORA])
 
 
-def _count(runner: Runner, name: str, selected: str, is_carved: bool) -> SimpleNamespace:
+def _count(runner: Runner, name: str) -> SimpleNamespace:
+    selected, is_carved, _ = _CORPORA[name]
     config = runner.place.config(Spec(selected))
     try:
         corpus = runner.corpus(config)
@@ -65,8 +61,8 @@ def tables(values: Any, scale: str) -> Sequence[Table]:
         if hasattr(one, "missing"):
             rows.append([one.name, one.missing, *[NOTHING] * 9])
             continue
-        printed = _PRINTED.get(one.name) if scale == "full" else None
-        train, valid, test, length, vocabulary = printed or (None,) * 5
+        printed = _CORPORA[one.name][2] if scale == "full" else _NOT_GIVEN
+        train, valid, test, length, vocabulary = printed
         rows.append(
             [
                 one.name,

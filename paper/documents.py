@@ -3,33 +3,18 @@
 Learning rate, batch, epochs and sizes are those of `configs/`, the same for both kinds of latent.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from paper import tables
 from paper.experiment import Trained
 from paper.plots import COLOURS, MARKERS, new_figure
 from paper.specs import GAUSSIAN, HONEST, PAPER, VMF, Filled, Printed, Row, Value
-from paper.tables import (
-    NOT_RUN,
-    NOTHING,
-    SEEDS,
-    Difference,
-    Table,
-    Values,
-    bound,
-    bounds_table,
-    mean,
-    mean_and_range,
-    printed_cell,
-    reference,
-    table,
-    tight_table,
-    values_of,
-)
+from paper.tables import NOTHING, Table, bound, mean, mean_and_range, printed_cell, values_of
 from spherical_vae.evaluation.metrics import standard_error
 
 _DIMENSION, _KAPPA = "latent.dimension", "latent.concentration"
@@ -49,11 +34,7 @@ _KAPPAS: dict[tuple[str, int], tuple[float, ...]] = {
     ("reuters", 50): (100.0, 150.0, 200.0),
     ("reuters", 200): (100.0, 130.0, 160.0),
 }
-_TRIAL: dict[str, dict[str, Value]] = {
-    "news20": {"train.epochs": 15},
-    "reuters": {"train.epochs": 15},
-    "rcv1": {"train.epochs": 2},
-}
+_TRIAL_EPOCHS = {"news20": 15, "reuters": 15, "rcv1": 2}
 # Done within a trial: a model is chosen by what it is with the whole KL.
 _RISING_EPOCHS = {"news20": 10.0, "reuters": 10.0, "rcv1": 1.0}
 # Perplexity on test, from table 4; how a document's is averaged is not said there.
@@ -77,9 +58,6 @@ _PUBLISHED = {
     },
 }
 _QUOTED = {"20NG fDARN d=50": 917.0, "RCV1 fDARN d=50": 724.0, "RCV1 fDARN d=200": 598.0}
-# Recipes beside the paper's models, by protocol honest alone; a row is a line.
-_recipe = partial(Row, group="20NG, d=50, recipe", bounds=(HONEST,), tight_samples=_TIGHT)
-_prodlda = partial(_recipe, group="20NG of ProdLDA, d=50, recipe")
 # From the recipe back to the mixture prior, step by step.
 _SMALLER: dict[str, Value] = {"train.samples": 1, "prior.components": 64}
 _NO_SKIP: dict[str, Value] = {**_SMALLER, "decoder.skip": False}
@@ -90,21 +68,22 @@ _STEPS: dict[str, dict[str, Value]] = {
     ", one sample, 64 components, no skip": _NO_SKIP,
     ", one sample, mixture of 64, no skip": _MIXTURE,
 }
-# fmt: off
-RECIPES = (
-    *(
-        _recipe(f"20NG {model}{name} (recipe)", model=model, overrides=overrides,
-                config=f"best_news20:{model.lower()}")
-        for name, overrides in _STEPS.items() for model in (GAUSSIAN, VMF)
-    ),
-    *(
-        _prodlda(f"20NG of ProdLDA {model}{name} (recipe)", model=model, overrides=overrides,
-                 config=f"best_news20:{model.lower()}_prodlda")
-        for name, overrides in _STEPS.items() if overrides is not _NO_SKIP
-        for model in (GAUSSIAN, VMF)
-    ),
+# Beside the paper's models, by protocol honest alone.
+RECIPES = tuple(
+    Row(
+        f"{corpus} {model}{name} (recipe)",
+        f"{corpus}, d=50, recipe",
+        model,
+        f"best_news20:{model.lower()}{variant}",
+        overrides,
+        bounds=(HONEST,),
+        tight_samples=_TIGHT,
+    )
+    for corpus, variant, left_out in (("20NG", "", None), ("20NG of ProdLDA", "_prodlda", _NO_SKIP))
+    for name, overrides in _STEPS.items()
+    if overrides is not left_out
+    for model in (GAUSSIAN, VMF)
 )
-# fmt: on
 
 
 def training_alternatives(corpus: str) -> tuple[dict[str, Value], ...]:
@@ -114,7 +93,7 @@ def training_alternatives(corpus: str) -> tuple[dict[str, Value], ...]:
     return {}, {"dropout_rate": 0.4}, rising
 
 
-def document_row(corpus: str, model: str, dimension: int) -> Row:
+def document_row(corpus: str, dimension: int, model: str) -> Row:
     """Returns the row of a model with a fixed concentration or of the Gaussian."""
     shown, printed = _CORPORA[corpus], _PRINTED.get((corpus, model), {}).get(dimension)
     kappas = tuple({_KAPPA: kappa} for kappa in _KAPPAS[corpus, dimension])
@@ -125,7 +104,7 @@ def document_row(corpus: str, model: str, dimension: int) -> Row:
         corpus if model == VMF else f"{corpus}:gaussian",
         {_DIMENSION: dimension},
         kappas if model == VMF else training_alternatives(corpus),
-        _TRIAL[corpus],
+        {"train.epochs": _TRIAL_EPOCHS[corpus]},
         tight_samples=_TIGHT,
         printed=None if printed is None else Printed(perplexity=printed),
     )
@@ -133,20 +112,16 @@ def document_row(corpus: str, model: str, dimension: int) -> Row:
 
 def table4_rows(scale: str) -> list[Row]:
     """Returns both models of every corpus and dimension, and the recipes."""
-    rows = [
-        document_row(corpus, model, dimension)
-        for corpus, dimension in _KAPPAS
-        for model in (GAUSSIAN, VMF)
-    ]
-    return [*rows, *RECIPES]
+    pairs = itertools.product(_KAPPAS, (GAUSSIAN, VMF))
+    return [*(document_row(*setting, model) for setting, model in pairs), *RECIPES]
 
 
 def _table4(rows: Sequence[Filled], scale: str) -> list[Table]:
     return [
         *(_printed_documents(rows) if scale == "full" else []),
-        *bounds_table(rows, documents=True),
+        *tables.bounds_table(rows, documents=True),
         *(_published(rows) if scale == "full" else []),
-        *tight_table(rows, (GAUSSIAN,)),
+        *tables.tight_table(rows, (GAUSSIAN,)),
         *_by_size(rows),
     ]
 
@@ -154,21 +129,20 @@ def _table4(rows: Sequence[Filled], scale: str) -> list[Table]:
 def _by_size(rows: Sequence[Filled]) -> list[Table]:
     """Returns how far the vMF is above the Gaussian on short and on long documents."""
     body = []
-    for group, one in {one.row.group: one for one in rows}.items():
-        ours, other = (reference(one, rows, model) for model in (VMF, GAUSSIAN))
+    for group in dict.fromkeys(one.row.group for one in rows):
+        ours, other = (tables.reference(rows, group, model) for model in (VMF, GAUSSIAN))
         if ours is None or other is None:
             continue
+        theirs = {run.seed: run.bounds[HONEST].nats for run in other.runs}
         pairs = [
-            (run.bounds[HONEST].nats, another.bounds[HONEST].nats)
-            for run, another in zip(ours.runs, other.runs, strict=False)
-            if run.seed == another.seed
+            (run.bounds[HONEST].nats, theirs[run.seed]) for run in ours.runs if run.seed in theirs
         ]
         if not pairs or not all(map(all, pairs)):
             continue
         nats = np.mean(np.asarray(pairs), axis=0)  # [2, examples]
         quarters = np.array_split(np.argsort(nats.mean(axis=0), kind="stable"), 4)
         gaps = [(nats[0] - nats[1])[quarter] for quarter in quarters]
-        cells = [Difference(float(g.mean()), standard_error(g), True).text() for g in gaps]
+        cells = [tables.Difference(float(g.mean()), standard_error(g), True).text() for g in gaps]
         body.append([group, *cells, str(len(pairs))])
     caption = (
         "IW nats by which the vMF is above the Gaussian, each the best on validation, in quarters "
@@ -209,7 +183,7 @@ def _printed_documents(rows: Sequence[Filled]) -> list[Table]:
             continue
         keys = ("document_perplexity", "perplexity")
         ranges = [values_of(one, bound(PAPER, key)) for key in keys]
-        cells = [NOT_RUN, NOT_RUN, NOTHING, NOTHING]
+        cells = [tables.NOT_RUN, tables.NOT_RUN, NOTHING, NOTHING]
         if one.runs:
             hit = any(v and min(v) <= (printed or 0) <= max(v) for v in ranges)
             inside = NOTHING if printed is None else "yes" if hit else "no"
@@ -230,23 +204,21 @@ def _printed_documents(rows: Sequence[Filled]) -> list[Table]:
 
 
 LEARNED_DIMENSION = 25
-_NARROW, _WIDE = (50.0, 150.0), (1.0, 1000.0)
 _GRADIENTS = {"exact": "exact gradient", "kl_only": "naive gradient"}
 LEARNED = "learned vMF"
 
 
-def _learned(gradient: str, bounds: tuple[float, float], shape: str) -> Row:
-    low, high = bounds
-    clipped = "clipped to " if shape == "clipped" else ""
+def _learned(gradient: str, clipped: bool) -> Row:
+    low, high = (50.0, 150.0) if clipped else (1.0, 1000.0)
     return Row(
-        f"{_GRADIENTS[gradient]}, {clipped}{low:g} to {high:g}",
+        f"{_GRADIENTS[gradient]}, {'clipped to ' * clipped}{low:g} to {high:g}",
         f"20NG, d={LEARNED_DIMENSION}",
         LEARNED,
         "news20:learned",
         {
             _DIMENSION: LEARNED_DIMENSION,
             "latent.concentration_gradient": gradient,
-            "latent.range": shape,
+            "latent.range": "clipped" if clipped else "smooth",
             "latent.min_concentration": low,
             "latent.max_concentration": high,
         },
@@ -256,45 +228,42 @@ def _learned(gradient: str, bounds: tuple[float, float], shape: str) -> Row:
 
 def learned_rows(scale: str) -> list[Row]:
     """Returns the learned rows and, beside them, those of table 4 at the same dimension."""
-    free = _learned("exact", _WIDE, "smooth")
+    free = _learned("exact", clipped=False)
     # With the Gaussian's budget.
     tuned = replace(
         free,
         name=f"{free.name}, tuned",
         alternatives=training_alternatives("news20"),
-        trial=_TRIAL["news20"],
+        trial={"train.epochs": _TRIAL_EPOCHS["news20"]},
         tight_samples=_TIGHT,
     )
     return [
         tuned,
         free,
-        _learned("kl_only", _WIDE, "smooth"),
-        _learned("kl_only", _NARROW, "clipped"),
-        _learned("exact", _NARROW, "clipped"),
-        *(document_row("news20", model, LEARNED_DIMENSION) for model in (VMF, GAUSSIAN)),
+        _learned("kl_only", clipped=False),
+        _learned("kl_only", clipped=True),
+        _learned("exact", clipped=True),
+        *(document_row("news20", LEARNED_DIMENSION, model) for model in (VMF, GAUSSIAN)),
     ]
 
 
 def _learned_tables(rows: Sequence[Filled], scale: str) -> list[Table]:
-    def kept(key: str, factor: float = 1.0) -> Values:
-        return lambda run: factor * getattr(run.concentrations, key)
-
     columns = [
-        mean("kappa, 5%", kept("quantile_5")),
-        mean("median", kept("quantile_50")),
-        mean("95%", kept("quantile_95")),
-        mean("at the low end, %", kept("share_at_low_end", 100)),
-        mean("at the high end, %", kept("share_at_high_end", 100)),
-        SEEDS,
+        mean("kappa, 5%", "concentrations.quantile_5"),
+        mean("median", "concentrations.quantile_50"),
+        mean("95%", "concentrations.quantile_95"),
+        mean("at the low end, %", lambda run: 100 * run.concentrations.share_at_low_end),
+        mean("at the high end, %", lambda run: 100 * run.concentrations.share_at_high_end),
+        tables.SEEDS,
     ]
     caption = (
         "Concentration over the documents of test, quantiles; the ends of the range with 1% around "
         "them. Mean over seeds (lowest to highest). All start at kappa = 100."
     )
     return [
-        *table([one for one in rows if one.row.model == LEARNED], columns, caption),
-        *bounds_table(rows, documents=True),
-        *tight_table(rows, (GAUSSIAN, VMF)),
+        *tables.table([one for one in rows if one.row.model == LEARNED], columns, caption),
+        *tables.bounds_table(rows, documents=True),
+        *tables.tight_table(rows, (GAUSSIAN, VMF)),
     ]
 
 

@@ -1,6 +1,5 @@
 """A table or figure: rows of runs, or computed numbers, and how they are shown."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +10,8 @@ from paper import smoke
 from paper.notes import read_notes
 from paper.runner import Runner
 from paper.specs import SAMPLES, Filled, Row
-from paper.store import Provenance, Record, decode, to_json
+from paper.store import Provenance, Record, read_record, write_record
 from paper.tables import Table
-from spherical_vae.system.atomic_file import write_atomically
-from spherical_vae.system.errors import UserError
 from spherical_vae.system.provenance import circumstances
 
 NOTES = read_notes()
@@ -58,10 +55,8 @@ class Computed:
     """A table or figure of numbers that no run is needed for, kept in `results/data/NAME.json`.
 
     Attributes:
-      name: as of `Trained`.
+      name, tables, draw: as of `Trained`, but of the values.
       compute: the values, a `SimpleNamespace` of what JSON can hold.
-      tables: of the values at a scale.
-      draw: its figure.
     """
 
     name: str
@@ -74,10 +69,7 @@ class Computed:
         scale = runner.place.scale
         command = f"python -m paper {self.name} --scale={scale} --manual_dir=FOLDER"
         record = Record(scale, Provenance(command, **circumstances()), self.compute(runner))
-        path = folder / f"{self.name}.json"
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, to_json(record))
-        return path
+        return write_record(folder / f"{self.name}.json", record)
 
     def read(self, folder: Path) -> Record | None:
         """Returns what was computed; None if there is no file.
@@ -86,10 +78,4 @@ class Computed:
           UserError: the file is not such a record.
         """
         path = folder / f"{self.name}.json"
-        if not path.exists():
-            return None
-        try:
-            record: Record = decode(Record, json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path}: not a record of {self.name} ({error})") from error
-        return record
+        return read_record(path, Record, f"a record of {self.name}") if path.exists() else None

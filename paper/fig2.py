@@ -6,32 +6,27 @@ from typing import Any
 import numpy as np
 
 from paper.experiment import Trained
-from paper.plots import MODEL_COLOURS, new_figure, pyplot, sphere_net
-from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row, Value
+from paper.plots import MODEL_COLOURS, new_figure, sphere_net
+from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row
 from paper.tables import Table, bounds_table, number
 
 # The paper's figure is a sketch; this is a record, in as many dimensions as can be drawn.
-_EPOCHS = 20
 _EVERY = 20  # steps from one point to the next
 _TABLED = 8  # points of a run
 # What a Gaussian in the plane has within one standard deviation.
 INSIDE = 1 - np.exp(-0.5)
-_SHARED: dict[str, Value] = {
-    "train.epochs": _EPOCHS,
-    "train.evaluate_every": _EVERY,
-    "train.log_every": _EVERY,
-}
 
 
 def fig2_rows(scale: str) -> list[Row]:
     """Returns both rows; nothing is tried for them."""
+    shared = {"train.epochs": 20, "train.evaluate_every": _EVERY, "train.log_every": _EVERY}
     return [
         Row(
             name := f"20NG {model} d={dimension}",
             name,
             model,
             config,
-            {"latent.dimension": dimension, **_SHARED},
+            {"latent.dimension": dimension, **shared},
             bounds=(HONEST,),
             extras=("trace",),
         )
@@ -58,21 +53,23 @@ def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
     return [Table(head, body, caption), *bounds_table(rows, documents=True)]
 
 
-def cap_cosine(concentration: float, share: float = INSIDE) -> float:
-    """Returns the cosine to the mean direction above which vMF in R^3 has a share of its mass.
+def cap_cosine(concentration: float) -> float:
+    """Returns the cosine to the mean direction above which vMF in R^3 has `INSIDE` of its mass.
 
     Args:
       concentration: above 0.
-      share: between 0 and 1.
 
     Returns:
-      c with P(mu.z > c) = share; mu.z has density proportional to exp(kappa w) on [-1, 1].
+      c with P(mu.z > c) = INSIDE; mu.z has density proportional to exp(kappa w) on [-1, 1].
     """
-    return float(1 + np.log1p(share * np.expm1(-2 * concentration)) / concentration)
+    return float(1 + np.log1p(INSIDE * np.expm1(-2 * concentration)) / concentration)
 
 
 def draw(rows: Sequence[Filled]) -> Any:
     """Draws the paths of seed 0 in the plane and on the sphere, and the KL on the way."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     traces = {one.row.model: one.runs[0].trace for one in rows if one.runs}
     figure, panels = new_figure(3, width=4.2, height=3.9)
     plane, flat, curve = panels
@@ -80,8 +77,7 @@ def draw(rows: Sequence[Filled]) -> Any:
     flat.remove()
     sphere = figure.add_subplot(place, projection="3d")
     last = max((trace.points[-1].step for trace in traces.values()), default=1)
-    plt = pyplot()
-    shade = plt.cm.ScalarMappable(plt.Normalize(0, last), "cividis")
+    shade = ScalarMappable(Normalize(0, last), "cividis")
     if GAUSSIAN in traces:
         _draw_plane(plane, traces[GAUSSIAN].points, shade)
     if VMF in traces:
@@ -105,15 +101,11 @@ def _outlined(points: Sequence[Any]) -> list[Any]:
 
 def _draw_plane(axes: Any, points: Sequence[Any], shade: Any) -> None:
     angle = np.linspace(0, 2 * np.pi, 100)
-    axes.plot(np.cos(angle), np.sin(angle), ":", color="0.4", label="prior")
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    axes.plot(*circle.T, ":", color="0.4", label="prior")
     for point in _outlined(points):
-        x, y = (
-            mean + deviation * turn
-            for mean, deviation, turn in zip(
-                point.mean, point.deviation, (np.cos(angle), np.sin(angle)), strict=True
-            )
-        )
-        axes.plot(x, y, color=shade.to_rgba(point.step), linewidth=1.2)
+        outline = np.array(point.mean) + np.array(point.deviation) * circle
+        axes.plot(*outline.T, color=shade.to_rgba(point.step), linewidth=1.2)
     means = np.array([point.mean for point in points])
     axes.plot(*means.T, color="0.6", linewidth=0.8)
     axes.scatter(*means.T, s=9, c=shade.to_rgba([p.step for p in points]), zorder=3)

@@ -11,6 +11,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from paper import tables
 from paper.experiment import Trained
 from paper.plots import MODEL_COLOURS, new_figure
 from paper.specs import (
@@ -27,19 +28,7 @@ from paper.specs import (
     Value,
 )
 from paper.store import Run
-from paper.tables import (
-    PROTOCOL_NOTE,
-    SEEDS,
-    Table,
-    Values,
-    bound,
-    bounds_table,
-    distinct,
-    mean,
-    printed_table,
-    table,
-    tight_table,
-)
+from paper.tables import Table, bound, distinct, mean
 
 STANDARD, INPUTLESS = "standard", "inputless"
 BAG = "with bag of words"
@@ -66,9 +55,6 @@ _CPU: dict[str, Value] = {
 _CPU_EPOCHS = {STANDARD: 5, INPUTLESS: 10}
 # Of tables and figures with many rows, which are compared with each other alone.
 _SHORT = 3
-_TRIAL = {"train.epochs": 10}
-_LINES = ("-", "--", ":", "-.")
-_KAPPA_FACTORS = (0.6, 1.0, 1.6)
 _ALTERNATIVES: dict[str, tuple[dict[str, Value], ...]] = {
     RNNLM: ({}, {"dropout_rate": 0.3}, {"optimizer.learning_rate": 5.0}),
     # The weight is 1 before a trial ends: a model is chosen by what it is with the whole KL.
@@ -99,7 +85,7 @@ class Panel:
     mode: str
     config: str
     kappa: float
-    printed: Sequence[Printed | None] = (None, None, None)
+    printed: Sequence[Printed] = ()
     label: str = ""
     tight: int = 0
     cpu_epochs: int | None = None
@@ -110,15 +96,14 @@ class Panel:
         model: str,
         changed: Mapping[str, Value] | None = None,
         label: str = "",
-        tuned: bool = True,
     ) -> Row:
-        """Returns the row of a model, with alternatives at scale `full` if it is tuned."""
+        """Returns the row of a model, with alternatives at scale `full` if nothing is changed."""
         epochs = self.cpu_epochs or _CPU_EPOCHS[self.mode]
         budget = {**_CPU, "train.epochs": epochs} if scale == "cpu" else _FULL
         alternatives: tuple[Mapping[str, Value], ...] = ({},)
-        if tuned and scale == "full":
+        if scale == "full" and not changed:
             alternatives = _ALTERNATIVES.get(model) or tuple(
-                {KAPPA: round(factor * self.kappa, 1)} for factor in _KAPPA_FACTORS
+                {KAPPA: round(factor * self.kappa, 1)} for factor in (0.6, 1.0, 1.6)
             )
         return Row(
             " ".join(filter(None, [self.corpus, self.mode, model, self.label, label])),
@@ -127,16 +112,12 @@ class Panel:
             self.config,
             {**_MODELS[model], **budget, **(changed or {})},
             alternatives,
-            _TRIAL,
+            {"train.epochs": 10},
             (HONEST, PAPER, AVERAGED) if model == VMF else (HONEST, PAPER),
             0 if scale == "full" else self.tight,
             label=label,
-            printed=dict(zip(_MODELS, self.printed, strict=True))[model],
+            printed=dict(zip(_MODELS, self.printed, strict=False)).get(model),
         )
-
-    def rows(self, scale: str) -> list[Row]:
-        """Returns the rows of all models."""
-        return [self.row(scale, model) for model in _MODELS]
 
 
 # fmt: off
@@ -170,19 +151,16 @@ PTB_INPUTLESS_SHORT = replace(PTB_INPUTLESS, cpu_epochs=_SHORT)
 _AUTHORS: dict[str, Value] = {"train.protocol": "paper", "evaluation.importance_samples": 100}
 AUTHORS = tuple(
     replace(
-        panel.row("full", model, _AUTHORS, "(authors' training)", tuned=False),
+        panel.row("full", model, _AUTHORS, "(authors' training)"),
         group=f"PTB, {panel.mode}, authors' training",
     )
     for panel, model in ((PTB, VMF), (PTB, RNNLM), (PTB_INPUTLESS, VMF))
 )
 
-# Recipes beside the paper's models, by protocol honest alone; a row is a line.
+# Overrides of recipes, which stand beside the paper's models and are measured by *honest* alone.
 _STANDARD = {**_FULL, "prior.kind": "standard", "rate.target_nats": 0.0, "rate.free_nats": 0.0}
 _FIXED = {**_STANDARD, _KIND: "vmf"}
-# The KL to the uniform distribution is then 5.8 nats.
-_FIXED_ADDED = {**_FIXED, KAPPA: 25.0}
 _ANNEALED = {**_STANDARD, "kl_weight.schedule": "linear", "kl_weight.linear_epochs": 10.0}
-_ANNEALED_ADDED = {**_ANNEALED, "kl_weight.linear_epochs": 5.0}
 # Trained on an accelerator, where compilation takes as long as training.
 _FEWER_SHAPES = {**_FULL, "data.buckets": 4}
 # It was trained on an accelerator too; results/accelerator/ptb_rnnlm.json has the record.
@@ -196,39 +174,40 @@ _H200: dict[str, Value] = {
 }
 # All other standard rows start from its parameters.
 LANGUAGE_MODEL = Spec("best_ptb:rnnlm", _H200)
-_standard = partial(Row, group="PTB, standard, recipe", bounds=(HONEST,), origin=LANGUAGE_MODEL)
-_inputless = partial(Row, group="PTB, inputless, recipe", bounds=(HONEST,))
-# fmt: off
-RECIPES = (
-    _standard("PTB standard RNNLM, 30 epochs in bfloat16 (recipe)", model=RNNLM,
-              config="best_ptb:rnnlm", overrides=_H200, origin=None),
-    _standard("PTB standard RNNLM, 7 epochs more (recipe)", model=RNNLM,
-              config="best_ptb:rnnlm_longer", overrides=_FULL),
-    _standard("PTB standard Gaussian, annealed (recipe)", model=GAUSSIAN,
-              config="best_ptb:gaussian_added", overrides=_ANNEALED_ADDED),
-    _standard("PTB standard Gaussian, learned prior (recipe)", model=GAUSSIAN,
-              config="best_ptb:gaussian_added", overrides=_FULL),
-    _standard("PTB standard vMF, fixed (recipe)", model=VMF,
-              config="best_ptb:vmf_added", overrides=_FIXED_ADDED),
-    _standard("PTB standard vMF, learned, learned prior (recipe)", model=VMF,
-              config="best_ptb:vmf_added", overrides=_FULL),
-    _inputless("PTB inputless RNNLM (recipe)", model=RNNLM,
-               config="best_ptb:rnnlm_inputless", overrides=_FEWER_SHAPES),
-    _inputless("PTB inputless Gaussian, annealed (recipe)", model=GAUSSIAN,
-               config="best_ptb:gaussian_inputless", overrides=_ANNEALED | _FEWER_SHAPES),
-    _inputless("PTB inputless Gaussian, learned prior (recipe)", model=GAUSSIAN,
-               config="best_ptb:gaussian_inputless", overrides=_FEWER_SHAPES),
-    _inputless("PTB inputless vMF, fixed (recipe)", model=VMF,
-               config="best_ptb:vmf_inputless", overrides=_FIXED | _FEWER_SHAPES),
-    _inputless("PTB inputless vMF, learned, learned prior (recipe)", model=VMF,
-               config="best_ptb:vmf_inputless", overrides=_FEWER_SHAPES),
+# Mode, model, what it is, variant of `configs/best_ptb.py`, and overrides.
+_RECIPES: tuple[tuple[str, str, str, str, dict[str, Value]], ...] = (
+    (STANDARD, RNNLM, ", 30 epochs in bfloat16", "rnnlm", _H200),
+    (STANDARD, RNNLM, ", 7 epochs more", "rnnlm_longer", _FULL),
+    (STANDARD, GAUSSIAN, ", annealed", "gaussian_added",
+     {**_ANNEALED, "kl_weight.linear_epochs": 5.0}),
+    (STANDARD, GAUSSIAN, ", learned prior", "gaussian_added", _FULL),
+    # The KL to the uniform distribution is then 5.8 nats.
+    (STANDARD, VMF, ", fixed", "vmf_added", {**_FIXED, KAPPA: 25.0}),
+    (STANDARD, VMF, ", learned, learned prior", "vmf_added", _FULL),
+    (INPUTLESS, RNNLM, "", "rnnlm_inputless", _FEWER_SHAPES),
+    (INPUTLESS, GAUSSIAN, ", annealed", "gaussian_inputless", _ANNEALED | _FEWER_SHAPES),
+    (INPUTLESS, GAUSSIAN, ", learned prior", "gaussian_inputless", _FEWER_SHAPES),
+    (INPUTLESS, VMF, ", fixed", "vmf_inputless", _FIXED | _FEWER_SHAPES),
+    (INPUTLESS, VMF, ", learned, learned prior", "vmf_inputless", _FEWER_SHAPES),
     # One concentration is the noise of all dimensions, where a Gaussian has one of each.
-    *(_inputless(f"PTB inputless {model}, learned prior, d={d} (recipe)", model=model,
-                 config=f"best_ptb:{model.lower()}_inputless",
-                 overrides={**_FEWER_SHAPES, "latent.dimension": d})
-      for d in (32, 16) for model in (GAUSSIAN, VMF)),
+    *(
+        (INPUTLESS, model, f", learned prior, d={d}", f"{model.lower()}_inputless",
+         {**_FEWER_SHAPES, "latent.dimension": d})
+        for d in (32, 16) for model in (GAUSSIAN, VMF)
+    ),
+)  # fmt: skip
+RECIPES = tuple(
+    Row(
+        f"PTB {mode} {model}{what} (recipe)",
+        f"PTB, {mode}, recipe",
+        model,
+        f"best_ptb:{variant}",
+        overrides,
+        bounds=(HONEST,),
+        origin=LANGUAGE_MODEL if mode == STANDARD and overrides is not _H200 else None,
+    )
+    for mode, model, what, variant, overrides in _RECIPES
 )
-# fmt: on
 
 _TABLE1_PRINTED = {
     (GAUSSIAN, 3, "no"): Printed(135, 0.00),
@@ -251,7 +230,7 @@ def table1_rows(scale: str) -> list[Row]:
                 changed["kl_weight.sigmoid_slope"] = 5.0
         label = f"{layers} layer{'s' * (layers > 1)}"
         label += f", {annealing} annealing" if model == GAUSSIAN else ""
-        row = PTB_INPUTLESS_SHORT.row(scale, model, changed, label, tuned=False)
+        row = PTB_INPUTLESS_SHORT.row(scale, model, changed, label)
         bounds = tuple(name.replace("test", "valid") for name in row.bounds)
         rows.append(replace(row, group="all", bounds=bounds, printed=printed, tight_samples=0))
     return rows
@@ -259,13 +238,14 @@ def table1_rows(scale: str) -> list[Row]:
 
 def table3_rows(scale: str) -> list[Row]:
     """Returns three rows a panel and, but at scale `cpu`, the authors' training and the recipes."""
-    rows = [row for panel in PANELS for row in panel.rows(scale)]
+    rows = [panel.row(scale, model) for panel in PANELS for model in _MODELS]
     return rows if scale == "cpu" else [*rows, *AUTHORS, *RECIPES]
 
 
 def table5_rows(scale: str) -> list[Row]:
     """Returns three rows for each mode."""
-    return [row for panel in (PTB_BAG, PTB_INPUTLESS_BAG) for row in panel.rows(scale)]
+    panels = (PTB_BAG, PTB_INPUTLESS_BAG)
+    return [panel.row(scale, model) for panel in panels for model in _MODELS]
 
 
 _QUOTED = (
@@ -279,9 +259,9 @@ def _tables(
 ) -> list[Table]:
     """Returns what is shown of sentence models."""
     return [
-        *(printed_table(rows, quoted) if scale == "full" else []),
-        *bounds_table(rows, f"{split}/honest"),
-        *tight_table(rows, (RNNLM, GAUSSIAN)),
+        *(tables.printed_table(rows, f"{split}/paper", quoted) if scale == "full" else []),
+        *tables.bounds_table(rows, f"{split}/honest"),
+        *tables.tight_table(rows, (RNNLM, GAUSSIAN)),
         *curves_table(rows),
         *protocols_table(rows, split),
     ]
@@ -290,33 +270,31 @@ def _tables(
 def curves_table(rows: Sequence[Filled]) -> list[Table]:
     """Returns the first, extreme and last KL and perplexity on validation through training."""
 
-    def of(key: str, select: Callable[[list[float]], float]) -> Values:
-        def value(run: Run) -> float | None:
-            found = [v for point in run.validation if (v := getattr(point, key)) is not None]
-            return select(found) if found else None
-
-        return value
+    def value(key: str, select: Callable[[list[float]], float], run: Run) -> float | None:
+        found = [v for point in run.validation if (v := getattr(point, key)) is not None]
+        return select(found) if found else None
 
     first, last = itemgetter(0), itemgetter(-1)
-    ended, lowest = of("perplexity", last), of("perplexity", min)
+    ended, lowest = (partial(value, "perplexity", select) for select in (last, min))
 
     columns = [
         distinct("evaluations", lambda run: str(len(run.validation))),
-        mean("KL: first", of("kl_nats", first), 2),
-        mean("KL: highest", of("kl_nats", max), 2),
-        mean("KL: last", of("kl_nats", last), 2),
-        mean("PPL: first", of("perplexity", first)),
+        mean("KL: first", partial(value, "kl_nats", first), 2),
+        mean("KL: highest", partial(value, "kl_nats", max), 2),
+        mean("KL: last", partial(value, "kl_nats", last), 2),
+        mean("PPL: first", partial(value, "perplexity", first)),
         mean("PPL: lowest", lowest),
         mean("PPL: last", ended),
         distinct("last is lowest", lambda run: "yes" if ended(run) == lowest(run) else "no"),
-        SEEDS,
+        tables.SEEDS,
     ]
     caption = (
         "Through training, on validation, protocol *honest*: KL in nats, perplexity of the ELBO. "
         "If the last perplexity is the lowest, training ended because its epochs were over, and "
         "nothing shows that it had converged."
     )
-    return table([one for one in rows if one.runs and one.runs[0].validation], columns, caption)
+    shown = [one for one in rows if one.runs and one.runs[0].validation]
+    return tables.table(shown, columns, caption)
 
 
 def draw_curves(rows: Sequence[Filled]) -> Any:
@@ -327,7 +305,7 @@ def draw_curves(rows: Sequence[Filled]) -> Any:
         return None
     figure, axes = new_figure(len(groups), width=3.6)
     for group, ax in zip(groups, axes, strict=True):
-        styles = {model: itertools.cycle(_LINES) for model in MODEL_COLOURS}
+        styles = {model: itertools.cycle(("-", "--", ":", "-.")) for model in MODEL_COLOURS}
         for one in (one for one in kept if one.row.group == group):
             model = one.row.model
             style = next(styles[model])
@@ -350,7 +328,7 @@ def draw_curves(rows: Sequence[Filled]) -> Any:
     return figure
 
 
-def protocols_table(rows: Sequence[Filled], split: str = "test") -> list[Table]:
+def protocols_table(rows: Sequence[Filled], split: str) -> list[Table]:
     """Returns reconstruction, NLL, KL and perplexity of the same checkpoints by every protocol."""
     keys = (("recon", "reconstruction_nats", 2), ("NLL", "nll_nats", 2), ("KL", "kl_nats", 2),
             ("PPL", "perplexity", 1))  # fmt: skip
@@ -359,16 +337,21 @@ def protocols_table(rows: Sequence[Filled], split: str = "test") -> list[Table]:
         for protocol in ("honest", "averaged", "paper")
         for title, key, digits in keys
     ]
-    paper = [(one, run.bounds.get(f"{split}/paper")) for one in rows for run in one.runs]
-    converted = [one.row.name for one, found in paper if found and found.converted_from_batches]
+    converted_from = bound(f"{split}/paper", "converted_from_batches")
+    converted = [
+        f"{one.row.name} (of {size:.0f})"
+        for one in rows
+        for size in tables.values_of(one, converted_from)[:1]
+    ]
     caption = (
         "The same checkpoints by three protocols. *Averaged*: the mean of three samples, charged "
-        f"with what it carries; a bound. {PROTOCOL_NOTE} Ours are not trained by it, but for "
-        "those marked as the authors' training."
+        f"with what it carries; a bound. {tables.PROTOCOL_NOTE} Ours are not trained by it, but "
+        "for those marked as the authors' training."
     )
     if converted:
-        caption += f" Converted from slots of batches of 64: {'; '.join(dict.fromkeys(converted))}."
-    return table([one for one in rows if len(one.row.bounds) > 1], [*columns, SEEDS], caption)
+        caption += f" Converted from slots of other batches: {'; '.join(converted)}."
+    shown = [one for one in rows if len(one.row.bounds) > 1]
+    return tables.table(shown, [*columns, tables.SEEDS], caption)
 
 
 EXPERIMENTS = (

@@ -25,45 +25,29 @@ _STYLE: Any = {
 }
 
 
-def pyplot() -> Any:
-    """Returns `matplotlib.pyplot`, which writes files only; `list` works without matplotlib."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot
-
-    return matplotlib.pyplot
-
-
 def new_figure(columns: int = 1, width: float = 4.4, height: float = 3.3, **options: Any) -> Any:
-    """Returns a figure with `columns` axes side by side.
+    """Returns a figure and a list of its axes, `columns` of them side by side.
 
-    Args:
-      columns: number of axes.
-      width: of each, inches.
-      height: inches.
-      **options: of `matplotlib.pyplot.subplots`.
-
-    Returns:
-      The figure, and a list of its axes.
+    Each is `width` by `height` inches; `options` are those of `matplotlib.figure.Figure.subplots`.
     """
-    plt = pyplot()
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(
-            1, columns, figsize=(width * columns, height), squeeze=False, **options
-        )
-    return figure, list(axes[0])
+    # Imported late: `list` works without matplotlib.
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width * columns, height))
+        return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 
 
 def save(figure: Any, folder: Path, name: str) -> list[Path]:
-    """Writes NAME.png and NAME.svg and closes the figure."""
+    """Writes NAME.png and NAME.svg."""
+    from matplotlib import rc_context
+
     folder.mkdir(parents=True, exist_ok=True)
-    plt = pyplot()
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    with plt.rc_context(_STYLE):
+    with rc_context(_STYLE):
         figure.savefig(paths[0], metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
-    plt.close(figure)
     return paths
 
 

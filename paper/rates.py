@@ -7,17 +7,10 @@ from typing import Any
 import numpy as np
 
 from paper.experiment import Trained
-from paper.language import (
-    KAPPA,
-    PTB,
-    PTB_BAG,
-    PTB_INPUTLESS_BAG,
-    PTB_INPUTLESS_SHORT,
-    Panel,
-)
+from paper.language import KAPPA, PTB, PTB_BAG, PTB_INPUTLESS_BAG, PTB_INPUTLESS_SHORT, Panel
 from paper.plots import MODEL_COLOURS, new_figure
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row
-from paper.tables import Column, Table, bound, bounds_table, mean_of, percent_above
+from paper.tables import Column, Table, bound, bounds_table, mean_of
 
 _DIMENSION = 50
 _KL_WEIGHTS = (0.2, 0.5, 1.0)
@@ -27,7 +20,7 @@ _FIG6_KAPPAS = (20.0, 50.0, 80.0, 110.0, 150.0, 200.0)
 
 
 def _at(panel: Panel, scale: str, model: str, label: str, key: str, value: float) -> Row:
-    row = panel.row(scale, model, {"latent.dimension": _DIMENSION, key: value}, label, tuned=False)
+    row = panel.row(scale, model, {"latent.dimension": _DIMENSION, key: value}, label)
     return replace(row, tight_samples=0, printed=None)
 
 
@@ -74,10 +67,10 @@ def _above_lowest(title: str, key: str) -> Column:
     value = bound(HONEST, key)
 
     def cell(filled: Filled, rows: Sequence[Filled]) -> str:
-        group = [one for one in rows if one.row.group == filled.row.group]
-        levels = [level for one in group if (level := mean_of(one, value)) is not None]
+        group = [mean_of(one, value) for one in rows if one.row.group == filled.row.group]
+        levels = [level for level in group if level is not None]
         own = mean_of(filled, value)
-        return "-" if own is None or len(levels) < 2 else f"{percent_above(own, min(levels)):.1f}"
+        return "-" if own is None or len(levels) < 2 else f"{100 * (own / min(levels) - 1):.1f}"
 
     return Column(f"{title} PPL above the lowest, %", cell)
 
@@ -94,8 +87,7 @@ def _draw_fig6(rows: Sequence[Filled]) -> Any:
     values = np.full((len(groups), len(kappas)), np.nan)
     for one in rows:
         place = groups.index(one.row.group), kappas.index(float(one.row.overrides[KAPPA]))
-        found = mean_of(one, bound(HONEST, "perplexity"))
-        values[place] = np.nan if found is None else found
+        values[place] = mean_of(one, bound(HONEST, "perplexity")) or np.nan
     lowest = np.fmin.reduce(values, axis=1, keepdims=True)
     figure, (axes,) = new_figure(1, width=8.0, height=3.0)
     axes.grid(visible=False)

@@ -46,10 +46,7 @@ class Section:
     """One table or figure at one scale.
 
     Attributes:
-      experiment: what is shown.
-      scale: at which.
       facts: command and provenance.
-      tables: in their order.
       missing: rows without runs.
       figure: drawn by matplotlib, or None.
     """
@@ -109,7 +106,7 @@ def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Sect
 
 
 def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Section:
-    missing = [one.row.name for one in filled if not one.runs]
+    missing = [one.row.name for one in filled if not (one.runs or one.diverged)]
     diverged = [f"{one.row.name} (diverged)" for one in filled if one.diverged]
     versions = {_versions(run.provenance) for one in filled for run in one.runs}
     return Section(
@@ -154,14 +151,10 @@ def write_sections(found: Iterable[Section], results: Path) -> list[Path]:
 
 
 def write_report(results: Path, text_path: Path = Path("RESULTS.md")) -> list[Path]:
-    """Draws all figures and writes both pages.
+    """Draws all figures and writes both pages; returns the paths that were written.
 
-    Args:
-      results: folder of the store.
-      text_path: of the Markdown page; links in it start from its folder.
-
-    Returns:
-      The paths that were written.
+    The store is in the folder `results`. Links in the Markdown page, `text_path`, start from its
+    folder.
     """
     views = views_of(results, [Place(Path(), scale) for scale in ("full", "cpu")], EXPERIMENTS)
     found = list(sections(results, views, EXPERIMENTS))

@@ -39,9 +39,6 @@ from spherical_vae.system.folder_lock import lock_folder
 from spherical_vae.system.provenance import circumstances, commit
 from spherical_vae.training.trainer import train_model
 
-# Seed of the samples of every evaluation, that of `python -m spherical_vae.evaluate`.
-_EVALUATION_SEED = 0
-
 
 class Unavailable(Exception):
     """A run or measure that cannot be made here now; the message says why."""
@@ -49,13 +46,7 @@ class Unavailable(Exception):
 
 @dataclass
 class Runner:
-    """Completes rows, one run after another.
-
-    Attributes:
-      place: where runs live, and their scale.
-      store: of finished runs.
-      training: whether missing runs may be trained.
-    """
+    """Completes rows, one run after another; trains those that are missing only if `training`."""
 
     place: Place
     store: Store
@@ -101,7 +92,8 @@ class Runner:
         directory = self._directory(spec)
         if run is None and not self.training:
             raise Unavailable("not run")
-        if run is None and spec.origin is not None and not self._has_checkpoint(spec):
+        resumed = RunDirectory(directory).checkpoints_path.exists()
+        if run is None and spec.origin is not None and not resumed:
             self._make(spec.origin, None)
             self._require_checkpoint(spec.origin, "so no run can start from it")
         if run is not None:
@@ -122,12 +114,9 @@ class Runner:
     def _directory(self, spec: Spec) -> Path:
         return self.place.workdir / "runs" / self.place.run_id(spec)
 
-    def _has_checkpoint(self, spec: Spec) -> bool:
-        return RunDirectory(self._directory(spec)).checkpoints_path.exists()
-
     def _require_checkpoint(self, spec: Spec, consequence: str) -> None:
         directory = self._directory(spec)
-        if not self._has_checkpoint(spec):
+        if not RunDirectory(directory).checkpoints_path.exists():
             raise Unavailable(
                 f"the checkpoint of {spec} is not in {directory}, {consequence}; delete "
                 f"{directory.name}.json from the store to train it again, or begin a store of your "
@@ -223,42 +212,28 @@ class Runner:
                 self.store.save(run)
         for name in row.measures:
             if getattr(run, name) is None:
-                changed: dict[str, Any] = {name: makers[name]()}
-                run = replace(run, **changed)
+                run = replace(run, **{name: makers[name]()})
                 self.store.save(run)
-
-
-def evaluation_key() -> jax.Array:
-    """Returns the key of every evaluation."""
-    return root_key(_EVALUATION_SEED, Purpose.EVALUATE)
 
 
 def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str, directory: Path) -> Bounds:
     """Measures `SPLIT/PROTOCOL`, or `SPLIT/elbo`: the ELBO alone.
 
+    Its samples have seed 0, as those of `python -m spherical_vae.evaluate`.
     The importance-weighted bound takes long: what is measured of it is kept in the run's directory,
     and a later call continues.
     """
     split, protocol = name.split("/")
     if protocol == "elbo":
-        nats = evaluator.nats(model.params, split, evaluation_key())
-        found: dict[str, Any] = metrics.summarise(nats)
+        nats = evaluator.nats(model.params, split, root_key(0, Purpose.EVALUATE))
+        found: dict[str, Any] = metrics.summarise(nats) | {"step": model.step}
         if model.corpus.kind != "sequences":
             found |= metrics.summarise_documents(nats)
     else:
-        examples = None
-        if protocol == "honest":
-            examples = directory / f"{split}-{evaluator.importance_samples}.examples.json"
-        found, nats = measure_model(
-            evaluator,
-            model,
-            split,
-            seed=_EVALUATION_SEED,
-            protocol=protocol,
-            examples=examples,
-        )
+        kept = directory / f"{split}-{evaluator.importance_samples}.examples.json"
+        examples = kept if protocol == "honest" else None
+        found, nats = measure_model(evaluator, model, split, protocol=protocol, examples=examples)
     values = nats.nll_nats if nats.iw_nll_nats is None else nats.iw_nll_nats
-    found["step"] = model.step
     known = Bounds.__dataclass_fields__.keys() & found.keys()
     return Bounds(
         **{key: found[key] for key in known},

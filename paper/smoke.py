@@ -1,7 +1,6 @@
 """Scale `smoke`: some rows of each table with few trials and samples, tiny models and corpora."""
 
 import random
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -87,12 +86,11 @@ def shrink(config: ConfigDict, folder: Path) -> None:
 
 def write_corpora(folder: Path) -> None:
     """Writes documents and sentences, with and without labels, into folders of their own."""
-    corpora: dict[str, tuple[str, Callable[[random.Random], str]]] = {
-        "documents": ("feat", _document),
-        "sentences": ("txt", partial(_sentence, False)),
-        "sentences_labelled": ("txt", partial(_sentence, True)),
-    }
-    for name, (suffix, line) in corpora.items():
+    for name, suffix, line in (
+        ("documents", "feat", _document),
+        ("sentences", "txt", partial(_sentence, False)),
+        ("sentences_labelled", "txt", partial(_sentence, True)),
+    ):
         (folder / name).mkdir(parents=True, exist_ok=True)
         generator = random.Random(0)
         for split, size in _EXAMPLES.items():

@@ -28,13 +28,9 @@ _NOT_IDENTITY = RESUMABLE | {"seed", SAMPLES}
 
 @dataclass(frozen=True)
 class Spec:
-    """One training, in the terms of a command line.
+    """One training, in the terms of a command line; `config`, `overrides` and `seed` as of `Run`.
 
-    Attributes:
-      config: `NAME` or `NAME:VARIANT` of a file in `configs/`.
-      overrides: values by dotted key.
-      seed: `config.seed`.
-      origin: the training from whose best parameters it starts, or None.
+    It starts from the best parameters of the training `origin`, if there is one.
     """
 
     config: str
@@ -85,8 +81,7 @@ class Row:
       name: unique in its table; `--only=TEXT` selects rows by it.
       group: rows of one group are compared with each other.
       model: RNNLM, Gaussian or vMF: what the row counts as in a comparison.
-      config: as of `Spec`.
-      overrides: as of `Spec`.
+      config, overrides, origin: as of `Spec`; the same for all seeds.
       alternatives: overrides tried with seed 0; the one with the lowest perplexity on validation
         is run with every seed. A single one is not tried.
       trial: overrides of trials only, to make them short.
@@ -95,7 +90,6 @@ class Row:
       extras: further fields of `Run` that are measured.
       label: for the axes of a figure.
       printed: by the paper.
-      origin: as of `Spec`; the same for all seeds.
     """
 
     name: str
@@ -114,12 +108,8 @@ class Row:
 
     def trials(self) -> list[Spec]:
         """Returns the specs that decide between the alternatives; none if there is one only."""
-        if len(self.alternatives) == 1:
-            return []
-        return [
-            Spec(self.config, {**self.overrides, **one, **self.trial}, origin=self.origin)
-            for one in self.alternatives
-        ]
+        tried = self.alternatives if len(self.alternatives) > 1 else ()
+        return [self.spec({**one, **self.trial}) for one in tried]
 
     def spec(self, alternative: Mapping[str, Value], seed: int = 0) -> Spec:
         """Returns the spec of one seed."""
@@ -146,10 +136,8 @@ class Row:
 class Place:
     """The folders and the scale of a command.
 
-    Attributes:
-      workdir: working directories of runs lie below it.
-      scale: smoke, cpu or full.
-      manual_dir: folder with the files of published corpora.
+    Working directories of runs lie below `workdir`; `scale` is smoke, cpu or full; `manual_dir` is
+    the folder with the files of published corpora.
     """
 
     workdir: Path
@@ -207,13 +195,11 @@ def _settings(
 
 @dataclass(frozen=True)
 class Filled:
-    """A row with its runs in the store.
+    """A row of a table with its runs in the store: complete ones, by seed.
 
     Attributes:
-      row: of the table.
       trials: one for each alternative, or none; None for one that was not run.
       chosen: the alternative that is run with every seed; None while trials are missing.
-      runs: complete ones, by seed.
       diverged: runs that have no best step.
     """
 

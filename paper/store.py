@@ -7,6 +7,7 @@ configuration, so tables that need the same run share one file. Tables and figur
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import types
 import typing
@@ -147,9 +148,6 @@ class Run:
       overrides: of that configuration, by dotted key.
       seed: `config.seed`.
       settings: everything in which the configuration differs from the base, seed left out.
-      corpus: its name.
-      training: how it went.
-      provenance: where it comes from.
       validation: evaluations through training, oldest first.
       bounds: by `SPLIT/PROTOCOL`.
       tight: of `measures/tight.py`; None if it was not measured.
@@ -191,15 +189,11 @@ def family(settings: Mapping[str, Value]) -> str:
     return f"{settings.get('name', 'kjv')}-{digest[:_DIGITS]}"
 
 
+@dataclass
 class Store:
-    """The runs in a folder.
+    """The runs in a folder of `ID.json` files, which is made at the first `save`."""
 
-    Attributes:
-      folder: of `ID.json` files; made at the first `save`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     @cached_property
     def _runs(self) -> dict[str, Run]:
@@ -226,9 +220,7 @@ class Store:
 
     def save(self, run: Run) -> Path:
         """Writes a run, and returns the path of its file."""
-        path = self.folder / f"{run.id}.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, to_json(run))
+        path = write_record(self.folder / f"{run.id}.json", run)
         self._runs[run.id] = run
         return path
 
@@ -239,13 +231,29 @@ def read_run(path: Path) -> Run:
     Raises:
       UserError: the file is not a run, or its name is not the ID of its settings.
     """
-    try:
-        run: Run = decode(Run, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: not a run ({error})") from error
+    run: Run = read_record(path, Run, "a run")
     if run.id != path.stem:
         raise UserError(f"{path}: its settings are those of {run.id}")
     return run
+
+
+def write_record(path: Path, record: Run | Record) -> Path:
+    """Writes a record, and returns `path`; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, to_json(record))
+    return path
+
+
+def read_record(path: Path, kind: type, what: str) -> Any:
+    """Returns the record of a type in a file.
+
+    Raises:
+      UserError: the file is not `what`.
+    """
+    try:
+        return decode(kind, json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not {what} ({error})") from error
 
 
 def to_json(record: Any) -> str:
@@ -261,7 +269,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and value - value != 0:  # JSON has no infinity
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has no infinity
         return None
     return value
 

@@ -1,8 +1,10 @@
 """Tables as Markdown: columns over rows of runs, differences with errors, printed values."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -18,13 +20,7 @@ ERRORS = 2
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-      head: of the columns.
-      rows: cells as text, one for each column.
-      caption: a line above it.
-    """
+    """A table: the titles of its columns, rows of one text for each, and a line above it."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -58,12 +54,10 @@ def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False)
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two means.
+    """The difference of two means, below 0 if the first is lower, and its standard error.
 
-    Attributes:
-      value: the difference; below 0 if the first is lower.
-      error: its standard error; None if one seed without values per example leaves it unknown.
-      paired: whether the error is over examples, paired; otherwise it is over seeds.
+    The error is over examples if it is `paired`, otherwise over seeds; None if one seed without
+    values per example leaves it unknown.
     """
 
     value: float
@@ -89,13 +83,9 @@ Select = Callable[[Run], Bounds | Tight | None]
 def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Difference | None:
     """Returns how many nats per example the runs are above the others, over their common seeds.
 
-    Args:
-      runs: of one row.
-      others: of the row that it is compared with.
-      select: the measure; paired if both have it per example.
-
     Returns:
-      None if no seed is common, or one has no such measure.
+      The difference of what `select` returns, paired if both have it per example; None if no seed
+      is common, or one has no such measure.
     """
     ours, theirs = ({run.seed: select(run) for run in some} for some in (runs, others))
     pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
@@ -124,17 +114,18 @@ def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:
     return Difference(value, error)
 
 
-def reference(filled: Filled, rows: Sequence[Filled], model: str) -> Filled | None:
-    """Returns the row of a model in the group of `filled`: of several the best on validation."""
-    wanted = filled.row.group, model
-    found = [one for one in rows if (one.row.group, one.row.model) == wanted and one.runs]
-    return min(found, key=on_validation, default=None)
+def reference(
+    rows: Sequence[Filled], group: str, model: str, label: str | None = None
+) -> Filled | None:
+    """Returns the row with runs of a model in a group, and of a label if one is given.
 
-
-def on_validation(filled: Filled) -> float:
-    """Returns the perplexity on validation, the mean over seeds; infinite if one is not finite."""
-    level = mean_of(filled, lambda run: run.training.perplexity)
-    return float("inf") if level is None else level
+    Of several it is that with the lowest perplexity on validation, the mean over seeds.
+    """
+    found = [one for one in rows if (one.row.group, one.row.model) == (group, model) and one.runs]
+    labelled = [one for one in found if label in (None, one.row.label)]
+    # A level that is not finite is None: worse than every other.
+    levels = [mean_of(one, "training.perplexity") or math.inf for one in labelled]
+    return labelled[levels.index(min(levels))] if labelled else None
 
 
 @dataclass(frozen=True)
@@ -145,12 +136,14 @@ class Column:
     cell: Callable[[Filled, Sequence[Filled]], str]
 
 
-Values = Callable[[Run], float | None]
+# A function of a run, or the path to an attribute of it, as of `attrgetter`.
+Values = Callable[[Run], float | None] | str
 
 
 def values_of(filled: Filled, value: Values) -> list[float]:
     """Returns the value of every seed; empty if one is missing."""
-    found = [value(run) for run in filled.runs]
+    of = attrgetter(value) if isinstance(value, str) else value
+    found = [of(run) for run in filled.runs]
     values = [float(one) for one in found if one is not None]
     return values if len(values) == len(found) else []
 
@@ -159,11 +152,6 @@ def mean_of(filled: Filled, value: Values) -> float | None:
     """Returns the mean over seeds; None if there is none, or a value is missing."""
     values = values_of(filled, value)
     return statistics.fmean(values) if values else None
-
-
-def percent_above(level: float, lowest: float) -> float:
-    """Returns how far a level lies above the lowest, in percent of it."""
-    return 100 * (level / lowest - 1)
 
 
 def mean(title: str, value: Values, digits: int = 1, best: bool = False) -> Column:
@@ -183,7 +171,8 @@ def with_error(title: str, value: Values, error: Values, digits: int = 2) -> Col
 
     def cell(filled: Filled, rows: Sequence[Filled]) -> str:
         found = [values_of(filled, one) for one in (value, error)]
-        return " ± ".join(number(statistics.fmean(some), digits) for some in found)
+        means = (statistics.fmean(some) if some else None for some in found)
+        return " ± ".join(number(one, digits) for one in means)
 
     return Column(title, cell)
 
@@ -192,7 +181,7 @@ def above(model: str, select: Select) -> Column:
     """Returns a column of differences in nats to the row of a model in the same group."""
 
     def cell(filled: Filled, rows: Sequence[Filled]) -> str:
-        other = reference(filled, rows, model)
+        other = reference(rows, filled.row.group, model)
         if other is None or other is filled:
             return NOTHING
         found = difference(filled.runs, other.runs, select)
@@ -228,7 +217,7 @@ def table(rows: Sequence[Filled], columns: Sequence[Column], caption: str) -> li
     return [Table(["row", *(column.title for column in columns)], body, caption)] if body else []
 
 
-def bound(name: str, key: str) -> Values:
+def bound(name: str, key: str) -> Callable[[Run], float | None]:
     """Returns a function from a run to one of its bounds, None if it was not measured."""
     return lambda run: getattr(run.bounds.get(name), key, None)
 
@@ -249,13 +238,10 @@ def bounds_table(
     documents: bool = False,
     more: Sequence[Column] = (),
 ) -> list[Table]:
-    """Returns the honest bounds of a split, with samples and ceiling in the caption.
+    """Returns the bounds `name`, `SPLIT/honest`, with samples and ceiling in the caption.
 
-    Args:
-      rows: of a table.
-      name: `SPLIT/honest`.
-      documents: whether perplexities per document are shown instead of nats.
-      more: columns before the number of seeds.
+    If `documents`, perplexities per document are shown instead of nats. The columns `more` stand
+    before the number of seeds.
     """
     present = {one.row.model for one in rows if one.runs}
     columns = [
@@ -281,28 +267,23 @@ def bounds_table(
     caption = (
         f"{split}, protocol *honest*: mean over seeds (lowest to highest). IW: importance-weighted "
         f"bound with {' or '.join(samples)} samples. KL and MI, the mutual information of text and "
-        f"latent code, in nats; MI is at most {' or '.join(ceilings)}, the "
-        "logarithm of the number of examples. *Above* a model: ± one "
-        "standard error, paired over examples if they were kept, else over seeds; of several rows "
-        "of that model the best on validation. Bold: lowest of its group; of a difference: below 0 "
-        f"by {ERRORS} errors."
+        f"latent code, in nats; MI is at most {' or '.join(ceilings)}, the logarithm of the number "
+        "of examples. *Above* a model: ± one standard error, paired over examples if they were "
+        "kept, else over seeds; of several rows of that model the best on validation. Bold: lowest "
+        f"of its group; of a difference: below 0 by {ERRORS} errors."
     )
     return table(rows, columns, caption)
 
 
 def tight_table(rows: Sequence[Filled], models: Sequence[str]) -> list[Table]:
     """Returns the tight bounds, with paired differences to some models."""
-
-    def of(key: str) -> Values:
-        return lambda run: getattr(run.tight, key)
-
     columns = [
-        with_error("IW nats", of("iw_nll_nats"), of("iw_nll_nats_standard_error")),
-        with_error("IW PPL", of("iw_perplexity"), of("iw_perplexity_standard_error"), 1),
+        with_error("IW nats", "tight.iw_nll_nats", "tight.iw_nll_nats_standard_error"),
+        with_error("IW PPL", "tight.iw_perplexity", "tight.iw_perplexity_standard_error", 1),
         *(above(model, lambda run: run.tight) for model in models),
-        with_error("fell by", of("gain_nats"), of("gain_nats_standard_error")),
-        mean("samples", of("importance_samples"), 0),
-        mean("examples", of("examples"), 0),
+        with_error("fell by", "tight.gain_nats", "tight.gain_nats_standard_error"),
+        mean("samples", "tight.importance_samples", 0),
+        mean("examples", "tight.examples", 0),
         SEEDS,
     ]
     caption = (
@@ -320,13 +301,12 @@ PROTOCOL_NOTE = (
 )
 
 
-def printed_table(rows: Sequence[Filled], quoted: str = "") -> list[Table]:
+def printed_table(rows: Sequence[Filled], name: str = PAPER, quoted: str = "") -> list[Table]:
     """Returns the paper's values of sentence models beside ours, by its protocol."""
     body = []
     for filled in rows:
         if filled.row.printed is None:
             continue
-        name = next(iter(n for n in filled.row.bounds if n.endswith("/paper")), PAPER)
         keys = ("nll_nats", "kl_nats", "perplexity")
         ours = [mean_and_range(values_of(filled, bound(name, key))) for key in keys]
         cells = [*ours, str(len(filled.runs))] if filled.runs else [NOT_RUN, *[NOTHING] * 3]

@@ -5,22 +5,13 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from paper import tables
 from paper.documents import LEARNED
 from paper.language import BAG, INPUTLESS, STANDARD, YELP_REDUCED
 from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF, Filled
-from paper.tables import (
-    NOTHING,
-    Difference,
-    Table,
-    bound,
-    difference,
-    mean_of,
-    number,
-    on_validation,
-    percent_above,
-    unpaired,
-    values_of,
-)
+from paper.tables import NOTHING, Difference, Table, bound, difference, unpaired, values_of
 
 # Filled rows by experiment and scale.
 Views = Mapping[tuple[str, str], Sequence[Filled]]
@@ -37,10 +28,8 @@ class Measure:
     """The number that decides a claim.
 
     Attributes:
-      title: of the number.
       of: the number from the sides; None if it was not measured, a text if it decides nothing.
       below: whether the claim holds if the number is below the threshold, else above.
-      threshold: to which the number is compared.
       digits: after the point.
     """
 
@@ -51,12 +40,7 @@ class Measure:
     digits: int = 2
 
     def cells(self, found: Difference, seeds: int) -> list[str]:
-        """Returns verdict, title, number, error and seeds.
-
-        Args:
-          found: the number.
-          seeds: that it is a mean over.
-        """
+        """Returns verdict, title, number, error and the seeds that it is a mean over."""
         above = Difference(found.value - self.threshold, found.error)
         holds = (above.value < 0) == self.below
         if found.error is None:
@@ -65,7 +49,7 @@ class Measure:
             verdict = "not decided: within two errors"
         else:
             verdict = f"**{'holds' if holds else 'does not hold'}**" + " (one seed)" * (seeds == 1)
-        numbers = [f"{found.value:+.{self.digits}f}", number(found.error, self.digits)]
+        numbers = [f"{found.value:+.{self.digits}f}", tables.number(found.error, self.digits)]
         return [verdict, self.title, *numbers, str(seeds)]
 
 
@@ -74,22 +58,20 @@ class Claim:
     """A claim in one setting: a measure of one side against another, or of all rows.
 
     Attributes:
-      text: of the claim.
-      setting: as it is shown.
+      setting: as it is shown, and the group of both sides.
       experiment: that the rows are of.
-      group: of both sides; of a claim about all rows of the experiment it is empty.
-      measure: that decides.
       models: of one side and the other; of several rows the best on validation stands for it.
-      labels: of the rows of both sides.
+      labels: of the rows of both sides; None for any.
+      group: if it is not the setting; of a claim about all rows of the experiment it is empty.
     """
 
     text: str
-    setting: str
-    experiment: str
-    group: str
     measure: Measure
+    experiment: str
+    setting: str
     models: tuple[str, str] = (VMF, GAUSSIAN)
-    labels: tuple[str, str] = ("", "")
+    labels: tuple[str | None, str | None] = (None, None)
+    group: str | None = None
 
     def row(self, views: Views) -> list[str]:
         """Returns the line of the table, from the largest scale that has both sides."""
@@ -109,16 +91,12 @@ class Claim:
 
     def _sides(self, rows: Sequence[Filled]) -> Sequence[Filled]:
         """Returns what the measure is of; nothing if a part of it has no runs."""
-        if not self.group:
+        group = self.setting if self.group is None else self.group
+        if not group:
             return rows if all(one.runs for one in rows) else ()
-        rows = [one for one in rows if one.row.group == self.group and one.runs]
-        candidates = [
-            [one for one in rows if (one.row.model, one.row.label) == side]
-            for side in zip(self.models, self.labels, strict=True)
-        ]
-        if not all(candidates):
-            return ()
-        return [min(side, key=on_validation) for side in candidates]
+        wanted = zip(self.models, self.labels, strict=True)
+        sides = [tables.reference(rows, group, *side) for side in wanted]
+        return [side for side in sides if side] if all(sides) else ()
 
 
 def _nats(one: Filled, other: Filled) -> Difference | None:
@@ -137,7 +115,7 @@ def _information(one: Filled, other: Filled) -> Difference | None:
 
 def _swapped(one: Filled, other: Filled) -> Difference | str | None:
     """Returns the difference of the cosines when every pair is swapped."""
-    information = mean_of(other, _MI)
+    information = tables.mean_of(other, _MI)
     if information is None:
         return None
     if information < COLLAPSED_NATS:
@@ -153,18 +131,15 @@ def _transferred(*rows: Filled) -> Difference | None:
 
     It is that of the worst setting, for the best concentration; the mean over seeds.
     """
-    excess = []
-    for seed in range(min(len(one.runs) for one in rows)):
-        settings: dict[str, dict[str, float]] = {}
-        for one in rows:
-            level = bound(HONEST, "perplexity")(one.runs[seed])
-            settings.setdefault(one.row.group, {})[one.row.label] = level or float("inf")
-        lowest = {name: min(levels.values()) for name, levels in settings.items()}
-        worst = [
-            max(percent_above(settings[name][kappa], low) for name, low in lowest.items())
-            for kappa in next(iter(settings.values()))
-        ]
-        excess.append(min(worst))
+    excess, perplexity = [], bound(HONEST, "perplexity")
+    settings = {one.row.group for one in rows}
+    by_seed = [{run.seed: perplexity(run) or math.inf for run in one.runs} for one in rows]
+    for seed in sorted(set.intersection(*map(set, by_seed))):
+        levels = [found[seed] for found in by_seed]
+        # Each setting has the same concentrations, in the same order.
+        table = np.reshape(levels, (len(settings), -1))
+        above = 100 * (table / table.min(axis=1, keepdims=True) - 1)
+        excess.append(float(above.max(axis=0).min()))
     return unpaired(excess, [0.0] * len(excess))
 
 
@@ -189,55 +164,42 @@ _TRANSFER = Measure(
 )
 
 
-_COLLAPSE, _BEATS = "A vMF latent does not collapse", "vMF beats the Gaussian"
-_BEATS_RNNLM = "vMF beats the RNNLM"
-# Setting, experiment and group, of which the first claims are about each.
+# Experiment and setting, of which the first claims are about each.
+_MODES = (STANDARD, INPUTLESS)
 _SENTENCES = (
-    ("PTB, standard, recipe", "table3", f"PTB, {STANDARD}, recipe"),
-    ("PTB, inputless, recipe", "table3", f"PTB, {INPUTLESS}, recipe"),
+    *(("table3", f"PTB, {mode}, recipe") for mode in _MODES),
     *(
-        (f"{corpus}, {mode}", "table3", f"{corpus}, {mode}")
+        ("table3", f"{corpus}, {mode}")
         for corpus in ("PTB", "Yelp", YELP_REDUCED)
-        for mode in (STANDARD, INPUTLESS)
+        for mode in _MODES
     ),
 )
 _SETTINGS = (
     *_SENTENCES,
-    *((f"20NG, d={d}", "table4", f"20NG, d={d}") for d in (25, 50, 200)),
-    ("20NG, d=50, recipe", "table4", "20NG, d=50, recipe"),
-    *((f"RCV1, d={d}", "table4", f"RCV1, d={d}") for d in (25, 50, 200)),
+    *(("table4", f"20NG, d={d}") for d in ("25", "50", "200", "50, recipe")),
+    *(("table4", f"RCV1, d={d}") for d in (25, 50, 200)),
 )
 CLAIMS = (
-    *(Claim(_COLLAPSE, *setting, _INFORMATION) for setting in _SETTINGS),
-    *(Claim(_BEATS, *setting, _NATS) for setting in _SETTINGS),
-    *(Claim(_BEATS_RNNLM, *setting, _NATS_RNNLM, (VMF, RNNLM)) for setting in _SENTENCES),
+    *(Claim("A vMF latent does not collapse", _INFORMATION, *setting) for setting in _SETTINGS),
+    *(Claim("vMF beats the Gaussian", _NATS, *setting) for setting in _SETTINGS),
+    *(Claim("vMF beats the RNNLM", _NATS_RNNLM, *setting, (VMF, RNNLM)) for setting in _SENTENCES),
     Claim(
         "Annealing is fragile",
-        "PTB, inputless",
-        "table1",
-        "all",
         _LAYERS,
+        "table1",
+        "PTB, inputless",
         (GAUSSIAN, GAUSSIAN),
         ("3 layers, sigmoid annealing", "1 layer, sigmoid annealing"),
+        group="all",
     ),
-    Claim(
-        "Learning kappa is worse",
-        "20NG, d=25",
-        "learned_kappa",
-        "20NG, d=25",
-        _LEARNED,
-        (LEARNED, VMF),
-    ),
-    *(
-        Claim("vMF encodes order", f"PTB, {mode}", "fig5", f"PTB, {mode}", _ORDER)
-        for mode in (STANDARD, INPUTLESS)
-    ),
+    Claim("Learning kappa is worse", _LEARNED, "learned_kappa", "20NG, d=25", (LEARNED, VMF)),
+    *(Claim("vMF encodes order", _ORDER, "fig5", f"PTB, {mode}") for mode in _MODES),
     Claim(
         "kappa transfers between settings",
-        f"PTB, standard and inputless, {BAG} and without",
-        "fig6",
-        "",
         _TRANSFER,
+        "fig6",
+        f"PTB, standard and inputless, {BAG} and without",
+        group="",
     ),
 )
 

@@ -7,6 +7,8 @@ verses. With `--sweep` it trains several settings of one model at once.
 import json
 import sys
 
+from absl.flags import FlagValues
+
 from spherical_vae.config.command_line import CommandFlags
 from spherical_vae.config.sweeps import build_replicas, parse_sweep, settings_by_name
 from spherical_vae.data import load_corpus
@@ -16,46 +18,49 @@ from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
 
 flags = CommandFlags(__name__, __doc__)
-CONFIG = flags.define_config()
+flags.define_config()
 flags.define_hosts()
-WORKDIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "workdir", None, "folder of the run; default: runs/NAME, of a sweep runs/NAME-sweep"
 )
-SWEEP = flags.DEFINE_multi_string(
+flags.DEFINE_multi_string(
     "sweep",
     None,
     "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'; given again, with "
     "the same keys, it adds settings",
 )
-INIT_FROM = flags.DEFINE_string(
+flags.DEFINE_string(
     "init_from", None, "a run: a new one starts from the parameters of its best step on validation"
 )
 
 
 @flags.command
-def main() -> None:
+def main(given: FlagValues) -> None:
     """Trains, or continues training, and prints the results."""
-    config = CONFIG.value
+    config = given.config
     replicas = settings = origin = None
-    if SWEEP.value is not None:
-        swept = [settings for text in SWEEP.value for settings in parse_sweep(text)]
+    if given.sweep is not None:
+        swept = [settings for text in given.sweep for settings in parse_sweep(text)]
         replicas = build_replicas(config, swept)
         settings = settings_by_name(replicas)
         if hosts.several():
             raise UserError("--sweep: one process trains a sweep; start a single one")
         if config.mesh.model != 1:
-            given = f"config.mesh.model: {config.mesh.model} given"
-            raise UserError(f"{given}, allowed: 1 with --sweep")
-    elif INIT_FROM.value is not None and config.baselines:
-        given = f"config.baselines={config.baselines!r}"
-        raise UserError(f"--init_from: not with {given}, allowed: a single model, or a sweep")
-    workdir = WORKDIR.value or f"runs/{config.name}{'-sweep' if replicas else ''}"
+            raise UserError(
+                f"config.mesh.model: {config.mesh.model} given, allowed: 1 with --sweep"
+            )
+    elif given.init_from is not None and config.baselines:
+        raise UserError(
+            f"--init_from: not with config.baselines={config.baselines!r}, allowed: a single "
+            "model, or a sweep"
+        )
+    workdir = given.workdir or f"runs/{config.name}{'-sweep' if replicas else ''}"
     corpus = load_corpus(config.data)
     hosts.require_same("the corpus", str(corpus.fingerprint) if hosts.several() else "")
-    if INIT_FROM.value is not None:
+    if given.init_from is not None:
         from spherical_vae.runs.trained_model import origin_record
 
-        origin = origin_record(INIT_FROM.value, workdir, config, corpus)
+        origin = origin_record(given.init_from, workdir, config, corpus)
     with open_run(workdir, config, settings, origin) as directory:
         for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)

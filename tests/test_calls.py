@@ -13,12 +13,12 @@ from spherical_vae.data.batch import Batch
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.training.calls import (
-    call_lengths,
     group_into_calls,
     in_turn,
     multi_step,
     side_by_side,
     stack,
+    steps_of,
     take,
 )
 from spherical_vae.training.optimizer import build_optimizer
@@ -143,27 +143,19 @@ def test_calls_keep_order_shapes_and_pauses(longest):
         (ids.shape[-1], int(number[0]))
         for call in found
         for ids, number in zip(
-            call.batches.ids.reshape(call.steps, 3, -1),
-            call.batches.index.reshape(call.steps, 3),
+            call.ids.reshape(steps_of(call), 3, -1),
+            call.index.reshape(steps_of(call), 3),
             strict=True,
         )
     ] == list(zip(widths, range(60), strict=True))
-    ends = list(itertools.accumulate(call.steps for call in found))
+    ends = list(itertools.accumulate(map(steps_of, found)))
     assert {20, 33, 60} <= set(ends)
     # Few lengths, hence few programs.
-    assert {call.steps for call in found} <= {1, 2, 4, longest}
+    assert set(map(steps_of, found)) <= {1, 2, 4, longest}
     # What follows the end of any group is grouped the same when training starts there.
     for i, end in enumerate(ends[:-1]):
         again = grouped(widths[end:], longest, pauses=(20 - end, 33 - end))
-        assert [one.steps for one in again] == [one.steps for one in found[i + 1 :]]
-
-
-@pytest.mark.parametrize("longest", [1, 2, 6, 8])
-def test_call_lengths_sum_up(longest):
-    for steps in range(40):
-        lengths = list(call_lengths(steps, longest))
-        assert sum(lengths) == steps
-        assert max(lengths, default=0) <= longest
+        assert list(map(steps_of, again)) == list(map(steps_of, found[i + 1 :]))
 
 
 def trained(workdir, steps_per_call, programs):

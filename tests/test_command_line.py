@@ -21,28 +21,28 @@ from absl import logging
 from spherical_vae.config.command_line import CommandFlags
 from spherical_vae.system.errors import Interrupted, UserError
 flags = CommandFlags(__name__, __doc__)
-CONFIG = flags.define_config()
-DO = flags.DEFINE_string("do", "print", "what main does")
+flags.define_config()
+flags.DEFINE_string("do", "print", "what main does")
 @flags.command
-def main():
-    if DO.value == "refuse":
+def main(given):
+    if given.do == "refuse":
         raise UserError("this is\\n  one line")
-    if DO.value == "fail":
+    if given.do == "fail":
         raise ZeroDivisionError("a mistake of the program")
-    if DO.value == "stop":
+    if given.do == "stop":
         raise Interrupted(15, 3)
-    if DO.value == "interrupt":
+    if given.do == "interrupt":
         # A job in the background of a script inherits that Control-C is ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.kill(os.getpid(), signal.SIGINT)
-    if DO.value == "lines":
+    if given.do == "lines":
         for number in range(100_000):
             print(number)
-    if DO.value == "words":
+    if given.do == "words":
         print("na\\u00efve \\u65e5 \\udcff")
     logging.info("of interest to nobody")
     assert "jax" not in sys.modules
-    print("result", CONFIG.value.latent.concentration)
+    print("result", given.config.latent.concentration)
 main.run()
 """
 
@@ -50,9 +50,8 @@ main.run()
 def parsed(*arguments):
     """Returns the config that a command line gives."""
     flags = CommandFlags("program", None)
-    config = flags.define_config()
-    flags.parse(["program", *arguments])
-    return config.value
+    flags.define_config()
+    return flags.parse(["program", *arguments]).config
 
 
 def complaint(*arguments):
@@ -274,11 +273,6 @@ def test_a_required_flag_is_asked_for():
         flags.parse(["program"])
 
 
-def test_the_value_is_there_only_after_parsing():
-    with pytest.raises(RuntimeError, match="has not been parsed"):
-        _ = CommandFlags("program", None).define_config().value
-
-
 def test_results_go_to_standard_output_and_nothing_to_the_other():
     done = command("--config.latent.concentration=80")
     assert (done.returncode, done.stdout, done.stderr) == (0, "result 80.0\n", "")
@@ -342,13 +336,13 @@ def test_what_the_output_cannot_encode_is_escaped(encoding, word):
 def test_commands_are_called_from_python_beside_each_other_and_in_threads():
     def define(name):
         flags = CommandFlags(name, None)
-        config = flags.define_config()
-        word = flags.DEFINE_string("word", f"of {name}", "the same flag in both")
+        flags.define_config()
+        flags.DEFINE_string("word", f"of {name}", "the same flag in both")
 
         @flags.command
-        def main():
+        def main(given):
             together.wait(10)
-            said.append((name, word.value, word.present, config.value.seed))
+            said.append((name, given.word, bool(given["word"].present), given.config.seed))
 
         return main
 

@@ -10,10 +10,11 @@ from spherical_vae.parallel.sharding import data_mesh
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import DivergedError
+from spherical_vae.training import comparison
 from spherical_vae.training.comparison import table, train_rows
 
 
-def test_a_baseline_that_diverges_is_said_to(tmp_path):
+def test_a_baseline_that_diverges_is_said_to(tmp_path, monkeypatch):
     corpus = small_corpus()
     size = len(corpus.splits["test"])
 
@@ -27,9 +28,11 @@ def test_a_baseline_that_diverges_is_said_to(tmp_path):
         nats, tokens = np.linspace(1.0, 2.0, size), np.full(size, 4)
         return ExampleNats(nats, nats, nats, tokens, tokens * 1.0)
 
+    monkeypatch.setattr(comparison, "train_model", train)
+    monkeypatch.setattr(comparison, "measure_test", measure)
     config = small_config(baselines=("none", "gaussian"))
     with open_run(tmp_path, config) as run:
-        rows, failed, trained = train_rows(config, corpus, run, train, measure)
+        rows, failed, trained = train_rows(config, corpus, run)
     assert [row.label for row in rows] == ["unigram", "RNNLM", "vMF"]
     assert failed == ["Gaussian            diverged in step 3"]
     assert trained.config is config

@@ -10,8 +10,11 @@ from small_models import small_config, small_corpus
 from paper.measures.tight import take
 from spherical_vae.data.batches import corpus_boundaries, evaluation_batches
 from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.measures import build_evaluator, measure_model
 from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.models.vae import VAE, build_vae, init_params
+from spherical_vae.parallel.sharding import evaluation_mesh
+from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import UserError
 
 BAGS = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}
@@ -41,17 +44,21 @@ def test_posteriors_are_in_the_order_of_the_split(kind, parts):
     assert (np.sort(distances, axis=1)[:, 1] > 1e-3).sum() >= 8
 
 
+def measured(config, corpus, protocol):
+    model = build_vae(config, len(corpus.vocabulary))
+    mesh = evaluation_mesh(config.evaluation.batch_size)
+    trained = TrainedModel(config, corpus, model, init_params(model, 0), 1, 1, 1, mesh)
+    return measure_model(build_evaluator(trained), trained, "test", protocol=protocol)
+
+
 def test_the_papers_units_are_those_of_its_code():
     """Slots of batches of 20 sorted by length, whatever ours are, times the mean words of train."""
     config, corpus = small_config(latent__kind="none"), small_corpus(examples=50)
     train = corpus.splits["train"]
     some = take(train, np.arange(33))
     corpus = dataclasses.replace(corpus, splits={**corpus.splits, "test": some})
-    model = build_vae(config, len(corpus.vocabulary))
-    measures = Evaluator(model, config, corpus)
-    arguments = init_params(model, 0), "test", jax.random.key(0)
-    found, _ = measures.report(*arguments, protocol="paper")
-    honest, nats = measures.report(*arguments)
+    found, _ = measured(config, corpus, "paper")
+    honest, nats = measured(config, corpus, "honest")
     lengths = sorted(map(int, np.diff(some.offsets)))
     slots = 20 * lengths[19] + 13 * lengths[32]
     # Without a code its nats are the honest ones.
@@ -64,12 +71,8 @@ def test_the_papers_units_are_those_of_its_code():
 
 
 def test_the_averaged_latent_is_charged_for_what_it_carries():
-    config, corpus = small_config(), small_corpus()
-    model = build_vae(config, len(corpus.vocabulary))
-    measures = Evaluator(model, config, corpus)
-    arguments = init_params(model, 0), "test", jax.random.key(0)
-    honest, _ = measures.report(*arguments)
-    found, _ = measures.report(*arguments, protocol="averaged")
+    honest, _ = measured(small_config(), small_corpus(), "honest")
+    found, _ = measured(small_config(), small_corpus(), "averaged")
     assert found["kl_nats"] > 1.3 * honest["kl_nats"]
     assert found["nll_nats"] == pytest.approx(found["reconstruction_nats"] + found["kl_nats"])
     assert found["iw_nll_nats"] is found["importance_samples"] is None
@@ -77,8 +80,5 @@ def test_the_averaged_latent_is_charged_for_what_it_carries():
 
 
 def test_what_cannot_be_averaged_is_refused():
-    config, corpus = small_config(latent__kind="gaussian"), small_corpus()
-    model = build_vae(config, len(corpus.vocabulary))
-    measures = Evaluator(model, config, corpus)
     with pytest.raises(UserError, match="averaged"):
-        measures.report(init_params(model, 0), "test", jax.random.key(0), protocol="averaged")
+        measured(small_config(latent__kind="gaussian"), small_corpus(), "averaged")

@@ -165,7 +165,7 @@ def test_texts():
     vocabulary = small_corpus().vocabulary
     assert sentence_text(np.array([4, 3, END_ID, END_ID]), vocabulary) == "w4 w3"
     assert sentence_text(np.array([4, 3]), vocabulary) == "w4 w3"
-    assert likely_words(np.arange(WORDS) / 10, vocabulary, 2) == "w11 w10"
+    assert likely_words(np.arange(WORDS) / 10, vocabulary).startswith("w11 w10 w9 ")
     assert likely_words(np.where(np.arange(WORDS) == 5, 0.0, -np.inf), vocabulary) == "w5"
 
 

@@ -16,7 +16,7 @@ from small_run import (
 
 from spherical_vae import evaluate, generate, train
 from spherical_vae.evaluation.evaluator import Evaluator
-from spherical_vae.runs.run_directory import load_config, load_origin
+from spherical_vae.runs.run_directory import load_run
 from spherical_vae.runs.trained_model import load_all, load_trained
 from spherical_vae.system.errors import UserError
 
@@ -67,7 +67,7 @@ def test_more_epochs_are_those_of_a_run_that_was_as_long_from_the_start(
     assert metrics_without_times(twice) == metrics_without_times(once)
     last = 2 * STEPS_PER_EPOCH
     assert checkpoint_contents(twice)[last] == checkpoint_contents(once)[last]
-    assert load_config(twice) == load_config(once)
+    assert load_run(twice).config == load_run(once).config
     assert "config.train.epochs: 2 in" in refusal(corpus, twice, {"train.epochs": 1})
 
 
@@ -79,7 +79,7 @@ def test_a_cosine_is_that_of_the_longer_training_from_then_on(corpus, tmp_path, 
     rates = [
         r["learning_rate"] for r in metrics_without_times(tmp_path / "run") if r["split"] == "train"
     ]
-    peak = load_config(tmp_path / "run").optimizer.learning_rate
+    peak = load_run(tmp_path / "run").config.optimizer.learning_rate
     lengths = np.repeat([4, 8], 4)
     expected = peak * 0.5 * (1 + np.cos(np.pi * np.arange(8) / lengths))
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
@@ -124,7 +124,7 @@ def test_a_run_starts_from_the_best_weights_of_another(corpus, finished, tmp_pat
     train_it(*arguments)
     source = load_trained(finished)
     assert f"starting from step {source.step} of {finished}" in capsys.readouterr().err
-    assert load_origin(workdir) == {"workdir": str(finished), "step": source.step}
+    assert load_run(workdir).origin == {"workdir": str(finished), "step": source.step}
     found = load_trained(workdir)
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6),
@@ -135,7 +135,7 @@ def test_a_run_starts_from_the_best_weights_of_another(corpus, finished, tmp_pat
     train_it(*arguments[:3])
     train_it(corpus, workdir, arguments[2] | {"train.steps": 2}, arguments[3])
     assert load_trained(workdir).last_step == 2
-    assert load_origin(workdir) == {"workdir": str(finished), "step": source.step}
+    assert load_run(workdir).origin == {"workdir": str(finished), "step": source.step}
     other = refusal(corpus, workdir, arguments[2] | {"train.steps": 2}, f"--init_from={tmp_path}")
     assert other.startswith(f"--init_from: {finished} in {workdir}, {tmp_path} given")
     evaluate.main([f"--workdir={workdir}", "--json"])

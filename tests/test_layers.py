@@ -121,7 +121,7 @@ def test_tied_softmax_multiplies_by_the_transposed_embeddings(hidden_size):
 
 def test_untied_softmax_is_a_dense_layer():
     hidden = jax.random.normal(jax.random.key(0), (3, 2, 4))
-    layer, dense = SoftmaxWeights(9), nn.Dense(9, kernel_init=fan_in_uniform())
+    layer, dense = SoftmaxWeights(9), nn.Dense(9, kernel_init=fan_in_uniform)
     variables = layer.init(jax.random.key(2), hidden, jnp.zeros((9, 0)))
     expected = dense.init(jax.random.key(2), hidden)
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
@@ -132,7 +132,7 @@ def test_untied_softmax_is_a_dense_layer():
 
 
 def test_empty_kernels_initialise():
-    assert fan_in_uniform()(jax.random.key(0), (0, 4)).shape == (0, 4)
+    assert fan_in_uniform(jax.random.key(0), (0, 4)).shape == (0, 4)
 
 
 def test_bag_vector_adds_repeated_ids():

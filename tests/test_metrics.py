@@ -7,18 +7,24 @@ import pytest
 
 from spherical_vae.distributions import HypersphericalUniform, VonMisesFisher
 from spherical_vae.evaluation import metrics
-from spherical_vae.evaluation.evaluator import mutual_information_nats, padded_slots
+from spherical_vae.evaluation.evaluator import padded_slots
+from spherical_vae.evaluation.measures import mutual_information_nats
 from spherical_vae.models.latents.gaussian import diagonal_normal
 from spherical_vae.models.latents.latent import posterior_means, prior_deviations
 
 
-def example_nats(tokens, slots=None):
+def example_nats(tokens, slots=None, paper_words=None):
     tokens = np.asarray(tokens)
     reconstruction = np.linspace(10.0, 20.0, len(tokens))
     kl = np.full(len(tokens), 2.0)
     iw = reconstruction + 1.5
     return metrics.ExampleNats(
-        reconstruction, kl, iw, tokens, np.asarray(tokens if slots is None else slots, float)
+        reconstruction,
+        kl,
+        iw,
+        tokens,
+        np.asarray(tokens if slots is None else slots, float),
+        paper_words,
     )
 
 
@@ -38,8 +44,8 @@ def test_documents_are_averaged_by_document():
 
 def test_paper_units():
     """Nats a slot, times the mean words of a sentence."""
-    nats = example_nats([5, 10, 3], slots=[10.0, 10.0, 10.0])
-    summary = metrics.summarise(nats, 7.0)
+    nats = example_nats([5, 10, 3], slots=[10.0, 10.0, 10.0], paper_words=7.0)
+    summary = metrics.summarise(nats)
     assert summary["perplexity"] == pytest.approx(np.exp(51 / 30))
     assert summary["nll_nats"] == pytest.approx(51 / 30 * 7)
     assert summary["kl_nats"] == pytest.approx(6 / 30 * 7)

@@ -35,7 +35,7 @@ def optimizer_settings(**overrides):
 def check(steps, **overrides):
     """Checks the schedules of a training of so many steps."""
     config = small_config(train__steps=steps, **overrides)
-    check_schedules(config, Timetable.of(config, 40))
+    check_schedules(config, Timetable(config, 40))
 
 
 def test_plateau_divides_whenever_validation_does_not_improve():
@@ -149,8 +149,8 @@ def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):
     corpus = small_corpus(examples=40)
     settings = {"kl_weight__schedule": "cyclical", "train__epochs": 2, "train__batch_size": 4}
     config = small_config(**settings, kl_weight__cycles=5)
-    timetable = Timetable.of(config, 40)
-    host = Supervisor(config, corpus, timetable, Progress(0), MetricsLog(None))
+    timetable = Timetable(config, 40)
+    host = Supervisor(config, timetable, Progress(0), MetricsLog(None))
     weights = [float(host.hyperparameters(step).kl_weight) for step in range(20)]
     # Two epochs of ten steps, in five cycles of four.
     assert weights == [0, 0.5, 1, 1] * 5

@@ -24,8 +24,8 @@ def clock(monkeypatch):
 @pytest.fixture
 def replica():
     config = small_config()
-    timetable = Timetable.of(config, len(CORPUS.splits["train"]))
-    return Supervisor(config, CORPUS, timetable, Progress(0), MetricsLog(None))
+    timetable = Timetable(config, len(CORPUS.splits["train"]))
+    return Supervisor(config, timetable, Progress(0), MetricsLog(None))
 
 
 def test_a_file_gets_a_line_every_30_seconds_and_at_evaluations(clock, replica, capsys):

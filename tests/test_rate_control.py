@@ -191,8 +191,8 @@ def test_the_phase_weighs_no_kl_and_counts_no_evaluation(uninterrupted):
 
 
 def supervisor_of(config):
-    timetable = Timetable.of(config, 40)
-    return Supervisor(config, CORPUS, timetable, Progress(0), MetricsLog(None)), timetable
+    timetable = Timetable(config, 40)
+    return Supervisor(config, timetable, Progress(0), MetricsLog(None)), timetable
 
 
 @pytest.mark.parametrize(

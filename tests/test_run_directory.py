@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
-from spherical_vae.runs.run_directory import RunDirectory, load_config, load_origin, open_run
+from spherical_vae.runs.run_directory import RunDirectory, load_run, open_run
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
 
@@ -30,7 +30,7 @@ def refusal(workdir, config=None):
 def test_first_use_writes_the_configuration(workdir):
     with open_run(workdir, base_config()) as run:
         assert run.path == workdir
-        assert load_config(workdir) == base_config()
+        assert load_run(workdir).config == base_config()
     assert {path.name for path in workdir.iterdir()} == {"config.json", ".lock"}
 
 
@@ -48,7 +48,7 @@ def test_values_keep_their_types(workdir):
     config.optimizer.learning_rate = 1e-3
     config.decoder.inputless = False
     open_run(workdir, config).close()
-    loaded = load_config(workdir)
+    loaded = load_run(workdir).config
     assert loaded == config
     assert repr(loaded.to_dict()) == repr(config.to_dict())
     open_run(workdir, config).close()
@@ -56,7 +56,7 @@ def test_values_keep_their_types(workdir):
 
 def test_loaded_configuration_can_be_overridden_like_the_base(workdir):
     open_run(workdir, base_config()).close()
-    loaded = load_config(workdir)
+    loaded = load_run(workdir).config
     loaded.latent.concentration = 80
     assert loaded.latent.concentration == 80.0
     with pytest.raises(TypeError):
@@ -73,7 +73,7 @@ def test_differing_keys_are_named_with_both_values(workdir):
     assert f"config.name: 'kjv' in {workdir}, 'other' given" in message
     assert message.endswith("use another --workdir")
     assert message.count("config.") == 2
-    assert load_config(workdir) == base_config()
+    assert load_run(workdir).config == base_config()
 
 
 def test_a_run_goes_on_with_other_values_of_what_changes_no_result(workdir):
@@ -85,7 +85,7 @@ def test_a_run_goes_on_with_other_values_of_what_changes_no_result(workdir):
     config.data.path = "where it lies now"
     open_run(workdir, config).close()
     # Those that evaluation needs: of the last start.
-    assert load_config(workdir) == config
+    assert load_run(workdir).config == config
 
 
 def stored_without(workdir, *keys, **more):
@@ -105,7 +105,7 @@ def stored_without(workdir, *keys, **more):
 
 def test_keys_that_a_run_is_older_than_have_their_defaults(workdir):
     stored_without(workdir, "compute", "mesh", "latent.range", "train.steps_per_call")
-    assert load_config(workdir) == base_config()
+    assert load_run(workdir).config == base_config()
     # And it goes on as a run that always had them: with other values it is another one.
     open_run(workdir, base_config()).close()
     config = base_config()
@@ -125,7 +125,7 @@ def test_keys_that_this_version_does_not_know_are_told(workdir, more, key):
         f"{workdir / 'config.json'}: config.{key}: this version has no such key"
     )
     with pytest.raises(UserError, match="no such key"):
-        load_config(workdir)
+        load_run(workdir)
 
 
 @pytest.mark.parametrize(
@@ -159,23 +159,23 @@ def test_what_may_be_another_when_a_run_goes_on(workdir, capsys, key, before, af
     config.update_from_flattened_dict({key: after})
     if told is None:
         open_run(workdir, config).close()
-        assert load_config(workdir) == config
+        assert load_run(workdir).config == config
         said = f"config.{key}: {before} in {workdir}, {after} from now on\n"
         assert capsys.readouterr().err.startswith("" if key == "train.checkpoint_every" else said)
     else:
         assert refusal(workdir, config).startswith(told.format(run=workdir))
-        assert load_config(workdir) != config
+        assert load_run(workdir).config != config
 
 
 def test_a_run_keeps_what_it_started_from(workdir):
     origin = {"workdir": "elsewhere", "step": 3}
     open_run(workdir, base_config(), origin=origin).close()
-    assert load_origin(workdir) == origin
+    assert load_run(workdir).origin == origin
     config = base_config()
     config.train.epochs = 2
     open_run(workdir, config).close()
     open_run(workdir, config, origin={"workdir": "elsewhere", "step": 9}).close()
-    assert load_origin(workdir) == origin
+    assert load_run(workdir).origin == origin
     with pytest.raises(UserError, match=r"--init_from: elsewhere in .*, other given"):
         open_run(workdir, config, origin={"workdir": "other", "step": 3})
 
@@ -247,7 +247,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with open_run("~/runs/one", base_config()) as run:
         assert run.path == tmp_path / "home" / "runs" / "one"
-    assert load_config("~/runs/one") == base_config()
+    assert load_run("~/runs/one").config == base_config()
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
     assert "there is no such home folder" in refusal("~nobody-is-called-so/x")
 
@@ -258,7 +258,7 @@ def test_a_folder_that_could_not_be_read_is_not_even_made(tmp_path, name):
     assert message.startswith(f"{tmp_path / name}: checkpoints cannot be read back from there")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="cannot be read back"):
-        load_config(tmp_path / name)
+        load_run(tmp_path / name)
 
 
 def test_a_file_is_no_directory(tmp_path):
@@ -313,7 +313,7 @@ def test_a_broken_configuration_is_one_line(workdir, content):
 def test_a_missing_run_is_one_line(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="no run here") as caught:
-        load_config(tmp_path / name)
+        load_run(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
 
 

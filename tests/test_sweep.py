@@ -16,14 +16,15 @@ from small_run import checkpoint_contents, metrics_without_times
 from spherical_vae.config.sweeps import build_replicas, program_config, settings_by_name
 from spherical_vae.evaluation import evaluator as evaluation
 from spherical_vae.evaluation.evaluator import Evaluator
+from spherical_vae.evaluation.measures import build_evaluator, measure_model
 from spherical_vae.evaluation.sweep import measure_sweep
 from spherical_vae.models.vae import build_vae
 from spherical_vae.parallel.sharding import data_mesh
-from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs import trained_model as trained
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.runs.trained_model import load_all, load_trained
 from spherical_vae.system.errors import Interrupted, UserError
+from spherical_vae.training.calls import side_by_side
 from spherical_vae.training.trainer import train_model, train_replicas
 
 CONFIG = small_config(
@@ -85,7 +86,7 @@ class Sweep:
     replicas: list
 
 
-def train(workdir, like=None, signal_after=None, vectorised=None):
+def train(workdir, like=None, signal_after=None):
     """Trains the sweep; with the programs of another one, and stopping, where asked for."""
     programs = Programs(like and like.programs, signal_after)
     if like is None:
@@ -99,7 +100,6 @@ def train(workdir, like=None, signal_after=None, vectorised=None):
             REPLICAS,
             CORPUS,
             run,
-            vectorised=vectorised,
             evaluator=evaluator,
             compile_step=programs,
         )
@@ -198,8 +198,9 @@ def test_a_replica_must_be_named_and_there(sweep, replica):
 
 
 @pytest.mark.slow
-def test_at_once_as_on_accelerators_the_same_comes_out(sweep, tmp_path):
-    at_once = train(tmp_path / "run", vectorised=True)
+def test_at_once_as_on_accelerators_the_same_comes_out(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr("spherical_vae.training.calls.in_turn", side_by_side)
+    at_once = train(tmp_path / "run")
     for number in (GOES_ON, STOPS):
         found, wanted = (metrics_of(one, number) for one in (at_once, sweep))
         for record, expected in zip(found, wanted, strict=True):
@@ -223,11 +224,9 @@ def test_each_replica_is_measured_as_a_single_run_and_once(sweep):
         ]
         assert measure_sweep(other, "test", cache=run) == results
     model = sweep.replicas[STOPS].model
-    wanted, _ = evaluation.Evaluator(model.model, model.config, CORPUS).report(
-        model.params, "test", root_key(0, Purpose.EVALUATE)
-    )
+    wanted, _ = measure_model(build_evaluator(model), model, "test")
     found = results.replicas[STOPS].result
-    assert found.keys() == wanted.keys() | {"step", "seed"}
+    assert found.keys() == wanted.keys()
     for key, value in wanted.items():
         expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
         assert found[key] == expected, key

@@ -17,11 +17,11 @@ from small_run import checkpoint_contents, metrics_without_times
 
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.evaluation.metrics import ExampleNats
+from spherical_vae.parallel.sharding import shard_batch
 from spherical_vae.runs.checkpoint import CheckpointStore
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.errors import Interrupted, UserError
-from spherical_vae.training.calls import put_on_mesh
 from spherical_vae.training.trainer import train_model
 
 
@@ -31,7 +31,7 @@ def _no_thread_is_left():
     assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
-def train(workdir, before_step=lambda state: state, put=put_on_mesh, **settings):
+def train(workdir, before_step=lambda state: state, **settings):
     """Trains towards an end that no test reaches; `before_step` sees the state of each step."""
     config = small_config(
         train__steps=1000, train__evaluate_every=1000, train__checkpoint_every=4, **settings
@@ -46,7 +46,7 @@ def train(workdir, before_step=lambda state: state, put=put_on_mesh, **settings)
 
     with open_run(workdir, config) as run:
         corpus = small_corpus(examples=30)
-        train_model(config, corpus, run, compile_step=compile_step, put=put)
+        train_model(config, corpus, run, compile_step=compile_step)
 
 
 def stop(after):
@@ -60,12 +60,12 @@ def stop(after):
     return before_step
 
 
-def test_the_next_batch_is_copied_before_the_step_is_taken(tmp_path):
+def test_the_next_batch_is_copied_before_the_step_is_taken(tmp_path, monkeypatch):
     copied = []
 
-    def counted(call, mesh):
+    def counted(batches, mesh):
         copied.append(threading.current_thread().name)
-        return put_on_mesh(call, mesh)
+        return shard_batch(batches, mesh)
 
     def wait_for_the_next(state):
         deadline = time.monotonic() + 20
@@ -74,8 +74,9 @@ def test_the_next_batch_is_copied_before_the_step_is_taken(tmp_path):
             time.sleep(0.001)
         return stop(after=10)(state)
 
+    monkeypatch.setattr("spherical_vae.training.trainer.shard_batch", counted)
     with pytest.raises(Interrupted, match="after step 10; the state is saved"):
-        train(tmp_path, wait_for_the_next, counted)
+        train(tmp_path, wait_for_the_next)
     assert set(copied) == {"prefetch"}
 
 
@@ -101,17 +102,18 @@ def test_the_seconds_of_a_record_are_those_of_the_device(tmp_path):
     assert min(record["seconds"] for record in records) >= 0.15
 
 
-def test_an_error_of_the_data_ends_training_and_leaves_the_checkpoint(tmp_path):
+def test_an_error_of_the_data_ends_training_and_leaves_the_checkpoint(tmp_path, monkeypatch):
     made = []
 
-    def broken(call, mesh):
-        made.append(call)
+    def broken(batches, mesh):
+        made.append(batches)
         if len(made) == 7:
             raise OSError("the disk is gone")
-        return put_on_mesh(call, mesh)
+        return shard_batch(batches, mesh)
 
+    monkeypatch.setattr("spherical_vae.training.trainer.shard_batch", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        train(tmp_path, put=broken)
+        train(tmp_path)
     assert CheckpointStore(tmp_path / "checkpoints", read_only=True).latest_step() == 4
 
 

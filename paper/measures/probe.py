@@ -43,10 +43,7 @@ Pairs = Mapping[str, tuple[Vectors, Vectors]]
 def probe_results(model: TrainedModel, seed: int, scale: str) -> list[SimpleNamespace]:
     """Returns the probes of a sentence model: both kinds of bag, both directions.
 
-    Args:
-      model: trained.
-      seed: of the probes.
-      scale: smoke, cpu or full; decides the number of epochs.
+    `seed` is that of the probes; `scale` (smoke, cpu or full) decides the number of epochs.
 
     Returns:
       What `fit_probe` returns, with `bag` (embeddings or counts) and `direction` before it.
@@ -119,7 +116,7 @@ def fit_probe(pairs: Pairs, seed: int, epochs: int) -> SimpleNamespace:
     constant = unit(unit(train[1]).mean(axis=0))
     key_start, key_order = jax.random.split(jax.random.key(seed))
     params = {
-        "hidden": fan_in_uniform()(key_start, (train[0].shape[1], HIDDEN)),
+        "hidden": fan_in_uniform(key_start, (train[0].shape[1], HIDDEN)),
         "hidden_bias": jnp.zeros(HIDDEN),
         "answer": jnp.zeros((HIDDEN, constant.shape[0])),
         "answer_bias": constant,

@@ -25,14 +25,12 @@ _BATCH_SIZE = 20
 
 def take(split: Split, rows: np.ndarray) -> Split:
     """Returns some examples of a split, in the order of `rows`, `[N]` positions."""
-    starts, stops = split.offsets[rows], split.offsets[rows + 1]
-    positions = np.concatenate(
-        [np.arange(start, stop) for start, stop in zip(starts, stops, strict=True)]
-    )
+    edges = split.offsets
+    positions = np.concatenate([np.arange(edges[row], edges[row + 1]) for row in rows])
     return Split(
         split.ids[positions],
         None if split.counts is None else split.counts[positions],
-        np.concatenate([[0], np.cumsum(stops - starts)]),
+        np.concatenate([[0], np.cumsum(split.lengths[rows])]),
         None if split.labels is None else split.labels[rows],
     )
 

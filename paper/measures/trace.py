@@ -30,12 +30,7 @@ class Tracer:
     """Observer of a training: writes q of one example before it and at every evaluation.
 
     It is called before the checkpoint of its step, and what a resumed run repeats replaces what was
-    written of it.
-
-    Args:
-      config: of the run.
-      corpus: that it is trained on.
-      directory: its working directory, where nothing is written yet.
+    written of it. To make one writes nothing yet into `directory`, the run's working directory.
     """
 
     def __init__(self, config: ConfigDict, corpus: Corpus, directory: Path) -> None:
@@ -43,11 +38,8 @@ class Tracer:
         split = corpus.splits[SPLIT]
         batch = gather_batch(split, np.array([EXAMPLE]))
         self._tokens = int(batch.counts.sum())
-        model, hyper = (
-            build_vae(config, len(corpus.vocabulary)),
-            latent_hyperparameters(config.latent),
-        )
-        given = jax.tree.map(jnp.asarray, batch)
+        model = build_vae(config, len(corpus.vocabulary))
+        hyper, given = latent_hyperparameters(config.latent), jax.tree.map(jnp.asarray, batch)
         self._encode = jax.jit(lambda params: call(model, params, VAE.encode, given, hyper))
         counts = corpus.vocabulary.train_counts
         self._initial = lambda: init_params(model, config.seed, counts)

@@ -1,10 +1,11 @@
 """Command lines: flags, `--config`, and mistakes as errors of one line.
 
-The flags of a command are in the module of that command. Flags belong to their command and to the
-call that parses them, not to the process: several commands can be imported together, and called
+The flags of a command are in the module of that command, and their values are the argument of its
+function. They do not belong to the process: several commands can be imported together, and called
 from Python several times and in several threads.
 """
 
+import copy
 import difflib
 import inspect
 import re
@@ -12,12 +13,12 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar, copy_context
 from functools import partialmethod
 from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import flags, logging
+from absl.flags import FlagValues
 from ml_collections import ConfigDict, config_flags
 
 from spherical_vae.config.defaults import base_config
@@ -35,28 +36,8 @@ _OVERRIDE = re.compile(r"--?(no)?config\.(?P<key>[^=]*)(=(?P<value>.*))?", re.S)
 _SELECTION = re.compile(r"--?config(=(?P<value>.*))?", re.S)
 _MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value")
 _ILLEGAL = re.compile(r"flag --config\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
-
-
-class GivenFlag:
-    """A flag of a command, which has a value while a call of the command runs."""
-
-    def __init__(self, owner: "CommandFlags", name: str) -> None:
-        self._owner = owner
-        self.name = name
-
-    @property
-    def value(self) -> Any:
-        """The value on the command line, or else the default.
-
-        Raises:
-          RuntimeError: no command line has been parsed.
-        """
-        return self._owner.parsed()[self.name].value
-
-    @property
-    def present(self) -> bool:
-        """Whether the command line gives the flag."""
-        return bool(self._owner.parsed()[self.name].present)
+# The keys of `config.data` that say where a corpus lies.
+_PLACES = ("path", "manual_dir", "cache_dir")
 
 
 class CommandFlags:
@@ -72,24 +53,18 @@ class CommandFlags:
     def __init__(self, module: str, summary: str | None) -> None:
         self._module = module
         self._summary = summary or ""
-        self._definitions: list[Callable[[flags.FlagValues], object]] = []
-        self._parsed: ContextVar[flags.FlagValues] = ContextVar(module)
+        self._defaults = FlagValues()
         self._has_config = False
-        self._first_argument: tuple[str, Callable[[str], None]] | None = None
-        self._host_flags: tuple[GivenFlag, ...] = ()
-        self._place_flags: tuple[GivenFlag, ...] = ()
-        self._compilation_cache = self.DEFINE_string(
+        self._first_argument = ""
+        self.DEFINE_string(
             "compilation_cache",
             "",
             "folder of compiled programs, or none; default: $JAX_COMPILATION_CACHE_DIR or the "
             "user's cache",
         )
 
-    def _define(
-        self, define: Callable[..., Any], name: str, *args: Any, **options: Any
-    ) -> GivenFlag:
-        self._definitions.append(lambda values: define(name, *args, flag_values=values, **options))
-        return GivenFlag(self, name)
+    def _define(self, define: Callable[..., object], *args: Any, **options: Any) -> None:
+        define(*args, flag_values=self._defaults, **options)
 
     DEFINE_string = partialmethod(_define, flags.DEFINE_string)
     DEFINE_multi_string = partialmethod(_define, flags.DEFINE_multi_string)
@@ -98,67 +73,42 @@ class CommandFlags:
     DEFINE_bool = partialmethod(_define, flags.DEFINE_bool)
     DEFINE_enum = partialmethod(_define, flags.DEFINE_enum)
 
-    def define_config(self) -> GivenFlag:
+    def define_config(self) -> None:
         """Adds a `--config` flag with `--config.KEY=VALUE` overrides.
 
         Its value is the locked, validated configuration, of `base_config()` if no config is named.
         """
         self._has_config = True
-        return GivenFlag(self, "config")
 
     def define_hosts(self) -> None:
         """Adds the flags by which several processes meet: the arguments of `hosts.join`."""
-        self._host_flags = (
-            self.DEFINE_string(
-                "coordinator", None, "HOST:PORT of process 0, if several processes train together"
-            ),
-            self.DEFINE_integer(
-                "process_count",
-                None,
-                "number of processes; default: that of SLURM or of a TPU, else 1",
-                lower_bound=1,
-            ),
-            self.DEFINE_integer("process_index", None, "of this process", lower_bound=0),
+        self.DEFINE_string(
+            "coordinator", None, "HOST:PORT of process 0, if several processes train together"
         )
+        self.DEFINE_integer(
+            "process_count",
+            None,
+            "number of processes; default: that of SLURM or of a TPU, else 1",
+            lower_bound=1,
+        )
+        self.DEFINE_integer("process_index", None, "of this process", lower_bound=0)
 
     def define_places(self) -> None:
         """Adds flags for the present place of a trained run's corpus; see `given_places`."""
-        self._place_flags = tuple(
+        for name in _PLACES:
             self.DEFINE_string(name, None, f"config.data.{name}; default: as in training")
-            for name in ("path", "manual_dir", "cache_dir")
-        )
 
-    def given_places(self) -> dict[str, str]:
-        """Returns the keys of `config.data` that the command line changes."""
-        return {flag.name: flag.value for flag in self._place_flags if flag.value is not None}
+    def define_first_argument(self, name: str) -> None:
+        """Adds a first argument that is not a flag, and becomes the value of the flag `name`."""
+        self._first_argument = name
+        self.DEFINE_string(name, "", "the first argument, also without its name")
 
-    def define_first_argument(self, name: str, check: Callable[[str], None]) -> GivenFlag:
-        """Adds a first argument that is not a flag.
-
-        Args:
-          name: of the flag whose value it becomes.
-          check: raises a `UserError` if the argument is not allowed; "" if there is none.
-        """
-        self._first_argument = name, check
-        return self.DEFINE_string(name, "", "the first argument, also without its name")
-
-    def command(self, main: Callable[[], None]) -> "Command":
-        """Decorator: makes a command of the function that does its work."""
+    def command(self, main: Callable[[FlagValues], None]) -> "Command":
+        """Decorator: makes a command of the function that does its work with the given flags."""
         return Command(self, main)
 
-    def parsed(self) -> flags.FlagValues:
-        """Returns the flags of the call that runs in this thread.
-
-        Raises:
-          RuntimeError: there is none.
-        """
-        values = self._parsed.get(None)
-        if values is None:
-            raise RuntimeError(f"the command line of {self._module} has not been parsed")
-        return values
-
-    def parse(self, argv: Sequence[str], of_process: bool = False) -> None:
-        """Parses a whole command line, after which the flags have their values.
+    def parse(self, argv: Sequence[str], of_process: bool = False) -> FlagValues:
+        """Returns the flags of a whole command line, whose values are attributes of the result.
 
         Args:
           argv: the command line, the program's name first.
@@ -167,17 +117,13 @@ class CommandFlags:
         Raises:
           UserError: a mistake in it, an invalid configuration included.
         """
-        values = self._defined()
+        values = copy.deepcopy(self._defaults)
         if of_process:
             for flag in flags.FLAGS.flags_by_module_dict().get("absl.logging", ()):
                 values[flag.name] = flag
         argv = list(argv)
-        if self._first_argument is not None:
-            name, check = self._first_argument
-            first = next((word for word in argv[1:2] if not word.startswith("-")), "")
-            check(first)
-            if first:
-                argv[1] = f"--{name}={first}"
+        if self._first_argument and argv[1:] and not argv[1].startswith("-"):
+            argv[1] = f"--{self._first_argument}={argv[1]}"
         try:
             argv = values.read_flags_from_files(argv, force_gnu=False)
             if self._has_config:
@@ -194,30 +140,17 @@ class CommandFlags:
             )
         if self._has_config:
             validate(values["config"].value)
-        self._parsed.set(values)
+        return values
 
     def help(self) -> str:
         """Returns the text of `--help`."""
-        values = self._defined()
+        values = copy.deepcopy(self._defaults)
         if self._has_config:
             self._define_config([self._module], values)
         # To absl, this module defines all flags.
         return f"{self._summary.strip()}\n\nflags:{values.module_help(__name__)}"
 
-    def prepare_process(self, with_cache: bool) -> None:
-        """Sets up the cache of compiled programs, by default if `with_cache`, and joins others."""
-        if with_cache or self._compilation_cache.present:
-            keep_compiled_programs(self._compilation_cache.value)
-        if self._host_flags:
-            hosts.join(*(flag.value for flag in self._host_flags))
-
-    def _defined(self) -> flags.FlagValues:
-        values = flags.FlagValues()
-        for define in self._definitions:
-            define(values)
-        return values
-
-    def _define_config(self, argv: list[str], values: flags.FlagValues) -> list[str]:
+    def _define_config(self, argv: list[str], values: FlagValues) -> list[str]:
         """Reads the config that `argv` selects, and defines a flag for each override in it.
 
         ml_collections reads a config and its overrides when the flag is defined.
@@ -251,7 +184,7 @@ class Command:
     compiled programs only if the flag is given.
     """
 
-    def __init__(self, command_flags: CommandFlags, main: Callable[[], None]) -> None:
+    def __init__(self, command_flags: CommandFlags, main: Callable[[FlagValues], None]) -> None:
         self._flags = command_flags
         self._main = main
         self.__doc__ = main.__doc__
@@ -263,24 +196,17 @@ class Command:
           UserError: bad input, in one line.
           Interrupted: a signal stopped training; the state is saved.
         """
-
-        def call() -> None:
-            self._flags.parse([self._main.__module__, *arguments])
-            self._flags.prepare_process(with_cache=False)
-            with jax_settings.settings_of_models():
-                self._main()
-            # A process that ends first would be missed by the others.
-            hosts.wait_for_all()
-
-        # The flags' values belong to this call alone.
-        copy_context().run(call)
+        given = self._flags.parse([self._main.__module__, *arguments])
+        _prepare_process(given, with_cache=False)
+        with jax_settings.settings_of_models():
+            self._main(given)
+        # A process that ends first would be missed by the others.
+        hosts.wait_for_all()
 
     def run(self) -> NoReturn:
-        """Runs the command as this process, with `sys.argv`.
+        """Runs the command as this process, with `sys.argv`; errors end it as in `exit_on_error`.
 
-        A `UserError` ends the process with exit status 2 and its message in one line on standard
-        error; Control-C with status 130. Other errors keep their traceback. Standard output is left
-        to the command's results.
+        Standard output is left to the command's results.
         """
         exit_on_error(self._parse_and_call)
         sys.exit(0)
@@ -290,16 +216,30 @@ class Command:
             print(self._flags.help())
             return
         flags.FLAGS.mark_as_parsed()
-        self._flags.parse(sys.argv, of_process=True)
+        given = self._flags.parse(sys.argv, of_process=True)
         logging.use_absl_handler()
         if flags.FLAGS["verbosity"].using_default_value:
             # At the default level JAX reports each backend that it did not find.
             logging.set_verbosity(logging.WARNING)
         keep_freed_memory()
         jax_settings.set_in_process()
-        self._flags.prepare_process(with_cache=True)
-        self._main()
+        _prepare_process(given, with_cache=True)
+        self._main(given)
         hosts.wait_for_all()
+
+
+def _prepare_process(given: FlagValues, with_cache: bool) -> None:
+    """Sets up the cache of compiled programs, by default if `with_cache`, and joins others."""
+    if with_cache or given["compilation_cache"].present:
+        keep_compiled_programs(given.compilation_cache)
+    if "coordinator" in given:
+        hosts.join(given.coordinator, given.process_count, given.process_index)
+
+
+def given_places(given: FlagValues) -> dict[str, str]:
+    """Returns the keys of `config.data` that the flags of `define_places` change."""
+    places = {name: getattr(given, name) for name in _PLACES}
+    return {name: place for name, place in places.items() if place is not None}
 
 
 def load_config_file(selected: str) -> ConfigDict:

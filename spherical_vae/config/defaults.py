@@ -13,17 +13,14 @@ from spherical_vae.models.decoders import DECODERS
 from spherical_vae.models.encoders import ENCODERS
 from spherical_vae.models.latents import LATENTS, PRIORS
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.rules import ANY, COUNT, SEED, SIZE, Number, OneOf, Rule, Text
+from spherical_vae.system.rules import COUNT, SEED, SIZE, Number, Rule, no_rule, not_empty, one_of
 
 
-class _Baselines:
-    """A tuple of different kinds of latent, possibly empty."""
-
-    def check(self, key: str, value: Any) -> None:
-        for name in value:
-            LATENTS.check(key, name)
-        if len(set(value)) != len(value):
-            raise UserError(f"{key}: {value!r} given, allowed: each name once")
+def _different_latents(key: str, value: tuple[str, ...]) -> None:
+    for name in value:
+        LATENTS.check(key, name)
+    if len(set(value)) != len(value):
+        raise UserError(f"{key}: {value!r} given, allowed: each name once")
 
 
 _POSITIVE = Number(low=0, low_open=True)
@@ -32,53 +29,53 @@ _RATE = Number(low=0, high=1, high_open=True)
 _SHARE = Number(low=0, high=1, low_open=True)
 
 _KEYS: dict[str, tuple[Any, Rule]] = {
-    "name": ("kjv", Text()),
+    "name": ("kjv", not_empty),
     # Determines initialisation, dropout and samples; the order of batches depends on `data.seed`.
     "seed": (0, SEED),
     # Latent kinds trained beside this model at the same size, for the same steps, and tabulated.
-    "baselines": (("none", "gaussian"), _Baselines()),
+    "baselines": (("none", "gaussian"), _different_latents),
     **{f"data.{key}": entry for key, entry in DATA_SETTINGS.items()},
     "embedding_size": (100, SIZE),  # word embeddings, shared by encoder, decoder, bag condition
     "label_embedding_size": (0, COUNT),  # 0: labels are not used
-    "condition_on_bag": (False, ANY),  # NVRNN-BoW: the decoder sees the target's mean embedding
+    "condition_on_bag": (False, no_rule),  # NVRNN-BoW: the decoder sees the target's mean embedding
     "dropout_rate": (0.1, _RATE),  # of embeddings, hidden layers and outputs
     # sentence: one mask for all steps of a sentence.
-    "dropout_mask": ("step", OneOf(("step", "sentence"))),
+    "dropout_mask": ("step", one_of(("step", "sentence"))),
     "state_dropout_rate": (0.0, _RATE),  # lstm decoder: recurrent state, one mask a sentence
     "word_dropout_rate": (0.0, _RATE),  # lstm decoder: previous words, which become <unk>
-    "encoder.kind": ("lstm", ENCODERS),
+    "encoder.kind": ("lstm", ENCODERS.check),
     "encoder.hidden_size": (128, SIZE),
     "encoder.layers": (1, SIZE),
-    "encoder.bidirectional": (False, ANY),  # lstm
+    "encoder.bidirectional": (False, no_rule),  # lstm
     # How LSTM states become one vector.
-    "encoder.pooling": ("mean_max", OneOf(("last", "mean_max"))),
-    "encoder.counts": ("log", OneOf(("log", "raw"))),  # the input of bag_of_words
-    "latent.kind": ("vmf", LATENTS),
+    "encoder.pooling": ("mean_max", one_of(("last", "mean_max"))),
+    "encoder.counts": ("log", one_of(("log", "raw"))),  # the input of bag_of_words
+    "latent.kind": ("vmf", LATENTS.check),
     "latent.dimension": (8, SIZE),  # coordinates of z, over all spheres
     "latent.spheres": (1, SIZE),  # product_vmf; divides `dimension`
     # product_vmf.
-    "latent.concentrations": ("learned_each", OneOf(("learned_each", "learned_shared", "fixed"))),
+    "latent.concentrations": ("learned_each", one_of(("learned_each", "learned_shared", "fixed"))),
     # Of every example; if concentrations are learned, their initial value.
     "latent.concentration": (30.0, _NOT_NEGATIVE),
     # The range of learned concentrations, which move on a logarithmic scale.
     "latent.min_concentration": (1.0, _POSITIVE),
     "latent.max_concentration": (1000.0, _POSITIVE),
-    "latent.range": ("smooth", OneOf(("smooth", "clipped"))),  # clipped: no gradient at the ends
+    "latent.range": ("smooth", one_of(("smooth", "clipped"))),  # clipped: no gradient at the ends
     # learned_vmf; kl_only: samples pass no gradient to it, as in the authors' code.
-    "latent.concentration_gradient": ("exact", OneOf(("exact", "kl_only"))),
-    "latent.sampler": ("transport", OneOf(("transport", "wood"))),
-    "latent.unit_variance": (True, ANY),  # the decoder sees sqrt(d) z, whose prior variance is 1
+    "latent.concentration_gradient": ("exact", one_of(("exact", "kl_only"))),
+    "latent.sampler": ("transport", one_of(("transport", "wood"))),
+    "latent.unit_variance": (True, no_rule),  # the decoder sees sqrt(d) z, of prior variance 1
     # standard: uniform, N(0, I); mixture: learned components; vamp: learned pseudo-inputs.
-    "prior.kind": ("standard", PRIORS),
+    "prior.kind": ("standard", PRIORS.check),
     "prior.components": (64, SIZE),  # mixture, vamp
-    "decoder.kind": ("lstm", DECODERS),
-    "decoder.inputless": (True, ANY),  # lstm: fed z only, no previous word
+    "decoder.kind": ("lstm", DECODERS.check),
+    "decoder.inputless": (True, no_rule),  # lstm: fed z only, no previous word
     "decoder.hidden_size": (128, SIZE),
     "decoder.layers": (1, COUNT),  # bag_of_words: hidden layers, 0 or 1
-    "decoder.tied_embeddings": (False, ANY),  # lstm: the softmax multiplies by word embeddings
-    "decoder.skip": (False, ANY),  # bag_of_words: adds a linear map of z to the logits
+    "decoder.tied_embeddings": (False, no_rule),  # lstm: the softmax multiplies by word embeddings
+    "decoder.skip": (False, no_rule),  # bag_of_words: adds a linear map of z to the logits
     # linear and sigmoid change between epochs, cyclical at every step.
-    "kl_weight.schedule": ("constant", OneOf(("constant", "linear", "sigmoid", "cyclical"))),
+    "kl_weight.schedule": ("constant", one_of(("constant", "linear", "sigmoid", "cyclical"))),
     "kl_weight.value": (1.0, _NOT_NEGATIVE),  # the constant weight; the maximum of the schedules
     "kl_weight.linear_epochs": (20.0, _POSITIVE),  # linear: min(1, epoch / linear_epochs)
     "kl_weight.sigmoid_slope": (0.5, _POSITIVE),  # sigmoid(slope * epoch - shift)
@@ -88,15 +85,15 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     # The KL in the training loss; measured bounds do not depend on these keys.
     "rate.free_nats": (0.0, _NOT_NEGATIVE),  # least KL that the loss charges; 0: off
     # factor: a coordinate or a sphere, in the mean over the batch.
-    "rate.free_nats_per": ("example", OneOf(("example", "factor"))),
+    "rate.free_nats_per": ("example", one_of(("example", "factor"))),
     "rate.target_nats": (0.0, _NOT_NEGATIVE),  # a learned multiplier keeps the mean KL there
     "rate.target_step": (0.01, _POSITIVE),  # of its logarithm, for a KL twice the target
     # Epochs at the beginning in which the KL weighs nothing and no evaluation counts;
     # then the decoder is reset, and the schedule of the KL weight begins.
     "rate.autoencoder_epochs": (0, COUNT),
-    "optimizer.name": ("adam", OneOf(("sgd", "adam", "adamw"))),
+    "optimizer.name": ("adam", one_of(("sgd", "adam", "adamw"))),
     "optimizer.learning_rate": (5e-3, _POSITIVE),
-    "optimizer.schedule": ("cosine", OneOf(("constant", "cosine", "plateau"))),
+    "optimizer.schedule": ("cosine", one_of(("constant", "cosine", "plateau"))),
     "optimizer.warmup_steps": (0, COUNT),
     "optimizer.final_fraction": (0.05, Number(low=0, high=1)),  # cosine: last rate over first rate
     # plateau: divides the learning rate after each evaluation without improvement.
@@ -108,7 +105,7 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     "train.batch_size": (64, SIZE),
     "train.epochs": (1, SIZE),
     "train.steps": (0, COUNT),  # 0: as many as `epochs` need; otherwise the exact number
-    "train.nats_per": ("example", OneOf(("example", "token"))),  # the loss is the mean over these
+    "train.nats_per": ("example", one_of(("example", "token"))),  # the loss is the mean over these
     "train.samples": (1, SIZE),  # samples of z per example in the training objective
     "train.steps_per_call": (1, SIZE),  # consecutive steps of one padded length that share a call
     "train.log_every": (20, SIZE),  # steps
@@ -116,11 +113,11 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     "train.checkpoint_every": (0, COUNT),  # steps; 0: at evaluations only
     "train.early_stopping": (0, COUNT),  # evaluations in a row without improvement; 0: off
     # paper: mean of three samples, Guu's KL.
-    "train.protocol": ("honest", OneOf(("honest", "paper"))),
+    "train.protocol": ("honest", one_of(("honest", "paper"))),
     # How a step is computed; results depend on the last two only by rounding.
     # Factors of the products of LSTM and softmax.
-    "compute.dtype": ("float32", OneOf(("float32", "bfloat16"))),
-    "compute.recompute_gates": (False, ANY),  # in an LSTM's backward pass, to save memory
+    "compute.dtype": ("float32", one_of(("float32", "bfloat16"))),
+    "compute.recompute_gates": (False, no_rule),  # in an LSTM's backward pass, to save memory
     "compute.logits_at_once": (2**26, SIZE),  # most logits of an LSTM decoder in memory at a time
     # Devices that share one copy of arrays as large as the vocabulary.
     "mesh.model": (1, SIZE),
@@ -135,7 +132,7 @@ def base_config() -> ConfigDict:
     """Returns a fresh, unlocked copy of the default configuration.
 
     A stored configuration that is older than a key is completed by the key's default
-    (`run_directory.load_config`), which must therefore mean what was done before.
+    (`run_directory.load_run`), which must therefore mean what was done before.
     """
     config = ConfigDict()
     for key, (default, _) in _KEYS.items():

@@ -20,35 +20,26 @@ from spherical_vae.system.names import require_name
 Value = int | float | str
 Settings = dict[str, Value]
 
-SWEEPABLE = (
-    "seed",
-    "latent.concentration",
-    "dropout_rate",
-    "state_dropout_rate",
-    "word_dropout_rate",
-    "optimizer.learning_rate",
-    "optimizer.schedule",
-    "optimizer.warmup_steps",
-    "optimizer.final_fraction",
-    "optimizer.plateau_divisor",
-    "kl_weight.value",
-    "kl_weight.schedule",
-    "kl_weight.linear_epochs",
-    "kl_weight.sigmoid_slope",
-    "kl_weight.sigmoid_shift",
-    "kl_weight.cycles",
-    "kl_weight.rising_fraction",
-    "train.early_stopping",
-)
-# Keys that have an effect only with one value of another key.
-_ACTS_WITH = {
-    "optimizer.final_fraction": ("optimizer.schedule", ["cosine"]),
-    "optimizer.plateau_divisor": ("optimizer.schedule", ["plateau"]),
-    "kl_weight.linear_epochs": ("kl_weight.schedule", ["linear"]),
-    "kl_weight.sigmoid_slope": ("kl_weight.schedule", ["sigmoid"]),
-    "kl_weight.sigmoid_shift": ("kl_weight.schedule", ["sigmoid"]),
-    "kl_weight.cycles": ("kl_weight.schedule", ["cyclical"]),
-    "kl_weight.rising_fraction": ("kl_weight.schedule", ["cyclical"]),
+# A key that does not always have an effect is followed by another key and the value it needs there.
+SWEEPABLE: dict[str, tuple[str, ...]] = {
+    "seed": (),
+    "latent.concentration": (),  # needs some kinds of latent, see `build_replicas`
+    "dropout_rate": (),
+    "state_dropout_rate": (),
+    "word_dropout_rate": (),
+    "optimizer.learning_rate": (),
+    "optimizer.schedule": (),
+    "optimizer.warmup_steps": (),
+    "optimizer.final_fraction": ("optimizer.schedule", "cosine"),
+    "optimizer.plateau_divisor": ("optimizer.schedule", "plateau"),
+    "kl_weight.value": (),
+    "kl_weight.schedule": (),
+    "kl_weight.linear_epochs": ("kl_weight.schedule", "linear"),
+    "kl_weight.sigmoid_slope": ("kl_weight.schedule", "sigmoid"),
+    "kl_weight.sigmoid_shift": ("kl_weight.schedule", "sigmoid"),
+    "kl_weight.cycles": ("kl_weight.schedule", "cyclical"),
+    "kl_weight.rising_fraction": ("kl_weight.schedule", "cyclical"),
+    "train.early_stopping": (),
 }
 _GRAMMAR = "KEY=VALUE,VALUE... for each key, with ';' between keys, as in 'seed=0,1;dropout_rate=0'"
 
@@ -121,9 +112,9 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
         replicas[replica.name] = replica
     # Replicas that differ by a key without effect would only seem to be compared.
     kinds = [kind for kind in (*LATENTS, config.latent.kind) if LATENTS[kind].concentration]
-    acts_with = {"latent.concentration": ("latent.kind", kinds), **_ACTS_WITH}
-    for key in [key for key in settings[0] if key in acts_with]:
-        other, allowed = acts_with[key]
+    acts_with = SWEEPABLE | {"latent.concentration": ("latent.kind", *kinds)}
+    for key in filter(acts_with.get, settings[0]):
+        other, *allowed = acts_with[key]
         others = {flatten(replica.config)[other] for replica in replicas.values()}
         if others.isdisjoint(allowed):
             raise UserError(
@@ -168,13 +159,9 @@ def settings_by_name(replicas: Sequence[Replica]) -> dict[str, Settings]:
 
 def settings_name(settings: Mapping[str, Value]) -> str:
     """Returns `key=value,key=value`: the name of a replica, or of a group of them."""
-    return ",".join(f"{key}={_show(value)}" for key, value in settings.items())
+    return ",".join(f"{key}={str(value).removesuffix('.0')}" for key, value in settings.items())
 
 
 def _wrong_type(key: str, value: Value) -> UserError:
     kind = type_name(flatten(base_config())[key])
     return UserError(f"--sweep: {key}: {value!r} given, allowed: a value of type {kind}")
-
-
-def _show(value: Value) -> str:
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

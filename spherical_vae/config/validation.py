@@ -14,16 +14,10 @@ from spherical_vae.models.latents import LATENTS
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import nearest_name_hint, require_name
 
-# Keys that only some encoders and decoders read, with the value that turns each off.
-_OPTIONAL = {
-    "compute.dtype": "float32",
-    "condition_on_bag": False,
-    "decoder.skip": False,
-    "decoder.tied_embeddings": False,
-    "dropout_mask": "step",
-    "state_dropout_rate": 0.0,
-    "word_dropout_rate": 0.0,
-}
+# Keys that only some encoders and decoders read; the default of each turns it off.
+_OPTIONAL = sorted(
+    {key for kinds in (ENCODERS, DECODERS) for k in kinds.values() for key in k.reads}
+)
 
 
 def apply_variant(
@@ -71,8 +65,8 @@ def validate(config: ConfigDict) -> None:
         if key not in given:
             raise UserError(f"config.{key}: missing; start from spherical_vae.config.base_config()")
         _check_type(f"config.{key}", given[key], default)
-        RULES[key].check(f"config.{key}", given[key])
-    for key, allowed in _conflicts(config, given):
+        RULES[key](f"config.{key}", given[key])
+    for key, allowed in _conflicts(config, given, expected):
         raise UserError(f"config.{key}: {given[key]!r} given, allowed: {allowed}")
     check_together(config.data)
 
@@ -93,15 +87,17 @@ def type_name(default: object) -> str:
     return words.get(name, name)
 
 
-def _conflicts(c: ConfigDict, leaves: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _conflicts(
+    c: ConfigDict, leaves: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     """Yields each key whose value makes no sense beside others, and what is allowed instead."""
     encoder, decoder = ENCODERS[c.encoder.kind], DECODERS[c.decoder.kind]
     latents = [LATENTS[kind] for kind in (c.latent.kind, *c.baselines)]
     latent, prior, rate, paper = c.latent, c.prior.kind, c.rate, c.train.protocol == "paper"
-    for key, off in _OPTIONAL.items():
-        if leaves[key] != off and key not in encoder.reads | decoder.reads:
+    for key in _OPTIONAL:
+        if leaves[key] != defaults[key] and key not in encoder.reads | decoder.reads:
             parts = f"encoder.kind={c.encoder.kind} and decoder.kind={c.decoder.kind}"
-            yield key, f"{off} with {parts}, which do not read it"
+            yield key, f"{defaults[key]} with {parts}, which do not read it"
     if paper and c.train.samples != 1:
         yield "train.samples", "1 with train.protocol=paper, which takes three samples itself"
     if latent.dimension < 2 and any(kind.spherical for kind in latents):

@@ -130,7 +130,7 @@ def main(argv: list[str]) -> None:
         config_data.update(CORPORA[given.name].settings, name=given.name)
     for key, (_, rule) in _FLAGS.items():
         if hasattr(given, key):
-            rule.check(f"--{key}", getattr(given, key))
+            rule(f"--{key}", getattr(given, key))
             config_data[key] = getattr(given, key)
     match given.command:
         case "list":

@@ -34,13 +34,10 @@ def bucket_boundaries(
     """
     longest = max(int(lengths.max()), longest)
     step = -(-longest // _MAX_CANDIDATES)
-    histogram = np.bincount(lengths if step == 1 else -(-lengths // step))
-    rounded = np.flatnonzero(histogram) * step
-    examples = histogram[histogram > 0]
-    if rounded[-1] < longest:
-        # The longest example of another split: the last boundary covers it at no cost here.
-        rounded = np.append(rounded, -(-longest // step) * step)
-        examples = np.append(examples, 0)
+    histogram = np.bincount(-(-lengths // step), minlength=-(-longest // step) + 1)
+    candidates = histogram > 0
+    candidates[-1] = True  # holds the longest example of another split, at no cost here
+    rounded, examples = np.flatnonzero(candidates) * step, histogram[candidates]
     below = np.concatenate([[0], np.cumsum(examples)])
     # cost[j]: least slots of the examples up to candidate j with the buckets used so far, the
     # last of them ending at j; start[j]: the first candidate of that last bucket.
@@ -57,8 +54,6 @@ def bucket_boundaries(
     for start in reversed(starts):
         boundaries.append(int(rounded[last]))
         last = int(start[last]) - 1
-        if last < 0:
-            break
     return tuple(reversed(boundaries))
 
 
@@ -134,10 +129,8 @@ def evaluation_batches(split: Split, batch_size: int, boundaries: Sequence[int])
 
 def _rows(positions: np.ndarray, batch_size: int) -> np.ndarray:
     """Returns positions as `[batches, batch_size]`, -1 where the last batch is not full."""
-    batches = batches_per_epoch(len(positions), batch_size)
-    plan = np.full(batches * batch_size, -1, positions.dtype)
-    plan[: len(positions)] = positions
-    return plan.reshape(-1, batch_size)
+    filler = -len(positions) % batch_size
+    return np.pad(positions, (0, filler), constant_values=-1).reshape(-1, batch_size)
 
 
 def _shares(

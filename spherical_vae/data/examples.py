@@ -6,6 +6,7 @@ with the text.
 """
 
 import io
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -41,23 +42,6 @@ class Block(NamedTuple):
     lengths: Int64[np.ndarray, " examples"]
     labels: Int32[np.ndarray, " examples"] | None = None
 
-    def keep(self, entries: Bool[np.ndarray, " entries"]) -> "Block":
-        """Returns the same examples with these entries only."""
-        example = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        lengths = np.bincount(example[entries], minlength=len(self.lengths))
-        return Block(self.ids[entries], _pick(self.counts, entries), lengths, self.labels)
-
-    def where(self, chosen: Bool[np.ndarray, " examples"]) -> "Block":
-        """Returns the examples chosen by a mask."""
-        entries = np.repeat(chosen, self.lengths)
-        counts, labels = _pick(self.counts, entries), _pick(self.labels, chosen)
-        return Block(self.ids[entries], counts, self.lengths[chosen], labels)
-
-    def cut(self, limit: int) -> "Block":
-        """Returns the first `limit` entries of each example."""
-        begins = np.cumsum(self.lengths) - self.lengths
-        return self.keep(np.arange(len(self.ids)) - np.repeat(begins, self.lengths) < limit)
-
 
 def _pick(array: np.ndarray | None, places: Any) -> np.ndarray | None:
     return None if array is None else array[places]
@@ -74,7 +58,7 @@ class Examples:
       offsets: `[all + 1]` int64; example i is `ids[offsets[i]:offsets[i + 1]]`, or empty.
       labels: `[all]` int32 from 0, or None.
       chosen: `[all]` the examples that count; the others are passed over.
-      limit: entries of each example that count, from its first on; None for all.
+      limit: entries of each example that count, from its first on.
     """
 
     ids: Int32[np.ndarray, " entries"]
@@ -82,21 +66,26 @@ class Examples:
     offsets: Int64[np.ndarray, " edges"]
     labels: Int32[np.ndarray, " all"] | None
     chosen: Bool[np.ndarray, " all"]
-    limit: int | None = None
+    limit: int = sys.maxsize
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.chosen))
 
     @property
     def lengths(self) -> Int64[np.ndarray, " examples"]:
-        """`[examples]` entries of each chosen example, before any limit."""
-        return np.diff(self.offsets)[self.chosen]
+        """`[examples]` entries of each chosen example."""
+        return np.minimum(np.diff(self.offsets)[self.chosen], self.limit)
 
-    def where(self, examples: Bool[np.ndarray, " examples"]) -> "Examples":
-        """Returns those of the chosen examples that a mask chooses; copies no entries."""
-        chosen = self.chosen.copy()
-        chosen[chosen] = examples
+    def where(self, examples: np.ndarray) -> "Examples":
+        """Returns those of the chosen ones that a mask or positions choose; copies no entries."""
+        chosen = np.zeros_like(self.chosen)
+        chosen[np.flatnonzero(self.chosen)[examples]] = True
         return replace(self, chosen=chosen)
+
+    def as_split(self) -> Split:
+        """Returns the chosen examples as a split; the others must be empty, and no entry cut."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        return Split(self.ids, self.counts, offsets, _pick(self.labels, self.chosen))
 
     def blocks(self) -> Iterator[Block]:
         """Yields the chosen examples, some at a time."""
@@ -104,11 +93,13 @@ class Examples:
         while begin < len(self.chosen):
             end_entry = self.offsets[begin] + _BLOCK_ENTRIES
             end = max(begin + 1, int(np.searchsorted(self.offsets, end_entry, "right")) - 1)
-            some = slice(self.offsets[begin], self.offsets[end])
-            counts, labels = _pick(self.counts, some), _pick(self.labels, slice(begin, end))
-            lengths = np.diff(self.offsets[begin : end + 1])
-            block = Block(self.ids[some], counts, lengths, labels).where(self.chosen[begin:end])
-            yield block if self.limit is None else block.cut(self.limit)
+            some = begin + np.flatnonzero(self.chosen[begin:end])
+            begins = self.offsets[some]
+            lengths = np.minimum(self.offsets[some + 1] - begins, self.limit)
+            moved = begins - (np.cumsum(lengths) - lengths)
+            entries = np.arange(lengths.sum()) + np.repeat(moved, lengths)
+            counts, labels = _pick(self.counts, entries), _pick(self.labels, some)
+            yield Block(self.ids[entries], counts, lengths, labels)
             begin = end
 
     def occurrences(self, words: int) -> Int64[np.ndarray, " words"]:
@@ -180,14 +171,11 @@ class Numbering(dict[str, int]):
         self[word] = number = len(self)
         return number
 
-    def sentences(
-        self, sentences: Sequence[Sequence[str]], labels: Sequence[int] | None = None
-    ) -> Block:
-        """Returns sentences as one block."""
+    def sentences(self, sentences: Sequence[Sequence[str]]) -> Block:
+        """Returns sentences as one block without labels."""
         lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
         words = map(self.__getitem__, chain.from_iterable(sentences))
-        ids = np.fromiter(words, np.int32, int(lengths.sum()))
-        return Block(ids, None, lengths, None if labels is None else np.array(labels, np.int32))
+        return Block(np.fromiter(words, np.int32, int(lengths.sum())), None, lengths)
 
     def bag(self, document: Sequence[str]) -> Block:
         """Returns one document as a bag of words, distinct words by number."""
@@ -229,7 +217,7 @@ def encode(
 
     Empty examples are dropped; sentences longer than `max_length` are cut or dropped; splits that
     the files do not have are carved by the data seed; words are encoded by the vocabulary of train.
-    Tokens lie in temporary files in `folder`, or in memory if it is None.
+    `folder` is that of `collect`.
 
     Raises:
       UserError: a split has no example left, or train no word.
@@ -269,8 +257,8 @@ def encode(
 def _within_limit(examples: Examples, kind: Kind, config_data: Any) -> tuple[Examples, str]:
     """Drops empty examples, cuts or drops long sentences, and says what was lost."""
     lengths, limit = examples.lengths, config_data.max_length
-    long = (lengths > limit) if kind == "sequences" else np.zeros(len(lengths), bool)
-    kept, empty, lost = lengths > 0, int(np.count_nonzero(lengths == 0)), ""
+    long = (lengths > limit) & (kind == "sequences")
+    kept, empty, lost = lengths > 0, np.count_nonzero(lengths == 0), ""
     if empty or long.any():
         lost = f" + {empty:,} empty, dropped"
     if long.any() and config_data.long_lines == "drop":
@@ -289,18 +277,15 @@ def _carve(whole: Examples, fractions: Mapping[str, float], seed: int) -> dict[s
     Splits are taken one after the other from one shuffled order, so a split does not change with
     the fraction of a later one.
     """
-    order = shuffled(len(whole), seed, CARVING)
-    parts, taken = {}, 0
+    parts, rest = {}, shuffled(len(whole), seed, CARVING)
     for name, fraction in fractions.items():
         size = max(1, round(len(whole) * fraction))
-        parts[name] = order[taken : taken + size]
-        taken += size
-    parts["train"] = order[taken:]
-    if not len(parts["train"]):
+        parts[name], rest = rest[:size], rest[size:]
+    if not len(rest):
         wanted = " and ".join(fractions)
         raise UserError(f"train has {len(whole)} examples, too few to carve {wanted} from it")
-    everything = np.arange(len(whole))
-    return {name: whole.where(np.isin(everything, part)) for name, part in parts.items()}
+    parts["train"] = rest
+    return {name: whole.where(part) for name, part in parts.items()}
 
 
 def _sequences(
@@ -315,7 +300,7 @@ def _sequences(
     encoded, seen = {}, np.zeros(0, np.int64)
     for key, examples in splits.items():
         found = collect((_with_end_marks(block, ids) for block in examples.blocks()), folder)
-        encoded[key] = split = Split(found.ids, None, found.offsets, found.labels)
+        encoded[key] = split = found.as_split()
         count = split.tokens - len(split)
         unknown = int(found.occurrences(len(vocabulary))[UNKNOWN_ID])
         report.append(
@@ -323,7 +308,7 @@ def _sequences(
             f"mean length {count / len(split):.2f} words, "
             f"unk rate {unknown / count:.2%} ({unknown:,} of {count:,} words)"
         )
-        hashes = _hashes(found)
+        hashes = _hashes(split)
         if key == "train":
             seen = np.unique(hashes)
         else:
@@ -337,14 +322,10 @@ def _with_end_marks(block: Block, ids: np.ndarray) -> Block:
     return Block(tokens, None, block.lengths + 1, block.labels)
 
 
-def _hashes(examples: Examples) -> Int64[np.ndarray, " examples"]:
+def _hashes(split: Split) -> Int64[np.ndarray, " examples"]:
     """Returns 64 bits of each example: equal for different ones once in billions of corpora."""
-    each = (
-        block.ids[begin:end].tobytes()
-        for block in examples.blocks()
-        for begin, end in pairwise([0, *np.cumsum(block.lengths).tolist()])
-    )
-    return np.fromiter(map(hash, each), np.int64, len(examples))
+    each = (split.ids[begin:end].tobytes() for begin, end in pairwise(split.offsets))
+    return np.fromiter(map(hash, each), np.int64, len(split))
 
 
 def _vocabulary(
@@ -394,7 +375,7 @@ def _bags(
         kept = rename_words(examples, new_ids, folder)
         if not len(kept):
             raise UserError(f"no example of {key} has a word of the vocabulary ({report[0]})")
-        encoded[key] = split = Split(kept.ids, kept.counts, kept.offsets, kept.labels)
+        encoded[key] = split = kept.as_split()
         before = int(examples.occurrences(len(words)).sum())
         report.append(
             f"{key}: {len(split):,} examples, {split.tokens:,} tokens, mean length "
@@ -413,6 +394,14 @@ def rename_words(
 
     Words with a negative new id are taken out; `folder` is that of `collect`.
     """
-    renamed = (block._replace(ids=new_ids[block.ids]) for block in bags.blocks())
-    capped = (block.keep(block.ids >= 0) for block in renamed)
-    return collect((block.where(block.lengths > 0) for block in capped), folder)
+
+    def renamed() -> Iterator[Block]:
+        for block in bags.blocks():
+            ids = new_ids[block.ids]
+            known = ids >= 0
+            example = np.repeat(np.arange(len(block.lengths)), block.lengths)
+            lengths = np.bincount(example[known], minlength=len(block.lengths))
+            yield Block(ids[known], _pick(block.counts, known), lengths, block.labels)
+
+    kept = collect(renamed(), folder)
+    return kept.where(kept.lengths > 0)

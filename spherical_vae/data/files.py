@@ -72,6 +72,18 @@ class CorpusFiles:
                 return name
         return None
 
+    def splits(self, suffix: str) -> dict[str, str]:
+        """Returns the file of each split that is there, `train.txt` of train.
+
+        Raises:
+          UserError: that of test is missing.
+        """
+        files = {key: f"{key}{suffix}" for key in ("train", "valid", "test")}
+        found = {key: file for key, file in files.items() if self.find([file])}
+        if "test" not in found:
+            raise UserError(f"{self.shown} has no test{suffix}: only valid{suffix} may be missing")
+        return found
+
     def blocks(self, name: str) -> Iterator[bytes]:
         """Yields the content of a file that `find` has found, a block at a time.
 
@@ -89,9 +101,12 @@ class CorpusFiles:
             message = printable(str(error))
             raise UserError(f"{self.describe(file)} cannot be unpacked: {message}") from None
 
-    def lines(self, name: str) -> Iterator[list[str]]:
-        """Yields the lines of a file, some at a time; see `line_blocks`."""
-        return line_blocks(self.blocks(name), self.describe(name))
+    def lines(self, name: str) -> Iterator[tuple[int, list[str]]]:
+        """Yields some lines at a time, with the number of the first, from 1; see `line_blocks`."""
+        first = 1
+        for lines in line_blocks(self.blocks(name), self.describe(name)):
+            yield first, lines
+            first += len(lines)
 
     def describe(self, name: str) -> str:
         """Returns how messages call a file."""
@@ -100,13 +115,12 @@ class CorpusFiles:
     def _members(self, path: Path, anchor: str) -> dict[str, Callable[[], Any]]:
         """Returns the members of an archive in the folder of `anchor`, by their bare names."""
         try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
+            archive = zipfile.ZipFile(path)
         except Exception as error:  # as in `blocks`
             message = printable(str(error))
             raise UserError(f"{self.shown} is not a readable zip archive: {message}") from None
         # Some programs on Windows write backslashes.
-        inner = {name: PurePosixPath(name.replace("\\", "/")) for name in names}
+        inner = {n: PurePosixPath(n.replace("\\", "/")) for n in archive.namelist()}
         folders = {p.parent for p in inner.values() if p.name in (anchor, f"{anchor}.gz")}
         if len(folders) > 1:
             raise UserError(
@@ -114,12 +128,7 @@ class CorpusFiles:
                 f"({printable(', '.join(sorted(map(str, folders))))}): it must hold one corpus"
             )
         chosen = {p.name: name for name, p in inner.items() if p.parent in folders}
-        return {key: partial(_open_member, path, name) for key, name in chosen.items()}
-
-
-def _open_member(path: Path, name: str) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        return archive.open(name)  # keeps the file open
+        return {key: partial(archive.open, name) for key, name in chosen.items()}
 
 
 def _is_half_zip(path: Path) -> bool:
@@ -151,7 +160,7 @@ def line_blocks(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
       UserError: no content, bytes that are not UTF-8, or a NUL byte, with its line; or lines that
         end by CR alone, as on the first Macintoshes.
     """
-    before, feeds, lone, started = 0, 0, 0, False
+    feeds, lone, started = 0, 0, False
     for whole in _whole_lines(blocks):
         content = whole if started else whole.removeprefix(codecs.BOM_UTF8)
         if not content:
@@ -159,19 +168,18 @@ def line_blocks(blocks: Iterable[bytes], where: str) -> Iterator[list[str]]:
         started = True
         nul = content.find(b"\0")
         if nul >= 0:
-            line = before + content.count(b"\n", 0, nul) + 1
+            line = feeds + content.count(b"\n", 0, nul) + 1
             raise UserError(f"{where}, line {line}: NUL byte; it must be UTF-8 text")
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            line = before + content.count(b"\n", 0, error.start) + 1
+            line = feeds + content.count(b"\n", 0, error.start) + 1
             byte = content[error.start]
             raise UserError(f"{where}, line {line}: byte 0x{byte:02x} is not UTF-8") from None
         lines = text.split("\n")
         feeds += len(lines) - 1
         if not lines[-1]:
             lines.pop()
-        before += len(lines)
         if "\r" in text:
             lines = [line.removesuffix("\r") for line in lines]
             lone += sum(line.count("\r") for line in lines)

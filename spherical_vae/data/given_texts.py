@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,38 +50,32 @@ def encode_texts(
     unknown: dict[str, None] = {}
     blocks = []
     for text in texts:
+        shown = f"--text: {printable(text, 40)!r}"
         # The unknown word, as sentences are printed with it, stays one.
         first, *others = map(tokenize, _UNKNOWN.split(text))
         words = [*first, *(word for part in others for word in (UNKNOWN_WORD, *part))]
         unknown |= dict.fromkeys(word for word in words if word not in numbers)
         if corpus.kind == "sequences":
-            _check_sentence(text, words, config_data.max_length)
+            if not words:
+                raise UserError(f"{shown} given, allowed: a text with a word at least")
+            if len(words) > config_data.max_length:
+                raise UserError(
+                    f"{shown} has {len(words)} words, allowed: at most {config_data.max_length}, "
+                    "config.data.max_length of the model"
+                )
+            if END_MARK in words:
+                raise UserError(
+                    f"{shown} given, allowed: a text without {END_MARK}, the end mark, which is "
+                    "added by itself"
+                )
             ids, counts = np.array([*(numbers.get(w, UNKNOWN_ID) for w in words), END_ID]), None
         else:
             known = np.array([numbers[word] for word in words if word in numbers], np.int64)
             ids, counts = np.unique(known, return_counts=True)
             if not len(ids):
                 raise UserError(
-                    f"--text: {printable(text, 40)!r} given, allowed: a text with a word of the "
-                    f"vocabulary of {corpus.name}"
+                    f"{shown} given, allowed: a text with a word of the vocabulary of {corpus.name}"
                 )
         blocks.append(Block(ids, counts, np.array([len(ids)])))
-    found = collect(blocks)
     labels = np.full(len(texts), label, np.int32) if corpus.label_classes else None
-    return GivenTexts(Split(found.ids, found.counts, found.offsets, labels), tuple(unknown))
-
-
-def _check_sentence(text: str, words: Sequence[str], max_length: int) -> None:
-    shown = repr(printable(text, 40))
-    if not words:
-        raise UserError(f"--text: {shown} given, allowed: a text with a word at least")
-    if len(words) > max_length:
-        raise UserError(
-            f"--text: {shown} has {len(words)} words, allowed: at most {max_length}, "
-            "config.data.max_length of the model"
-        )
-    if END_MARK in words:
-        raise UserError(
-            f"--text: {shown} given, allowed: a text without {END_MARK}, the end mark, which is "
-            "added by itself"
-        )
+    return GivenTexts(replace(collect(blocks), labels=labels).as_split(), tuple(unknown))

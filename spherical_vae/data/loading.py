@@ -36,7 +36,6 @@ from spherical_vae.system.folder_lock import one_at_a_time, temporary_beside
 
 # Keys that do not change what is prepared: where things lie, and how batches are padded.
 _NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
-_FOLDER = re.compile(r"(?P<name>\w+)-[0-9a-f]{16}-[0-9a-f]{16}")
 _WAITING = "waiting: another process is preparing a corpus"
 # Files by name, with their SHA-256.
 Digests = Mapping[str, str | None]
@@ -96,14 +95,9 @@ def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
 
 
 class _Key(NamedTuple):
-    """The properties that identify a prepared corpus.
+    """The properties that identify a prepared corpus, except its files."""
 
-    Attributes:
-      stem: path of its folder without the digest of its files.
-      settings: everything that it depends on, except its files.
-    """
-
-    stem: Path
+    stem: Path  # of its folder, without the digest of its files
     settings: dict[str, Any]
 
     @classmethod
@@ -113,10 +107,6 @@ class _Key(NamedTuple):
             settings["path"] = str(Path(config_data.path).expanduser().absolute())
         settings = {"format": FORMAT, **settings}
         return cls(root / f"{config_data.name}-{digest_of_json(settings)[:16]}", settings)
-
-    @property
-    def name(self) -> str:
-        return self.stem.name.partition("-")[0]
 
     def folder(self, contents: Digests) -> Path:
         return self.stem.with_name(f"{self.stem.name}-{digest_of_json(contents)[:16]}")
@@ -128,8 +118,6 @@ class _Key(NamedTuple):
 
 def prepare_corpus(config_data: Any) -> Corpus:
     """Opens the prepared corpus, and prepares it first if there is none that is good.
-
-    If no source file is there, the corpus that was prepared of such files before is opened.
 
     Raises:
       UnwritableCacheError: it has to be prepared, and the cache cannot be written.
@@ -172,7 +160,7 @@ def _prepare(key: _Key, contents: Digests, config_data: Any) -> Path:
         try:
             corpus = read_corpus(config_data, temporary)
         except MissingFilesError as error:
-            raise MissingFilesError(f"{error}{_other_ways(key)}") from error
+            raise MissingFilesError(f"{error}{_other_ways(key, config_data.name)}") from error
         # Once more: an archive that was fetched has not been there before.
         files = CORPORA[config_data.name].source.files(config_data)
         read = digest_of_files(files)
@@ -216,7 +204,7 @@ def _find(key: _Key, contents: Digests, config_data: Any) -> Corpus | None:
         if len(found) > 1:
             folders = ", ".join(str(folder) for folder, _ in found.values())
             raise UserError(
-                f"{key.name} is prepared with these settings from different files "
+                f"{config_data.name} is prepared with these settings from different files "
                 f"({folders}): say from which by --config.data.manual_dir=FOLDER or "
                 "--config.data.path=PLACE, or remove the others"
             )
@@ -225,7 +213,7 @@ def _find(key: _Key, contents: Digests, config_data: Any) -> Corpus | None:
             corpus = open_corpus(folder)
             if place := config_data.path.strip() or config_data.manual_dir.strip():
                 print(
-                    f"nothing of {key.name} is in {printable(place)}: opened as it was "
+                    f"nothing of {config_data.name} is in {printable(place)}: opened as it was "
                     f"prepared from {_listing(facts['sources'])}",
                     file=sys.stderr,
                 )
@@ -275,27 +263,26 @@ def _listing(sources: Digests) -> str:
     return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
 
 
-def _other_ways(key: _Key) -> str:
+def _other_ways(key: _Key, name: str) -> str:
     """Returns how a corpus can be had without its files."""
     root = key.stem.parent
     ways = (
         f"; or bring the folder {key.stem.name}-* that `python -m spherical_vae.data prepare "
-        f"{key.name}` makes, with these settings, where the files are, into {root}"
+        f"{name}` makes, with these settings, where the files are, into {root}"
     )
-    for _, manifest in _good(prepared_folders(root, key.name))[:1]:
+    for _, manifest in _good(prepared_folders(root, name))[:1]:
         there = manifest["facts"]["settings"]
         other = ", ".join(
-            f"{name}={there.get(name)!r} (asked for: {value!r})"
-            for name, value in key.settings.items()
-            if there.get(name) != value
+            f"{setting}={there.get(setting)!r} (asked for: {value!r})"
+            for setting, value in key.settings.items()
+            if there.get(setting) != value
         )
-        ways += f"; there now is {key.name} with {other}" if other else ""
+        ways += f"; there now is {name} with {other}" if other else ""
     return ways
 
 
 def prepared_folders(root: Path, name: str | None = None) -> list[Path]:
     """Returns the folders of prepared corpora, those of one corpus if `name` is given."""
+    pattern = re.compile((name or r"\w+") + 2 * "-[0-9a-f]{16}")
     folders = sorted(root.iterdir()) if root.is_dir() else []
-    matches = (_FOLDER.fullmatch(folder.name) for folder in folders)
-    found = zip(folders, matches, strict=True)
-    return [folder for folder, match in found if match and name in (None, match["name"])]
+    return [folder for folder in folders if pattern.fullmatch(folder.name)]

@@ -2,15 +2,9 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from queue import SimpleQueue
-from typing import Any, NamedTuple
-
-
-class _End(NamedTuple):
-    """The end of the items: the error that ended them, or None."""
-
-    error: BaseException | None
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -43,41 +37,32 @@ def prefetched(
     # loop, and must not leave a lock held that the thread, or the loop on its way out, waits for.
     results: SimpleQueue[Any] = SimpleQueue()
     room: SimpleQueue[None] = SimpleQueue()
-    stopped = False
+    stopped, end, errors = False, object(), list[BaseException]()
     for _ in range(depth):
         room.put(None)
 
-    def make() -> None:
-        iterator = iter(batches)
-        try:
-            while True:
-                # First, so that no batch is made before it is asked for.
-                room.get()
-                if stopped:
-                    return
-                try:
-                    batch = next(iterator)
-                except StopIteration:
-                    return
-                results.put(put(batch))
-        finally:
-            if hasattr(iterator, "close"):
-                iterator.close()
-
     def produce() -> None:
-        error: BaseException | None = None
         try:
-            make()
-        except BaseException as caught:
-            error = caught
-        results.put(_End(error))
+            with contextlib.ExitStack() as stack:
+                iterator = iter(batches)
+                if hasattr(iterator, "close"):
+                    stack.callback(iterator.close)
+                while True:
+                    # First, so that no batch is made before it is asked for.
+                    room.get()
+                    if stopped or (batch := next(iterator, end)) is end:
+                        break
+                    results.put(put(batch))
+        except BaseException as error:
+            errors.append(error)
+        results.put(end)
 
-    def consume() -> Iterator[Any]:
-        while not isinstance(item := results.get(), _End):
+    def consume() -> Generator[Any, None, None]:
+        while (item := results.get()) is not end:
             room.put(None)
             yield item
-        if item.error is not None:
-            raise item.error
+        if errors:
+            raise errors[0]
 
     # A daemon, not to keep the process alive if a batch never comes.
     thread = threading.Thread(target=produce, name="prefetch", daemon=True)
@@ -89,3 +74,4 @@ def prefetched(
         stopped = True
         room.put(None)
         thread.join()
+        ahead.close()

@@ -4,23 +4,23 @@ from typing import Any
 
 from spherical_vae.data.corpora import CORPORA
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.rules import ANY, COUNT, FRACTION, SEED, SIZE, Number, OneOf, Rule
+from spherical_vae.system.rules import COUNT, FRACTION, SEED, SIZE, Number, Rule, no_rule, one_of
 
 SETTINGS: dict[str, tuple[Any, Rule]] = {
-    "name": ("kjv", OneOf(CORPORA)),  # in data/corpora/: kjv, text, feat, ptb, yelp ...
+    "name": ("kjv", one_of(CORPORA)),  # in data/corpora/: kjv, text, feat, ptb, yelp ...
     # A folder with the files of published corpora, under the names they are published by.
-    "manual_dir": ("", ANY),
-    "path": ("", ANY),  # text, feat: folder or zip of train/valid/test files; else an archive
+    "manual_dir": ("", no_rule),
+    "path": ("", no_rule),  # text, feat: folder or zip of train/valid/test files; else an archive
     # Most frequent words of train; at least the unknown word, the end mark and one word.
     "vocabulary_size": (2000, Number(low=3, high=2**31 - 1)),
     "max_length": (50, SIZE),  # words of a sentence, the end mark not counted
-    "long_lines": ("cut", OneOf(("cut", "drop"))),  # what happens to longer sentences
+    "long_lines": ("cut", one_of(("cut", "drop"))),  # what happens to longer sentences
     "label_classes": (0, COUNT),  # 0: no labels; n: each line starts with a label in 1..n
     "valid_fraction": (0.05, FRACTION),  # carved from train if there is no valid split
     "test_fraction": (0.05, FRACTION),  # the same for test; of corpora that come as a whole
     "seed": (0, SEED),  # of what is carved, and of the order of batches
     # Where prepared corpora are kept; empty: $XDG_CACHE_HOME or ~/.cache; none: nothing is kept.
-    "cache_dir": ("", ANY),
+    "cache_dir": ("", no_rule),
     "buckets": (2, SIZE),  # number of padded lengths, hence of compiled shapes
 }
 
@@ -28,7 +28,7 @@ SETTINGS: dict[str, tuple[Any, Rule]] = {
 def check_settings(config_data: Any) -> None:
     """Raises a `UserError` unless the values of `config.data` are allowed, alone and together."""
     for key, (_, rule) in SETTINGS.items():
-        rule.check(f"config.data.{key}", config_data[key])
+        rule(f"config.data.{key}", config_data[key])
     check_together(config_data)
 
 

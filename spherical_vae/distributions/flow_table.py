@@ -30,7 +30,7 @@ _QUADRATURE_POINTS = 161
 def _solve_deviance(r: np.ndarray, w0: np.ndarray, m: float) -> np.ndarray:
     """Solves log p(u) = -r^2 / 2 for u with the sign of r, by bisection on the monotone branch."""
     u_end = half_line(m, 1)[0][0] * 2.0 + DEVIANCE_RANGE**2 / m
-    low, high = np.zeros(np.broadcast_shapes(r.shape, w0.shape)), np.full_like(r * w0, u_end)
+    low, high = np.zeros_like(r), np.full_like(r, u_end)
     sign = np.sign(r)
     for _ in range(200):
         middle = (low + high) / 2.0
@@ -82,7 +82,6 @@ def flow_table(dimension: int, dtype_name: str) -> np.ndarray:
     if dimension < 5:
         r_count, w0_count = _SMALL_DIMENSION_NODES
     m = dimension - 1.0
-    r = (DEVIANCE_RANGE * (2.0 * chebyshev_nodes(r_count) - 1.0))[:, None]
-    w0 = chebyshev_nodes(w0_count)[None, :] + np.zeros_like(r)
-    values = flow_factor(m, w0, _solve_deviance(r + np.zeros_like(w0), w0, m))
-    return fit_table(values, tolerance)
+    r = DEVIANCE_RANGE * (2.0 * chebyshev_nodes(r_count) - 1.0)
+    r, w0 = np.meshgrid(r, chebyshev_nodes(w0_count), indexing="ij")
+    return fit_table(flow_factor(m, w0, _solve_deviance(r, w0, m)), tolerance)

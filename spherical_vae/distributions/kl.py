@@ -5,6 +5,7 @@ Between vMF and power spherical laws the error is a few units of rounding of the
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from numpyro.distributions import Distribution
 from numpyro.distributions.kl import kl_divergence
 
 from spherical_vae import special
+from spherical_vae.distributions.directional import DirectionalDistribution
 from spherical_vae.distributions.hyperspherical_uniform import HypersphericalUniform
 from spherical_vae.distributions.power_spherical import PowerSpherical
 from spherical_vae.distributions.turned_mean import mean_log_half
@@ -25,23 +27,33 @@ from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_sl
 # 2.5 at least, so that the error is below 1e-12.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
-
-def _check_same_sphere(p: Distribution, q: Distribution) -> int:
-    if p.event_shape != q.event_shape:
-        raise ValueError(f"spheres of different dimension: {p.event_shape[0]}, {q.event_shape[0]}")
-    return p.event_shape[0]
+_Divergence = Callable[[int, Any, Any], jax.Array]
 
 
-@kl_divergence.register(VonMisesFisher, HypersphericalUniform)
-def _vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
-    shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return jnp.broadcast_to(special.kl_to_uniform(dimension, p.concentration), shape)
+def _register(p_type: type, q_type: type) -> Callable[[_Divergence], _Divergence]:
+    """Decorator: registers `function(dimension, p, q)`, broadcast to the batch shape of both."""
+
+    def decorate(function: _Divergence) -> _Divergence:
+        @kl_divergence.register(p_type, q_type)
+        def divergence(p: Distribution, q: Distribution) -> jax.Array:
+            (dimension,), (other,) = p.event_shape, q.event_shape
+            if dimension != other:
+                raise ValueError(f"spheres of different dimension: {dimension}, {other}")
+            shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
+            return jnp.broadcast_to(function(dimension, p, q), shape)
+
+        return function
+
+    return decorate
 
 
-@kl_divergence.register(VonMisesFisher, VonMisesFisher)
-def _vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
+@_register(VonMisesFisher, HypersphericalUniform)
+def _vmf_uniform(dimension: int, p: VonMisesFisher, q: HypersphericalUniform) -> jax.Array:
+    return special.kl_to_uniform(dimension, p.concentration)
+
+
+@_register(VonMisesFisher, VonMisesFisher)
+def _vmf_vmf(dimension: int, p: VonMisesFisher, q: VonMisesFisher) -> jax.Array:
     kappa_p, kappa_q, apart = _pair(p, q)
     # E_p[1 - mu_q . z] = (1 - A_p) + A_p (1 - mu_p . mu_q): what is left is of one direction.
     turned = kappa_q * special.bessel_ratio(dimension, kappa_p) * apart.below_one
@@ -64,7 +76,7 @@ def _vmf_vmf_far(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array) -> jax.
 
 
 def _pair(
-    p: VonMisesFisher | PowerSpherical, q: VonMisesFisher | PowerSpherical
+    p: DirectionalDistribution, q: DirectionalDistribution
 ) -> tuple[jax.Array, jax.Array, Gaps]:
     """Returns both concentrations and how far apart the mean directions are, in one shape."""
     dtype = result_dtype(p.concentration, q.concentration)
@@ -107,25 +119,20 @@ def _same_direction(
     return jnp.where(near, integral, far(dimension, kappa_p, kappa_q))
 
 
-@kl_divergence.register(PowerSpherical, HypersphericalUniform)
-def _power_uniform(p: PowerSpherical, q: HypersphericalUniform) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
-    shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
+@_register(PowerSpherical, HypersphericalUniform)
+def _power_uniform(dimension: int, p: PowerSpherical, q: HypersphericalUniform) -> jax.Array:
     kappa = p.concentration
-    return jnp.broadcast_to(_power_same_direction(dimension, kappa, jnp.zeros_like(kappa)), shape)
+    return _power_same_direction(dimension, kappa, jnp.zeros_like(kappa))
 
 
-@kl_divergence.register(HypersphericalUniform, PowerSpherical)
-def _uniform_power(p: HypersphericalUniform, q: PowerSpherical) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
-    shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
+@_register(HypersphericalUniform, PowerSpherical)
+def _uniform_power(dimension: int, p: HypersphericalUniform, q: PowerSpherical) -> jax.Array:
     kappa = q.concentration
-    return jnp.broadcast_to(_power_same_direction(dimension, jnp.zeros_like(kappa), kappa), shape)
+    return _power_same_direction(dimension, jnp.zeros_like(kappa), kappa)
 
 
-@kl_divergence.register(PowerSpherical, PowerSpherical)
-def _power_power(p: PowerSpherical, q: PowerSpherical) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
+@_register(PowerSpherical, PowerSpherical)
+def _power_power(dimension: int, p: PowerSpherical, q: PowerSpherical) -> jax.Array:
     kappa_p, kappa_q, apart = _pair(p, q)
     turned = mean_log_half(dimension, "power_spherical", kappa_p, *apart)[..., 0]
     return _power_same_direction(dimension, kappa_p, kappa_q) - kappa_q * turned
@@ -135,49 +142,45 @@ def _power_same_direction(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array
     half = (dimension - 1) / 2
 
     def variance(kappa: jax.Array) -> jax.Array:
-        return -jax.jvp(lambda x: gamma_ratio_slope(x, half), (kappa,), (jnp.ones_like(kappa),))[1]
+        return -jax.jvp(lambda x: gamma_ratio_slope(half, x), (kappa,), (jnp.ones_like(kappa),))[1]
 
     return _same_direction(kappa_p, kappa_q, dimension, variance, _power_power_far)
 
 
 def _power_power_far(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array) -> jax.Array:
     half = (dimension - 1) / 2
-    peaks = gamma_ratio_growth(kappa_p, half) - gamma_ratio_growth(kappa_q, half)
-    return peaks - (kappa_p - kappa_q) * gamma_ratio_slope(kappa_p, half)
+    peaks = gamma_ratio_growth(half, kappa_p) - gamma_ratio_growth(half, kappa_q)
+    return peaks - (kappa_p - kappa_q) * gamma_ratio_slope(half, kappa_p)
 
 
-@kl_divergence.register(VonMisesFisher, PowerSpherical)
-def _vmf_power(p: VonMisesFisher, q: PowerSpherical) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
+@_register(VonMisesFisher, PowerSpherical)
+def _vmf_power(dimension: int, p: VonMisesFisher, q: PowerSpherical) -> jax.Array:
     kappa_p, kappa_q, apart = _pair(p, q)
     turned, along = jnp.moveaxis(mean_log_half(dimension, "vmf", kappa_p, *apart), -1, 0)
-    peak = gamma_ratio_growth(kappa_q, (dimension - 1) / 2)
+    peak = gamma_ratio_growth((dimension - 1) / 2, kappa_q)
     return special.kl_to_uniform(dimension, kappa_p) - peak - kappa_q * (along + turned)
 
 
-@kl_divergence.register(PowerSpherical, VonMisesFisher)
-def _power_vmf(p: PowerSpherical, q: VonMisesFisher) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
+@_register(PowerSpherical, VonMisesFisher)
+def _power_vmf(dimension: int, p: PowerSpherical, q: VonMisesFisher) -> jax.Array:
     kappa_p, kappa_q, apart = _pair(p, q)
     half = (dimension - 1) / 2
-    to_uniform = gamma_ratio_growth(kappa_p, half) - kappa_p * gamma_ratio_slope(kappa_p, half)
+    to_uniform = gamma_ratio_growth(half, kappa_p) - kappa_p * gamma_ratio_slope(half, kappa_p)
     peak = special.log_density_at_mode(dimension, kappa_q) + special.log_sphere_area(dimension)
     shortfall = (dimension - 1) / (kappa_p + (dimension - 1))  # 1 - E cosine
     gap = shortfall + (1.0 - shortfall) * apart.below_one
     return to_uniform - peak + kappa_q * gap
 
 
-@kl_divergence.register(HypersphericalUniform, VonMisesFisher)
-def _uniform_vmf(p: HypersphericalUniform, q: VonMisesFisher) -> jax.Array:
-    dimension = _check_same_sphere(p, q)
-    shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
+@_register(HypersphericalUniform, VonMisesFisher)
+def _uniform_vmf(dimension: int, p: HypersphericalUniform, q: VonMisesFisher) -> jax.Array:
     kappa = q.concentration
     # log E_uniform[exp(kappa w)]
-    value = kappa * special.bessel_ratio(dimension, kappa) - special.kl_to_uniform(dimension, kappa)
-    return jnp.broadcast_to(value, shape)
+    return kappa * special.bessel_ratio(dimension, kappa) - special.kl_to_uniform(dimension, kappa)
 
 
-@kl_divergence.register(HypersphericalUniform, HypersphericalUniform)
-def _uniform_uniform(p: HypersphericalUniform, q: HypersphericalUniform) -> jax.Array:
-    _check_same_sphere(p, q)
-    return jnp.zeros(jnp.broadcast_shapes(p.batch_shape, q.batch_shape), p.dtype)
+@_register(HypersphericalUniform, HypersphericalUniform)
+def _uniform_uniform(
+    dimension: int, p: HypersphericalUniform, q: HypersphericalUniform
+) -> jax.Array:
+    return jnp.zeros((), p.dtype)

@@ -7,18 +7,16 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
-from numpyro.util import is_prng_key
 
-from spherical_vae.distributions.vectors import as_values, broadcast_parameters, gaps
+from spherical_vae.distributions.directional import DirectionalDistribution
+from spherical_vae.distributions.vectors import gaps
 from spherical_vae.special import log_sphere_area
-from spherical_vae.special.arguments import Nested, result_dtype, working_dtype
+from spherical_vae.special.arguments import result_dtype, working_dtype
 from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_slope
 
 
-class PowerSpherical(Distribution):
+class PowerSpherical(DirectionalDistribution):
     """Power spherical distribution on the unit sphere of R^d.
 
     Args:
@@ -32,36 +30,8 @@ class PowerSpherical(Distribution):
     Source: De Cao and Aziz (2020), The Power Spherical distribution, (3)-(7).
     """
 
-    arg_constraints = {  # noqa: RUF012 - the name and type are NumPyro's
-        "mean_direction": constraints.sphere,
-        "concentration": constraints.nonnegative,
-    }
-    reparametrized_params = ["mean_direction", "concentration"]  # noqa: RUF012
-    support = constraints.sphere
-    pytree_data_fields = ("mean_direction", "concentration")
-
-    def __init__(
-        self,
-        mean_direction: ArrayLike | Nested,
-        concentration: ArrayLike | Nested,
-        *,
-        validate_args: bool | None = None,
-    ) -> None:
-        self.mean_direction, self.concentration = broadcast_parameters(
-            mean_direction, concentration
-        )
-        *batch_shape, dimension = self.mean_direction.shape
-        super().__init__(tuple(batch_shape), (dimension,), validate_args=validate_args)
-
-    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws unit vectors [*sample_shape, *batch_shape, D]."""
-        assert is_prng_key(key)
-        return _sample(key, self.mean_direction, self.concentration, tuple(sample_shape))
-
-    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
-        """Computes the log density with respect to surface area, in nats."""
-        *batch, dimension = self.mean_direction.shape
-        return self._log_prob(as_values(value, dimension, len(batch)))
+    def _sample(self, key: jax.Array, sample_shape: tuple[int, ...]) -> jax.Array:
+        return _sample(key, self.mean_direction, self.concentration, sample_shape)
 
     @validate_sample
     def _log_prob(self, value: jax.Array) -> jax.Array:
@@ -80,11 +50,6 @@ class PowerSpherical(Distribution):
         return (shrinkage[..., None] * self.mean_direction).astype(self.mean_direction.dtype)
 
     @property
-    def mode(self) -> jax.Array:
-        """The mean direction."""
-        return self.mean_direction
-
-    @property
     def variance(self) -> jax.Array:
         """The diagonal of the covariance of z, [*batch_shape, D]."""
         twice_beta = self.event_shape[0] - 1
@@ -95,14 +60,6 @@ class PowerSpherical(Distribution):
         direction = self.mean_direction
         variance = across[..., None] + (along - across)[..., None] * direction**2
         return variance.astype(direction.dtype)
-
-    @staticmethod
-    def infer_shapes(
-        mean_direction: tuple[int, ...], concentration: tuple[int, ...] = (), **_: object
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Returns (batch_shape, event_shape) from the shapes of the parameters."""
-        batch = jnp.broadcast_shapes(tuple(mean_direction[:-1]), tuple(concentration))
-        return batch, tuple(mean_direction[-1:])
 
 
 @partial(jax.jit, static_argnums=3)
@@ -138,8 +95,6 @@ def _sample(
 def _varying_as(key: jax.Array, x: jax.Array) -> jax.Array:
     """Returns the key, varying over those devices of `jax.shard_map` on which x varies."""
     zero = jnp.zeros_like(x, jnp.uint32).sum()
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key + zero
     data = jax.random.key_data(key)
     return jax.random.wrap_key_data(data + zero.astype(data.dtype), impl=jax.random.key_impl(key))
 
@@ -169,7 +124,7 @@ def _log_prob(value: jax.Array, direction: jax.Array, concentration: jax.Array) 
 
 def log_density_at_mode(dimension: int, concentration: jax.Array) -> jax.Array:
     """Computes the log density at z = mean_direction, in nats."""
-    return gamma_ratio_growth(concentration, (dimension - 1) / 2) - log_sphere_area(dimension)
+    return gamma_ratio_growth((dimension - 1) / 2, concentration) - log_sphere_area(dimension)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -177,5 +132,5 @@ def _entropy(dimension: int, concentration: jax.Array) -> jax.Array:
     infinite = concentration == jnp.inf
     finite = jnp.where(infinite, 0.0, concentration)
     # E log((1 + w) / 2) is minus the difference of two digamma functions: this slope.
-    slope = gamma_ratio_slope(finite, (dimension - 1) / 2)
+    slope = gamma_ratio_slope((dimension - 1) / 2, finite)
     return jnp.where(infinite, -jnp.inf, finite * slope - log_density_at_mode(dimension, finite))

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtri_exp, roots_legendre
 
 from spherical_vae.special.chebyshev import chebyshev_nodes, fit_table
-from spherical_vae.special.cosine_law import log_tilt_coefficient
+from spherical_vae.special.cosine_law import arccosh_of_exp, log_tilt_coefficient
 
 # Largest |t| of the table, nodes in t and in w0, and what may be trimmed, by float type. A float32
 # normal variate of JAX never exceeds 5.5; a float64 one passes 8.5 with probability 2e-17.
@@ -41,8 +41,7 @@ def normal_scores_to_cosine_law(m: float, w0: np.ndarray, t: np.ndarray) -> np.n
     nodes, weights = roots_legendre(_GAUSS_POINTS)
     nodes, weights = (nodes + 1.0) / 2.0, weights / 2.0
     # The density is below exp(-m log cosh u): this end leaves less than 1e-21 outside.
-    log_cosh_end = 50.0 / m
-    end = log_cosh_end + np.log1p(np.sqrt(-np.expm1(-2.0 * log_cosh_end)))
+    end = arccosh_of_exp(50.0 / m)
     edges = np.linspace(-end, end, _PANELS + 1)
     width = edges[1] - edges[0]
     inside = edges[:-1, None] + width * nodes
@@ -52,12 +51,14 @@ def normal_scores_to_cosine_law(m: float, w0: np.ndarray, t: np.ndarray) -> np.n
     lower = np.concatenate([np.zeros_like(w0), np.cumsum(panels, 1)], 1)
     upper = np.concatenate([np.cumsum(panels[:, ::-1], 1)[:, ::-1], np.zeros_like(w0)], 1)
     total = lower[:, -1:]
-    with np.errstate(divide="ignore"):
-        scores = np.where(
-            lower < upper,
-            ndtri_exp(np.log(lower / total)),
-            -ndtri_exp(np.log(upper / total)),
+
+    def normal_score(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+        return np.where(
+            below < above, ndtri_exp(np.log(below / total)), -ndtri_exp(np.log(above / total))
         )
+
+    with np.errstate(divide="ignore"):
+        scores = normal_score(lower, upper)
     u = np.stack([np.interp(t, row[1:-1], edges[1:-1]) for row in scores])
     panel = np.stack([np.searchsorted(row[1:-1], t) for row in scores])
     for _ in range(5):
@@ -65,10 +66,8 @@ def normal_scores_to_cosine_law(m: float, w0: np.ndarray, t: np.ndarray) -> np.n
         step = u - left
         points = left[..., None] + step[..., None] * nodes
         part = step * (np.exp(log_density(points, w0[..., None], m)) @ weights)
-        below = np.take_along_axis(lower, panel, 1) + part
-        above = np.take_along_axis(upper, panel, 1) - part
-        score = np.where(
-            below < above, ndtri_exp(np.log(below / total)), -ndtri_exp(np.log(above / total))
+        score = normal_score(
+            np.take_along_axis(lower, panel, 1) + part, np.take_along_axis(upper, panel, 1) - part
         )
         log_slope = log_density(u, w0, m) - np.log(total) + score**2 / 2 + np.log(2 * np.pi) / 2
         u = u - (score - t) * np.exp(-log_slope)

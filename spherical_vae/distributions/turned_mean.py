@@ -26,6 +26,7 @@ from jaxtyping import Array
 
 from spherical_vae.special.chebyshev import Series, chebyshev_nodes, evaluate_series, fit_series
 from spherical_vae.special.concentration import mode
+from spherical_vae.special.cosine_law import arccosh_of_exp
 
 _TERMS = 4000
 _SERIES_NODES = 64
@@ -52,8 +53,7 @@ def mean_log_half(
     """
     m = dimension - 1
     count, tail = _RULE[concentration.dtype.name]
-    log_cosh_end = tail / m
-    end = log_cosh_end + np.log1p(np.sqrt(-np.expm1(-2.0 * log_cosh_end)))
+    end = arccosh_of_exp(tail / m)
     kappa, gap, rest = (x[..., None] for x in (concentration, below_one, above_minus_one))
     if law == "vmf":
         w0, w0_gap = mode(dimension, kappa)

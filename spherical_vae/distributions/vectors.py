@@ -45,21 +45,6 @@ def as_unit_vectors(x: Any, name: str, traced: bool = True) -> UnitVectors:
     return UnitVectors(array, None)
 
 
-def broadcast_parameters(
-    mean_direction: Any, concentration: Any
-) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
-    """Converts and broadcasts the parameters of a distribution; their values are not checked."""
-    direction = as_vectors(mean_direction, "mean_direction")
-    kappa = as_float(concentration, "concentration")
-    batch = jnp.broadcast_shapes(direction.shape[:-1], kappa.shape)
-    # Constants stay constants within `jit`, so that NumPyro can check them.
-    with jax.ensure_compile_time_eval():
-        return (
-            jnp.broadcast_to(direction, (*batch, direction.shape[-1])),
-            jnp.broadcast_to(kappa, batch).astype(working_dtype(direction.dtype)),
-        )
-
-
 def as_values(x: Any, dimension: int, batch_rank: int) -> Float[Array, "..."]:
     """Converts to vectors of so many coordinates, with at least so many axes before them."""
     value = as_float(x, "value")
@@ -170,22 +155,5 @@ def _own(x: Array, y: Array) -> Array:
 @jax.jit
 def _inner(x: Array, y: Array) -> Array:
     """Computes x . y of arrays of one rank for all pairs that broadcasting makes of them."""
-    leading = range(x.ndim - 1)
-    shape = jnp.broadcast_shapes(x.shape[:-1], y.shape[:-1])
-    kept = [[i for i in leading if a.shape[i] != 1] for a in (x, y)]
-    x, y = (
-        jnp.squeeze(a, tuple(i for i in leading if i not in axes))
-        for a, axes in zip((x, y), kept, strict=True)
-    )
-    contracted = len(leading)
-    out = sorted(set(kept[0] + kept[1]))
     # Full float32 products: an accelerator's default would keep three digits.
-    products = jnp.einsum(
-        x,
-        [*kept[0], contracted],
-        y,
-        [*kept[1], contracted],
-        out,
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    return products.reshape(shape)
+    return jnp.einsum("...i,...i->...", x, y, precision=jax.lax.Precision.HIGHEST)

@@ -1,20 +1,17 @@
 """The von Mises-Fisher distribution as a NumPyro distribution; all numerics are elsewhere."""
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
-from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
-from numpyro.util import is_prng_key
 
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
-from spherical_vae.distributions.vectors import as_values, broadcast_parameters
+from spherical_vae.distributions.directional import DirectionalDistribution
 from spherical_vae.special.arguments import Nested
 from spherical_vae.system.names import require_name
 
 
-class VonMisesFisher(Distribution):
+class VonMisesFisher(DirectionalDistribution):
     """p(z) = C_d(kappa) exp(kappa mean_direction . z) on the unit sphere of R^d.
 
     Exact for every d >= 2 and concentration >= 0 (0 is the uniform distribution), in float32 too.
@@ -34,13 +31,6 @@ class VonMisesFisher(Distribution):
         ((2,), (3,), (2, 3))
     """
 
-    arg_constraints = {  # noqa: RUF012 - the name and type are NumPyro's
-        "mean_direction": constraints.sphere,
-        "concentration": constraints.nonnegative,
-    }
-    reparametrized_params = ["mean_direction", "concentration"]  # noqa: RUF012
-    support = constraints.sphere
-    pytree_data_fields = ("mean_direction", "concentration")
     pytree_aux_fields = ("method",)
 
     def __init__(
@@ -51,27 +41,14 @@ class VonMisesFisher(Distribution):
         method: str = "transport",
         validate_args: bool | None = None,
     ) -> None:
-        self.mean_direction, self.concentration = broadcast_parameters(
-            mean_direction, concentration
-        )
         require_name("method", method, von_mises_fisher.METHODS)
         self.method = method
-        *batch_shape, dimension = self.mean_direction.shape
-        super().__init__(tuple(batch_shape), (dimension,), validate_args=validate_args)
+        super().__init__(mean_direction, concentration, validate_args=validate_args)
 
-    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws unit vectors [*sample_shape, *batch_shape, D]; typed or raw keys."""
-        assert is_prng_key(key)
-        if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-            key = jax.random.wrap_key_data(key)
+    def _sample(self, key: jax.Array, sample_shape: tuple[int, ...]) -> jax.Array:
         return von_mises_fisher.sample_unchecked(
-            key, self.mean_direction, self.concentration, tuple(sample_shape), self.method
+            key, self.mean_direction, self.concentration, sample_shape, self.method
         )
-
-    def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
-        """Computes the log density with respect to surface area, in nats."""
-        *batch, dimension = self.mean_direction.shape
-        return self._log_prob(as_values(value, dimension, len(batch)))
 
     @validate_sample
     def _log_prob(self, value: jax.Array) -> jax.Array:
@@ -85,12 +62,7 @@ class VonMisesFisher(Distribution):
     def mean(self) -> jax.Array:
         """E[z] = A_d(kappa) mean_direction; it lies inside the sphere."""
         ratio = special.bessel_ratio(self.event_shape[0], self.concentration)
-        return ratio[..., None] * self.mean_direction
-
-    @property
-    def mode(self) -> jax.Array:
-        """The mean direction."""
-        return self.mean_direction
+        return (ratio[..., None] * self.mean_direction).astype(self.mean_direction.dtype)
 
     @property
     def variance(self) -> jax.Array:
@@ -100,12 +72,6 @@ class VonMisesFisher(Distribution):
         complement = special.bessel_ratio_complement(dimension, self.concentration)
         # 1 - E[w^2] is what the tangential coordinates share.
         across = (complement * (2.0 - complement) - along) / (dimension - 1)
-        return across[..., None] + (along - across)[..., None] * self.mean_direction**2
-
-    @staticmethod
-    def infer_shapes(
-        mean_direction: tuple[int, ...], concentration: tuple[int, ...] = (), **_: object
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Returns (batch_shape, event_shape) from the shapes of the parameters."""
-        batch = jnp.broadcast_shapes(tuple(mean_direction[:-1]), tuple(concentration))
-        return batch, tuple(mean_direction[-1:])
+        direction = self.mean_direction
+        variance = across[..., None] + (along - across)[..., None] * direction**2
+        return variance.astype(direction.dtype)

@@ -21,6 +21,11 @@ SAVE_SECONDS = 20.0
 COLUMNS = ("reconstruction_nats", "kl_nats", "iw_nll_nats", "tokens")
 
 
+def empty_columns(examples: int) -> dict[str, Float[np.ndarray, " N"]]:
+    """Returns the columns of N examples that have not been measured: all NaN."""
+    return {name: np.full(examples, np.nan) for name in COLUMNS}
+
+
 class ExampleFile:
     """The file of one model, split, protocol and seed.
 
@@ -30,43 +35,32 @@ class ExampleFile:
       examples: size of the split.
 
     Attributes:
-      columns: `[N]` float64 arrays by name, in the order of the split; NaN where not measured.
+      columns: `[N]` float64 arrays by name, in the order of the split; NaN where not measured. Who
+        measures writes into them.
 
     Raises:
       UserError: the file cannot be read, or is about something else.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any], examples: int) -> None:
-        self._path, self._about = path, dict(about)
-        self._saved = time.monotonic()
-        self.columns = {name: np.full(examples, np.nan) for name in COLUMNS}
+        self._path, self._about, self._saved = path, dict(about), time.monotonic()
         if not path.exists():
+            self.columns = empty_columns(examples)
             # The folder is known to be writable before hours are spent.
             self.save()
             return
-        content = _read(path)
-        there = content["about"]
+        there, self.columns = _read(path)
         for key in dict.fromkeys([*self._about, *there]):
             if there.get(key) != self._about.get(key):
                 raise UserError(
                     f"{path}: its {key} is {there.get(key)!r}, this evaluation has "
                     f"{self._about.get(key)!r}; name another file"
                 )
-        self.columns = _columns(content)
 
-    def has(self, rows: np.ndarray) -> bool:
-        """Returns whether all of these examples have been measured."""
-        return bool(np.isfinite(self.columns["tokens"][rows]).all())
-
-    def keep(self, rows: np.ndarray, **values: Float[np.ndarray, " B"]) -> None:
-        """Stores values of some examples by column; they reach the disk every 20 seconds."""
-        for name, column in values.items():
-            self.columns[name][rows] = column
-        if time.monotonic() - self._saved > SAVE_SECONDS:
-            self.save()
-
-    def save(self) -> None:
-        """Writes the file; a crash leaves the old one or the new one."""
+    def save(self, after_seconds: float = 0.0) -> None:
+        """Writes the file, if its last save is so long ago; a crash leaves the old or new file."""
+        if time.monotonic() - self._saved < after_seconds:
+            return
         columns = {
             name: [None if np.isnan(value) else value for value in column.tolist()]
             for name, column in self.columns.items()
@@ -87,11 +81,11 @@ def read_bounds(path: Path) -> tuple[dict[str, Any], Float[np.ndarray, " N"]]:
     Raises:
       UserError: the file is missing, damaged or not finished, or has no such bound.
     """
-    content = _read(path)
-    bounds = _columns(content)["iw_nll_nats"]
+    about, columns = _read(path)
+    bounds = columns["iw_nll_nats"]
     if not np.isfinite(bounds).all():
         raise UserError(f"{path}: has no importance-weighted bound of every example")
-    return content["about"], bounds
+    return about, bounds
 
 
 def paired_difference(path: Path, other: Path) -> tuple[float, float]:
@@ -115,17 +109,14 @@ def paired_difference(path: Path, other: Path) -> tuple[float, float]:
     return float(difference.mean()), standard_error(difference)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Float[np.ndarray, " N"]]]:
+    """Returns what a file is about, and its columns."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content["about"], dict) or any(name not in content for name in COLUMNS):
-            raise KeyError
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content["about"], dict):
+            raise TypeError
+        return content["about"], {name: np.array(content[name], np.float64) for name in COLUMNS}
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: is no file of an evaluation's examples") from None
-    return content
-
-
-def _columns(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.array(content[name], np.float64) for name in COLUMNS}

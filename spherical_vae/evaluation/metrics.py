@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from spherical_vae.data.corpus import Corpus
+
 ACTIVE_VARIANCE = 0.01
 CEILING_MARGIN_NATS = 0.5
 
@@ -21,7 +23,9 @@ class ExampleNats:
       kl_nats: `[N]`.
       iw_nll_nats: `[N]` importance-weighted bound, or None where the protocol has none.
       tokens: `[N]` scored tokens.
-      slots: `[N]` padded slots; equal to `tokens` but under the paper's protocol.
+      slots: `[N]` padded slots; equal to `tokens` but under the paper's protocol for sentences.
+      paper_words: under that protocol, mean number of words of a sentence of train, without the end
+        mark: the unit of the paper's tables. None under the others.
     """
 
     reconstruction_nats: Float[np.ndarray, " N"]
@@ -29,6 +33,7 @@ class ExampleNats:
     iw_nll_nats: Float[np.ndarray, " N"] | None
     tokens: Int[np.ndarray, " N"]
     slots: Float[np.ndarray, " N"]
+    paper_words: float | None = None
 
     @property
     def nll_nats(self) -> Float[np.ndarray, " N"]:
@@ -41,14 +46,23 @@ def perplexity(nats: Float[np.ndarray, " N"], tokens: np.ndarray) -> float:
     return float(np.exp(nats.sum() / tokens.sum()))
 
 
-def document_perplexity(nats: Float[np.ndarray, " N"], tokens: np.ndarray) -> float:
-    """Returns exp(mean over documents of nats / tokens)."""
-    return float(np.exp((nats / tokens).mean()))
-
-
 def standard_error(values: Float[np.ndarray, " N"]) -> float:
     """Returns the standard error of the mean of independent values, two at least."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def unigram_nats(corpus: Corpus, split: str) -> ExampleNats:
+    """Returns the exact nats of each example of a split under the unigram model.
+
+    Words, end marks included, have their add-one smoothed frequencies in train.
+    """
+    frequencies = corpus.vocabulary.train_counts.astype(np.float64) + 1
+    word_nats = -np.log(frequencies / frequencies.sum())
+    examples = corpus.splits[split]
+    counts = np.ones_like(examples.ids) if examples.counts is None else examples.counts
+    nats = np.add.reduceat(word_nats[examples.ids] * counts, examples.offsets[:-1])
+    tokens = np.add.reduceat(counts, examples.offsets[:-1])
+    return ExampleNats(nats, np.zeros_like(nats), nats, tokens, tokens.astype(np.float64))
 
 
 def latent_use(
@@ -75,14 +89,11 @@ def latent_use(
     return int((np.diag(covariance) > ACTIVE_VARIANCE).sum()), ratio
 
 
-def summarise(nats: ExampleNats, paper_words: float | None = None) -> dict[str, float | int | None]:
+def summarise(nats: ExampleNats) -> dict[str, float | int | None]:
     """Returns the bounds of a split, None for those that the protocol does not have.
 
-    Args:
-      nats: of the split.
-      paper_words: mean number of words of a sentence of train, without the end mark, for the units
-        of the paper's sentence tables: nats are per padded slot, times these words, and perplexity
-        is per padded slot. None for nats per example and perplexity per token.
+    Nats are per example and perplexity per token; with `paper_words`, nats are per padded slot,
+    times these words, and perplexity is per padded slot.
     """
     iw = nats.iw_nll_nats
     terms = {
@@ -90,26 +101,25 @@ def summarise(nats: ExampleNats, paper_words: float | None = None) -> dict[str, 
         "reconstruction_nats": nats.reconstruction_nats,
         "kl_nats": nats.kl_nats,
     }
-    if paper_words is None:
+    if nats.paper_words is None:
         figures = {name: float(values.mean()) for name, values in terms.items()}
-        figures["perplexity"] = perplexity(nats.nll_nats, nats.tokens)
     else:
-        unit = paper_words / float(nats.slots.sum())
+        unit = nats.paper_words / float(nats.slots.sum())
         figures = {name: float(values.sum()) * unit for name, values in terms.items()}
-        figures["perplexity"] = perplexity(nats.nll_nats, nats.slots)
     return {
         "examples": len(nats.tokens),
         "tokens": int(nats.tokens.sum()),
         **figures,
+        "perplexity": perplexity(nats.nll_nats, nats.slots),
         "iw_nll_nats": None if iw is None else float(iw.mean()),
         "iw_perplexity": None if iw is None else perplexity(iw, nats.tokens),
     }
 
 
 def summarise_documents(nats: ExampleNats) -> dict[str, float | None]:
-    """Returns the per-document perplexities."""
-    iw = nats.iw_nll_nats
+    """Returns the per-document perplexities: exp(mean over documents of nats / tokens)."""
+    bounds = {"document_perplexity": nats.nll_nats, "iw_document_perplexity": nats.iw_nll_nats}
     return {
-        "document_perplexity": document_perplexity(nats.nll_nats, nats.tokens),
-        "iw_document_perplexity": None if iw is None else document_perplexity(iw, nats.tokens),
+        name: None if values is None else float(np.exp((values / nats.tokens).mean()))
+        for name, values in bounds.items()
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spherical_vae.config.sweeps import Settings, settings_name
-from spherical_vae.evaluation.measures import build_evaluator, finite, measure_model
+from spherical_vae.evaluation.measures import build_evaluator, measure_model
 from spherical_vae.runs.run_directory import RunDirectory
 from spherical_vae.runs.trained_model import TrainedReplica
 from spherical_vae.system.atomic_file import write_atomically
@@ -26,8 +26,6 @@ _COLUMNS = (
     ("active", "active_units", 1),
     ("MI", "mutual_information_nats", 2),
 )
-# Averaged beside the floats; other integers are the same for all replicas.
-_COUNTS = ("active_units",)
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,11 @@ class SweepResults:
         return [_group(dict(rest), replicas) for rest, replicas in members.items()]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns JSON values, with None for numbers that are not finite."""
-        replicas = [
-            asdict(replica) | {"result": replica.result and finite(replica.result)}
-            for replica in self.replicas
-        ]
-        return {"replicas": replicas, "groups": [asdict(group) for group in self.groups]}
+        """Returns JSON values."""
+        return {
+            "replicas": [asdict(replica) for replica in self.replicas],
+            "groups": [asdict(group) for group in self.groups],
+        }
 
     def table(self) -> str:
         """Returns a line for each replica, and lines for mean and spread of each group."""
@@ -133,9 +130,7 @@ def measure_sweep(
 
     Args:
       trained: of one sweep.
-      split: name of the split.
-      seed: of the samples; the same for all replicas.
-      protocol: "honest", "paper" or "averaged".
+      split, seed, protocol: those of `measure_model`, the same for all replicas.
       importance_samples: of the importance-weighted bound; None for the configured number.
       cache: the sweep's directory, which keeps each result for a later call; None for no cache.
 
@@ -149,10 +144,8 @@ def measure_sweep(
             "config.optimizer.learning_rate or config.optimizer.clip_norm, in a new --workdir"
         )
     first = models[0]
-    samples = None
-    if protocol == "honest":
-        samples = importance_samples or first.config.evaluation.importance_samples
     evaluator = build_evaluator(first, importance_samples)
+    samples = evaluator.config.evaluation.importance_samples if protocol == "honest" else None
 
     def result_of(one: TrainedReplica) -> dict[str, Any] | None:
         if one.model is None or one.diverged_step is not None:
@@ -180,19 +173,18 @@ def measure_sweep(
 
 
 def _group(settings: Settings, replicas: Sequence[ReplicaResult]) -> Group:
-    results = [finite(replica.result) for replica in replicas if replica.result is not None]
+    results = [replica.result for replica in replicas if replica.result is not None]
     mean: dict[str, float | None] = {}
     deviation: dict[str, float | None] = {}
     for key in results[0] if results else ():
         values = [result[key] for result in results]
-        if key in _COUNTS or any(isinstance(value, float) for value in values):
+        # Other integers are the same for all replicas.
+        if key == "active_units" or any(isinstance(value, float) for value in values):
             whole = None not in values
             mean[key] = statistics.fmean(values) if whole else None
             deviation[key] = statistics.stdev(values) if whole and len(values) > 1 else None
-    seeds, left_out = (
-        [int(one.settings["seed"]) for one in replicas if (one.result is None) is missing]
-        for missing in (False, True)
-    )
+    seeds = [int(one.settings["seed"]) for one in replicas if one.result is not None]
+    left_out = [int(one.settings["seed"]) for one in replicas if one.result is None]
     return Group(settings, seeds, left_out, mean, deviation)
 
 

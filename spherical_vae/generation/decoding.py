@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from spherical_vae.data.batch import END_ID, UNKNOWN_ID, Batch
+from spherical_vae.data.batch import END_ID, UNKNOWN_ID
 from spherical_vae.data.corpus import Vocabulary
 from spherical_vae.models.vae import VAE, call
 
@@ -89,8 +89,7 @@ def decode_sentences(
         return (decoder_carry, words, ended | (words == END_ID)), words
 
     start = call(model, params, VAE.start, z, max_length)
-    first = jnp.full(z.shape[0], END_ID)
-    carry = (start, first, jnp.zeros(z.shape[0], bool))
+    carry = (start, jnp.full(z.shape[0], END_ID), jnp.zeros(z.shape[0], bool))
     _, words = jax.lax.scan(write, carry, jnp.arange(max_length))
     return words.T
 
@@ -102,11 +101,9 @@ def sentence_text(ids: Int[np.ndarray, " L"], vocabulary: Vocabulary) -> str:
     return " ".join(vocabulary.words[i] for i in shown)
 
 
-def likely_words(
-    log_probs: Float[np.ndarray, " V"], vocabulary: Vocabulary, count: int = 15
-) -> str:
-    """Returns the likeliest words of a document, most likely first; none of probability 0."""
-    likeliest = np.argsort(-log_probs, kind="stable")[:count]
+def likely_words(log_probs: Float[np.ndarray, " V"], vocabulary: Vocabulary) -> str:
+    """Returns the 15 likeliest words of a document, in order; none of probability 0."""
+    likeliest = np.argsort(-log_probs, kind="stable")[:15]
     return " ".join(vocabulary.words[i] for i in likeliest if log_probs[i] > -np.inf)
 
 
@@ -139,9 +136,3 @@ def straight_line(
     """Interpolates between two vectors in equal steps, both ends included."""
     places = jnp.linspace(0.0, 1.0, points).reshape(-1, *(1,) * start.ndim)
     return start[None] + places * (end - start)[None]
-
-
-def label_batch(label: int, rows: int) -> Batch:
-    """Returns a batch without words that carries a label, to have its conditions."""
-    empty = np.zeros((rows, 1), np.int32)
-    return Batch(empty, empty, np.full(rows, label, np.int32), np.arange(rows, dtype=np.int32))

@@ -34,11 +34,12 @@ def prior_texts(
             "the words of a given sentence; use --mode=reconstruct or --mode=interpolate"
         )
     key_code, key_words = jax.random.split(key)
-    labelled = decoding.label_batch(label, count)
+    empty = np.zeros((count, 1), np.int32)
+    labelled = Batch(empty, empty, np.full(count, label, np.int32), np.arange(count))
     # The prior does not depend on the batch.
-    prior = _encode(trained, decoding.label_batch(0, 1)).prior
-    z = latent.promoting_ranks(prior.sample)(key_code, (count,))
-    return _write(trained, z, _conditions(trained, labelled), key_words, choice)
+    (_, prior), conditions = _encode(trained, labelled)
+    z = latent.sample(prior, key_code, count)
+    return _write(trained, z, conditions, key_words, choice)
 
 
 @settings_of_models()
@@ -94,7 +95,7 @@ def sample_examples(corpus: Corpus, split: str, key: Key[Array, ""], count: int)
 
 def all_examples(split: Split) -> Batch:
     """Returns all examples of a small split, in their order."""
-    return gather_batch(split, np.arange(len(split)), int(split.lengths.max()))
+    return gather_batch(split, np.arange(len(split)))
 
 
 def has_codes(trained: TrainedModel) -> bool:
@@ -102,15 +103,12 @@ def has_codes(trained: TrainedModel) -> bool:
     return trained.model.latent_size > 0 or trained.config.condition_on_bag
 
 
-def _conditions(trained: TrainedModel, batch: Batch) -> Float[Array, "N C"]:
-    return call(trained.model, trained.params, VAE.conditions, jax.tree.map(jnp.asarray, batch))
-
-
-def _encode(trained: TrainedModel, batch: Batch) -> latent.LatentPair:
+def _encode(trained: TrainedModel, batch: Batch) -> tuple[latent.LatentPair, Float[Array, "N C"]]:
+    """Returns posteriors and prior, and the decoder's inputs beside z."""
     given = jax.tree.map(jnp.asarray, batch)
     hyper = latent.latent_hyperparameters(trained.config.latent)
-    pair: latent.LatentPair = call(trained.model, trained.params, VAE.encode, given, hyper)
-    return pair
+    pair = call(trained.model, trained.params, VAE.encode, given, hyper)
+    return pair, call(trained.model, trained.params, VAE.conditions, given)
 
 
 def _mean_codes(
@@ -121,7 +119,8 @@ def _mean_codes(
             f"config.latent.kind is {trained.config.latent.kind!r}: this model has no codes, to "
             "reconstruct texts from or to walk between; allowed: --mode=prior without --text"
         )
-    return latent.mean_codes(_encode(trained, batch).posterior), _conditions(trained, batch)
+    pair, conditions = _encode(trained, batch)
+    return latent.mean_codes(pair.posterior), conditions
 
 
 def _originals(corpus: Corpus, batch: Batch) -> list[str]:

@@ -1,6 +1,5 @@
 """Parts that encoders and decoders share: initialisation, dropout, one LSTM layer."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,17 +13,13 @@ from spherical_vae.models.recurrence import Kernels, State, recurrence
 from spherical_vae.random import threefry
 
 
-def fan_in_uniform() -> Callable[..., Array]:
-    """Returns an initialiser: uniform within +-1/sqrt(fan in), defined for a fan-in of 0 too.
+def fan_in_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Initialises uniformly within +-1/sqrt(fan in), for a fan-in of 0 too.
 
     A model without a latent variable has weights of shape `[0, H]`.
     """
-
-    def initialise(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        bound = max(shape[0], 1) ** -0.5
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return initialise
+    bound = max(shape[0], 1) ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def dense(
@@ -36,7 +31,7 @@ def dense(
     """Returns an affine map in float32, by default with the package's initialisation, zero bias."""
     return nn.Dense(
         features,
-        kernel_init=kernel_init or fan_in_uniform(),
+        kernel_init=kernel_init or fan_in_uniform,
         bias_init=bias_init,
         precision=EXACT,
         name=name,
@@ -115,7 +110,7 @@ class SoftmaxWeights(nn.Module):
                 hidden = dense(kernel.shape[0], "projection")(hidden)
         else:
             shape = (hidden.shape[-1], self.vocabulary_size)
-            kernel = self.param("kernel", fan_in_uniform(), shape)
+            kernel = self.param("kernel", fan_in_uniform, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
         return hidden, kernel, bias
 
@@ -145,8 +140,8 @@ class LSTMLayer(nn.Module):
         fixed = dense(gates, "constant", bias_init=forget_bias_one)(constant)  # [N, 4H]
         kernel = None
         if inputs is not None:
-            kernel = self.param("input_kernel", fan_in_uniform(), (inputs.shape[-1], gates))
-        recurrent = self.param("recurrent_kernel", fan_in_uniform(), (self.features, gates))
+            kernel = self.param("input_kernel", fan_in_uniform, (inputs.shape[-1], gates))
+        recurrent = self.param("recurrent_kernel", fan_in_uniform, (self.features, gates))
         kernels = Kernels(kernel, recurrent)
         return recurrence(self.compute, steps, kernels, inputs, fixed, initial, state_mask)
 

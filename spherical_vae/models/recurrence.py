@@ -1,5 +1,6 @@
 """One LSTM layer as a pure function, with a backward pass written for the speed of its products."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,10 +58,20 @@ def recurrence(
     Source: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000).
     """
 
-    def advance(state: State, projected: Array | None) -> tuple[State, Array]:
+    operands = kernels, inputs, constant, initial, state_mask
+    return _scan(compute, steps, operands, lambda state, gates: state[1])
+
+
+def _scan(
+    compute: Compute, steps: int, operands: tuple, kept: Callable[[State, tuple], Any]
+) -> tuple[State, Any]:
+    """Returns the last state, and of every step what `kept(state, gates)` keeps of it."""
+    kernels, inputs, constant, initial, state_mask = operands
+
+    def advance(state: State, projected: Array | None) -> tuple[State, Any]:
         gates = _gates(compute, kernels, projected, constant, _masked(state[1], state_mask))
         state = _next_state(*gates, state[0])
-        return state, state[1]
+        return state, kept(state, gates)
 
     return jax.lax.scan(advance, initial, _project(compute, kernels, inputs), length=steps)
 
@@ -104,23 +115,12 @@ def _next_state(into: Array, forget: Array, candidate: Array, out: Array, cell: 
     return cell, out * jnp.tanh(cell)
 
 
-def _forward(
-    compute: Compute,
-    steps: int,
-    kernels: Kernels,
-    inputs: Array | None,
-    constant: Array,
-    initial: State,
-    state_mask: Array | None,
-) -> tuple[Any, Any]:
-    def advance(state: State, projected: Array | None) -> tuple[State, tuple]:
-        gates = _gates(compute, kernels, projected, constant, _masked(state[1], state_mask))
-        state = _next_state(*gates, state[0])
-        return state, (state, None if compute.recompute_gates else gates)
+def _forward(compute: Compute, steps: int, *operands: Any) -> tuple[Any, Any]:
+    def kept(state: State, gates: tuple) -> tuple:
+        return state, None if compute.recompute_gates else gates
 
-    projected = _project(compute, kernels, inputs)
-    final, (states, gates) = jax.lax.scan(advance, initial, projected, length=steps)
-    return (final, states[1]), (kernels, inputs, constant, initial, state_mask, states, gates)
+    final, (states, gates) = _scan(compute, steps, operands, kept)
+    return (final, states[1]), (*operands, states, gates)
 
 
 def _backward(compute: Compute, steps: int, saved: Any, cotangents: Any) -> tuple:
@@ -132,9 +132,7 @@ def _backward(compute: Compute, steps: int, saved: Any, cotangents: Any) -> tupl
     fed_back = before[1] if state_mask is None else before[1] * state_mask[None]
     before = before[0], fed_back
     if gates is None:
-        return _backward_by_step(
-            compute, kernels, inputs, constant, state_mask, before, final_bar, outputs_bar
-        )
+        return _backward_by_step(compute, saved, before, *cotangents)
 
     def retreat(carry: tuple, step: tuple) -> tuple[tuple, Array]:
         (cell_bar, hidden_bar), constant_bar = carry
@@ -162,15 +160,13 @@ def _backward(compute: Compute, steps: int, saved: Any, cotangents: Any) -> tupl
 
 def _backward_by_step(
     compute: Compute,
-    kernels: Kernels,
-    all_inputs: Array | None,
-    constant: Array,
-    state_mask: Array | None,
+    saved: Any,
     before: tuple[Array, Array],
     final_bar: State,
     outputs_bar: Array,
 ) -> tuple:
     """The backward pass without the gates of all steps: forms those of each step again."""
+    kernels, all_inputs, constant, _, state_mask, *_ = saved
 
     def retreat(carry: tuple, step: tuple) -> tuple[tuple, Array | None]:
         (cell_bar, hidden_bar), constant_bar, kernels_bar = carry

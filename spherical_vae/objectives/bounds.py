@@ -137,25 +137,22 @@ def importance_log_weights(
     that weights depend on the chunk size only by rounding.
 
     Args:
-      model: the VAE.
-      params: its parameters.
-      batch: examples.
+      model, params, batch, hyper: those of `elbo_terms`.
       key: for z.
-      hyper: of the latent.
       samples: K, at least 1.
       chunk: samples decoded at once, at least 1; memory grows with it.
     """
     chunk = min(chunk, samples)
     posterior, prior = call(model, params, VAE.encode, batch, hyper)
 
-    def weigh(_: None, first: Array) -> tuple[None, Array]:
+    def weigh(first: Array) -> Array:
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(first + jnp.arange(chunk))
         z = jax.vmap(lambda one: latent.sample(posterior, one, 1)[0])(keys)  # [chunk, B, *event]
         log_likelihood = call(model, params, VAE.decode, z, batch)
-        return None, log_likelihood + latent.log_prob(prior, z) - latent.log_prob(posterior, z)
+        return log_likelihood + latent.log_prob(prior, z) - latent.log_prob(posterior, z)
 
     # The last chunk may be longer than needed.
-    _, weights = jax.lax.scan(weigh, None, chunk * jnp.arange(math.ceil(samples / chunk)))
+    weights = jax.lax.map(weigh, chunk * jnp.arange(math.ceil(samples / chunk)))
     return weights.reshape(-1, batch.ids.shape[0])[:samples]
 
 

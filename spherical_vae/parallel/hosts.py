@@ -23,14 +23,11 @@ SHUTDOWN_SECONDS = 10
 JOIN_SECONDS = 300
 
 
-def join(
-    coordinator: str | None = None,
-    process_count: int | None = None,
-    process_index: int | None = None,
-) -> None:
+def join(coordinator: str | None, process_count: int | None, process_index: int | None) -> None:
     """Makes this process one of several; must be called before any computation.
 
-    Without arguments a process joins if a launcher is found: SLURM with several tasks, or a TPU.
+    If all arguments are None, a process joins if a launcher is found: SLURM with several tasks, or
+    a TPU.
 
     Args:
       coordinator: `HOST:PORT` on which process 0 listens.
@@ -49,11 +46,12 @@ def join(
         "--process_index": process_index,
     }
     missing = [name for name, value in given.items() if value is None]
-    if len(missing) == len(given) and not launched_together(os.environ):
-        return
     if 0 < len(missing) < len(given):
         raise UserError(f"{missing[0]}=VALUE is missing: {', '.join(given)} go together")
-    if coordinator is not None and process_count is not None and process_index is not None:
+    if coordinator is None or process_count is None or process_index is None:
+        if not launched_together(os.environ):
+            return
+    else:
         host, colon, port = coordinator.rpartition(":")
         if not (host and colon and port.isdecimal() and 0 < int(port) < 2**16):
             raise UserError(f"--coordinator={coordinator}: HOST:PORT is allowed")
@@ -122,20 +120,13 @@ def launched_together(variables: Mapping[str, str]) -> bool:
 
 def several() -> bool:
     """Returns whether this process is one of several."""
-    if "jax" not in sys.modules:
-        return False
-    import jax
-
-    return jax.distributed.is_initialized() and jax.process_count() > 1
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_first() -> bool:
     """Returns whether this process writes logs: process 0, or a process on its own."""
-    if not several():
-        return True
-    import jax
-
-    return jax.process_index() == 0
+    return not several() or sys.modules["jax"].process_index() == 0
 
 
 def from_first(compute: Callable[[], Any]) -> Any:
@@ -150,18 +141,17 @@ def from_first(compute: Callable[[], Any]) -> Any:
         return compute()
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
-    message = {}
+    content = b""
     if is_first():
         try:
             message = {"value": compute()}
         except UserError as error:
             message = {"error": str(error)}
-    content = json.dumps(message).encode()
+        content = json.dumps(message).encode()
     size = int(broadcast_one_to_all(np.int32(len(content))))
     # Few different sizes, since each is a program to compile.
     buffer = np.zeros(1 << max(size - 1, 255).bit_length(), np.uint8)
-    if is_first():
-        buffer[:size] = np.frombuffer(content, np.uint8)
+    buffer[: len(content)] = np.frombuffer(content, np.uint8)
     message = json.loads(broadcast_one_to_all(buffer)[:size].tobytes())
     if "error" in message:
         raise UserError(message["error"])

@@ -37,16 +37,11 @@ def evaluation_mesh(batch_size: int) -> Mesh:
     """Returns the mesh of as many devices as divide a batch; with several processes, of all.
 
     The size of a batch is never changed, since samples depend on the position in it.
-
-    Raises:
-      UserError: there are several processes, and the batch does not divide over their devices.
     """
     devices = jax.devices()
     if jax.process_count() == 1:
         devices = devices[: math.gcd(batch_size, len(devices))]
-    mesh = _mesh(devices, 1)
-    require_divisible("config.evaluation.batch_size", batch_size, mesh)
-    return mesh
+    return _mesh(devices, 1)
 
 
 def require_divisible(key: str, batch_size: int, mesh: Mesh) -> None:
@@ -108,32 +103,20 @@ def place(tree: PyTree, shardings: PyTree[NamedSharding]) -> PyTree[jax.Array]:
 
     def put(sharding: NamedSharding, subtree: PyTree) -> PyTree:
         return jax.tree.map(
-            lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]),
+            lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__),
             jax.tree.map(np.asarray, subtree),
         )
 
-    return jax.tree.map(put, shardings, tree, is_leaf=lambda leaf: isinstance(leaf, NamedSharding))
+    return jax.tree.map(put, shardings, tree)
 
 
-def shard_batch(batch: Batch, mesh: Mesh, axis: int = 0) -> Batch:
+def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
     """Puts this process's rows of a batch, or of a stack of batches, on the devices.
 
     Args:
-      batch: as `epoch_batches` yields it.
+      batch: as `epoch_batches` yields it, or several stacked.
       mesh: of `data_mesh`.
-      axis: over rows: 0 of a batch, 1 of a stack of batches.
     """
-    sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
-
-    def put(column: np.ndarray) -> jax.Array:
-        shape = list(column.shape)
-        shape[axis] *= jax.process_count()
-        return jax.make_array_from_process_local_data(sharding, column, tuple(shape))
-
-    placed: Batch = jax.tree.map(put, batch)
-    return placed
-
-
-def shard_rows(batch: Batch, mesh: Mesh) -> Batch:
-    """Puts a batch that every process has whole on the devices, its rows split over them."""
-    return place(batch, NamedSharding(mesh, PartitionSpec("data")))
+    stacked = batch.ids.ndim > 2
+    sharding = NamedSharding(mesh, PartitionSpec(*[None] * stacked, "data"))
+    return jax.make_array_from_process_local_data(sharding, batch)

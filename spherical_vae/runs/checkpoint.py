@@ -83,14 +83,10 @@ class CheckpointStore:
 
         # Orbax logs its failures, which are raised anyway, with tracebacks and from threads that
         # may outlive the call.
-        logger = logging.get_absl_logger()
-        if _is_not_from_orbax not in logger.filters:
-            logger.addFilter(_is_not_from_orbax)
+        logging.get_absl_logger().addFilter(_is_not_from_orbax)
         self._args = ocp.args
         self._read_only = read_only
         self._after_write = after_write
-        # Step and folder of everything that has been compared with its checksums.
-        self._verified: set[tuple[int, str]] = set()
         options = ocp.CheckpointManagerOptions(
             create=False,
             enable_async_checkpointing=False,
@@ -145,7 +141,6 @@ class CheckpointStore:
                 f"{folder}: the checkpoint could not be written ({_summary(error)}); the earlier "
                 "ones are as they were: make room and start the same command again"
             ) from error
-        self._verified |= {(step, name) for name in ("", _HOST, *items)}
         for old in self.steps()[:-_KEPT]:
             self._manager.delete(old)
         if hosts.is_first():
@@ -220,8 +215,8 @@ class CheckpointStore:
         steps = self.steps()
         for step in reversed(steps):
             try:
-                host = self.restore_host(step)
                 items = {item: self.restore(step, item, tree) for item, tree in abstract.items()}
+                return step, items, self.restore_host(step)
             except DamagedCheckpointError as error:
                 if step == steps[0]:
                     raise
@@ -230,8 +225,6 @@ class CheckpointStore:
                 if not self._read_only:
                     hosts.from_first(partial(self._move_aside, step))
                     self._manager.reload()
-            else:
-                return step, items, host
         return None
 
     def close(self) -> None:
@@ -275,19 +268,16 @@ class CheckpointStore:
         )
 
     def _verify(self, step: int, item: str) -> None:
-        """Compares the files of an item, and those of no item, with their seal, once a store."""
+        """Compares the files of an item, and those of no item, with their seal."""
         steps = self.steps()
         if step not in steps:
             raise UserError(
                 f"{self._directory}: there is no checkpoint of step {step}, only of {steps}; "
                 f"{_ADVICE}"
             )
-        parts = [part for part in ("", item) if (step, part) not in self._verified]
-        folder = self._directory / str(step)
-        damage = hosts.from_first(lambda: _damage(folder, parts)) if parts else None
+        damage = hosts.from_first(lambda: _damage(self._directory / str(step), item))
         if damage is not None:
             raise DamagedCheckpointError(damage)
-        self._verified |= {(step, part) for part in parts}
 
     def _move_aside(self, step: int) -> None:
         target = self._directory / "damaged" / str(step)
@@ -346,19 +336,19 @@ def _seal(folder: Path) -> None:
     write_atomically(folder / _SEAL, json.dumps(checksums))
 
 
-def _damage(folder: Path, parts: list[str]) -> str | None:
-    """Returns a message if the seal, or a file in one of the parts, is not what was written."""
+def _damage(folder: Path, item: str) -> str | None:
+    """Returns a message if the seal, or a file of the item or of none, is not what was written."""
     name = _SEAL
     try:
         checksums = json.loads((folder / _SEAL).read_bytes())
         for name, checksum in checksums.items():
             part = name.split("/")[0] if "/" in name else ""
-            if part in parts and zlib.crc32((folder / name).read_bytes()) != checksum:
+            if part in ("", item) and zlib.crc32((folder / name).read_bytes()) != checksum:
                 raise ValueError("altered")
         # A seal with an altered name says nothing of the file that had it.
         name = _SEAL
-        files = (path for part in filter(None, parts) for path in (folder / part).rglob("*"))
-        if any(p.is_file() and p.relative_to(folder).as_posix() not in checksums for p in files):
+        files = (path for path in (folder / item).rglob("*") if path.is_file())
+        if any(path.relative_to(folder).as_posix() not in checksums for path in files):
             raise ValueError("altered")
     except (OSError, ValueError, AttributeError) as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else "altered or cut"

@@ -9,22 +9,16 @@ import contextlib
 import json
 import math
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
 
 
-def is_reproducible(key: str) -> bool:
-    """Returns whether the values under `key` must be equal in two runs of one configuration."""
-    return not (key.startswith("seconds") or key.endswith("_per_second"))
-
-
 class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
-    """An append-only file of metrics, one flushed line a record.
+    """An append-only file of metrics, one line a record.
 
-    A flushed line survives the end of the process; a power failure may cost the last lines. The
+    A written line survives the end of the process; a power failure may cost the last lines. The
     records of a step are written before its checkpoint: on resuming, the lines up to the restored
     step are kept and the later ones removed, so that nothing is lost or written twice.
 
@@ -38,11 +32,10 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
         self._path = path
         self._tensorboard_directory = tensorboard_directory
         self._purge_step: int | None = None
-        self._file: Any = None
         self._tensorboard: Any = None
 
     def write(self, step: int, split: str, **values: Any) -> None:
-        """Appends one record and flushes it.
+        """Appends one record.
 
         Args:
           step: number of training steps done.
@@ -52,12 +45,11 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
         if self._path is None:
             return
         plain = {name: _plain(value) for name, value in values.items()}
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
         record = {"step": int(step), "split": split, **plain}
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(record, allow_nan=False) + "\n"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
         if self._tensorboard_directory is None:
             return
         if self._tensorboard is None:
@@ -85,28 +77,19 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
         Raises:
           UserError: a line in the middle is not a record.
         """
-        self._close_file()
         self._purge_step = step + 1
         if self._path is not None and self._path.exists():
             remaining = [line for record, line in self._read() if record["step"] <= step]
             write_atomically(self._path, "".join(f"{line}\n" for line in remaining))
 
     def close(self) -> None:
-        """Closes both files; a later record opens them again."""
-        self._close_file()
+        """Closes the file of TensorBoard; a later record opens another."""
         if self._tensorboard is not None:
             self._tensorboard.close()
             self._tensorboard = None
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _read(self) -> list[tuple[dict[str, Any], str]]:
         if self._path is None or not self._path.exists():

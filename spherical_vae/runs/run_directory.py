@@ -49,28 +49,19 @@ Origin = Mapping[str, Any]
 class RunDirectory(contextlib.ExitStack):
     """The paths of a run; `open_run` returns one with a lock, which `close` releases.
 
-    Attributes:
-      path: the working directory, `~` replaced.
-      config_path: the configuration.
-      metrics_path: the metrics.
-      tensorboard_path: the folder of TensorBoard files.
-      checkpoints_path: the folder of checkpoints.
-      evaluation_path: the measures of a replica of a sweep on one split.
-      results_path: the results of all replicas of a sweep.
-
     Raises:
       UserError: a URL, or a path from which checkpoints could not be read back.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
         super().__init__()
-        self.path = run_folder(path)
+        self.path = run_folder(path)  # with `~` replaced
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.jsonl"
         self.tensorboard_path = self.path / "tensorboard"
         self.checkpoints_path = self.path / "checkpoints"
-        self.evaluation_path = self.path / "evaluation.json"
-        self.results_path = self.path / "results.json"
+        self.evaluation_path = self.path / "evaluation.json"  # of a replica, on one split
+        self.results_path = self.path / "results.json"  # of all replicas of a sweep
 
     def replica(self, name: str) -> "RunDirectory":
         """Returns the folder of the metrics and results of a replica; that of "" is the run's."""
@@ -83,14 +74,22 @@ class RunDirectory(contextlib.ExitStack):
         return MetricsLog(self.metrics_path, self.tensorboard_path)
 
 
-class _Stored(NamedTuple):
-    """The content of a `config.json`."""
+class StoredRun(NamedTuple):
+    """The content of a `config.json`.
+
+    Attributes:
+      config: the configuration.
+      replicas: settings of the replicas of a sweep by name, in their order; None for a single run.
+      origin: the run from whose parameters this one started, `{"workdir": path, "step": its best
+        step}`, or None.
+    """
 
     config: ConfigDict
     replicas: Replicas | None
     origin: Origin | None
 
     def to_json(self) -> str:
+        """Returns the text of the file."""
         content = {"format": _FORMAT, "config": _mark_tuples(self.config.to_dict())}
         if self.replicas is not None:
             content["replicas"] = self.replicas
@@ -113,12 +112,9 @@ def open_run(
       workdir: the directory; made with its parents if it does not exist.
       config: the configuration to train with. It is stored in a new run; in an old one it is
         compared, may differ only as `RESUMABLE`, `MAY_CHANGE` and `MAY_GROW` say, and is stored.
-      replicas: of a sweep, settings by name, stored and compared too.
-      origin: the run from whose parameters a new run starts, `{"workdir": path, "step": its best
-        step}`, stored. An old run must have the same one; None for the one it has.
-
-    Returns:
-      The locked run directory: a context manager.
+      replicas: of a sweep, as in `StoredRun`; stored and compared too.
+      origin: of a new run, as in `StoredRun`; stored. An old run must have the same one; None for
+        the one it has.
 
     Raises:
       UserError: the directory cannot be written or checkpoints could not be read back from it,
@@ -126,13 +122,13 @@ def open_run(
         processes were given different ones.
     """
     run = RunDirectory(workdir)
-    given = _Stored(config, replicas, origin)
+    given = StoredRun(config, replicas, origin)
     hosts.require_same("the configuration", given.to_json())
     hosts.from_first(lambda: _open(run, given))
     return run
 
 
-def _open(run: RunDirectory, given: _Stored) -> None:
+def _open(run: RunDirectory, given: StoredRun) -> None:
     path = run.path
     try:
         lock = lock_folder(path, ".lock")
@@ -141,20 +137,21 @@ def _open(run: RunDirectory, given: _Stored) -> None:
             f"{path}: another process or thread is training here; wait for it or use another "
             "--workdir"
         ) from None
-    with lock:
+    with contextlib.ExitStack() as held:
+        held.enter_context(lock)
         try:
-            stored = _load(path) if run.config_path.exists() else None
+            stored = load_run(path) if run.config_path.exists() else None
             if stored is not None:
                 given = _reconcile(path, stored, given)
             if stored is None or flatten(stored.config) != flatten(given.config):
                 write_atomically(run.config_path, given.to_json())
         except OSError as error:
             raise UserError(cannot_write(path, error)) from error
-        run.callback(lock.pop_all().close)
+        run.push(held.pop_all())
 
 
-def load_config(workdir: str | os.PathLike[str]) -> ConfigDict:
-    """Returns the configuration of the run in `workdir`.
+def load_run(workdir: str | os.PathLike[str]) -> StoredRun:
+    """Returns the content of the `config.json` in `workdir`.
 
     A key that is newer than the run has the value of `base_config()`, which means what was done
     before.
@@ -163,28 +160,6 @@ def load_config(workdir: str | os.PathLike[str]) -> ConfigDict:
       UserError: there is no run, or its `config.json` cannot be read or has a key that this version
         does not have.
     """
-    return _load(workdir).config
-
-
-def load_replicas(workdir: str | os.PathLike[str]) -> Replicas | None:
-    """Returns the settings of the replicas in `workdir` by name, in their order; None for a run.
-
-    Raises:
-      UserError: as `load_config`.
-    """
-    return _load(workdir).replicas
-
-
-def load_origin(workdir: str | os.PathLike[str]) -> Origin | None:
-    """Returns the run from which that in `workdir` started, `workdir` and `step`, or None.
-
-    Raises:
-      UserError: as `load_config`.
-    """
-    return _load(workdir).origin
-
-
-def _load(workdir: str | os.PathLike[str]) -> _Stored:
     path = RunDirectory(workdir).config_path
     try:
         text = path.read_text(encoding="utf-8")
@@ -192,18 +167,17 @@ def _load(workdir: str | os.PathLike[str]) -> _Stored:
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}, expected {_FORMAT}")
         config, stored = base_config(), flatten(dict(content["config"]))
-        replicas, origin = content.get("replicas"), content.get("origin")
+        replicas, origin = (
+            None if content.get(key) is None else dict(content[key])
+            for key in ("replicas", "origin")
+        )
         if unknown := stored.keys() - flatten(config).keys():
             raise UserError(
                 f"{path}: config.{min(unknown)}: this version has no such key; use the version "
                 "that the run was trained with"
             )
         config.update_from_flattened_dict(stored)
-        return _Stored(
-            config,
-            None if replicas is None else dict(replicas),
-            None if origin is None else dict(origin),
-        )
+        return StoredRun(config, replicas, origin)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{workdir}: no run here (there is no {path.name}); train with --workdir={workdir} "
@@ -218,7 +192,7 @@ def _load(workdir: str | os.PathLike[str]) -> _Stored:
         ) from error
 
 
-def _reconcile(path: Path, stored: _Stored, given: _Stored) -> _Stored:
+def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
     """Returns what is stored when a run is reopened; raises if it may not differ as it does.
 
     Each difference that has an effect is reported on standard error.

@@ -27,7 +27,7 @@ from spherical_vae.runs.checkpoint import (
     describe_arrays,
 )
 from spherical_vae.runs.progress import Progress, from_json
-from spherical_vae.runs.run_directory import RunDirectory, load_config, load_replicas
+from spherical_vae.runs.run_directory import RunDirectory, load_run
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.jax_settings import settings_of_models
 from spherical_vae.system.paths import run_folder
@@ -96,7 +96,7 @@ def load_trained(
       UserError: there is no run, no checkpoint or no such replica, or the corpus is missing or has
         changed.
     """
-    names = load_replicas(workdir)
+    names = load_run(workdir).replicas
     if names is not None and replica not in names:
         mistake = "is missing" if replica is None else f"{replica!r} given"
         raise UserError(
@@ -122,7 +122,7 @@ def load_all(
     Raises:
       UserError: there is no run or no checkpoint, or the corpus is missing or has changed.
     """
-    config, settings = load_config(workdir), load_replicas(workdir)
+    config, settings, _ = load_run(workdir)
     config.data.update(places or {})
     store = CheckpointStore(RunDirectory(workdir).checkpoints_path, read_only=True)
     if store.latest_step() is None:
@@ -151,8 +151,7 @@ def load_all(
 
 
 def _abstract_params(model: VAE) -> dict:
-    params: dict = jax.eval_shape(lambda: init_params(model, 0))
-    return params
+    return jax.eval_shape(lambda: init_params(model, 0))
 
 
 def trained_replicas(
@@ -166,19 +165,11 @@ def trained_replicas(
     """Returns the trained replicas of a checkpoint, from `EVALUATED` and the progress of each."""
     trained = []
     for replica, one, state in zip(replicas, params, states, strict=True):
-        measured = state.best_step >= 0
-        loaded = TrainedModel(
-            replica.config,
-            corpus,
-            model,
-            one,
-            state.best_step if measured else state.step,
-            state.step,
-            state.tokens_seen,
-            mesh,
-        )
-        usable = measured or not state.finished
-        trained.append(TrainedReplica(replica, loaded if usable else None, state.diverged_step))
+        measured, loaded = state.best_step >= 0, None
+        if measured or not state.finished:
+            step, seen = state.best_step if measured else state.step, state.tokens_seen
+            loaded = TrainedModel(replica.config, corpus, model, one, step, state.step, seen, mesh)
+        trained.append(TrainedReplica(replica, loaded, state.diverged_step))
     return trained
 
 
@@ -211,7 +202,7 @@ def origin_record(
         raise UserError(f"{where}: is --workdir itself, allowed: another run")
     if RunDirectory(workdir).config_path.exists():
         return {"workdir": str(folder)}
-    if load_replicas(init_from) is not None:
+    if load_run(init_from).replicas is not None:
         raise UserError(f"{where}: a sweep, allowed: a single run")
     trained = load_trained(init_from)
     there = trained.params

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike, Real
 
 from spherical_vae.system.errors import UserError
 
 # Beside arrays and numbers: lists of them, however deep.
 Nested = list[Any] | tuple[Any, ...]
+Numbers = Real[ArrayLike, "*batch"] | Nested
 
 
 def check_dimension(dimension: int, smallest: int = 2) -> int:

@@ -10,19 +10,20 @@ cancel around the zero of log I_v; there the function is (x - zero) Q(w0), Q ano
 
 import math
 from decimal import Decimal, localcontext
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float
 
 from spherical_vae.special import decimal_bessel
-from spherical_vae.special.arguments import Nested, as_float, working_dtype
+from spherical_vae.special.arguments import Numbers, as_float, working_dtype
 from spherical_vae.special.chebyshev import Series, evaluate_series, fit_series
 from spherical_vae.special.concentration import mode, ratio_core
 from spherical_vae.special.cosine_law import log_laplace_correction
+from spherical_vae.special.derivatives import with_derivative
 from spherical_vae.system.errors import UserError
 
 # The zero of log I_v lies near x = 0.66 v. Around it, from here to there in x / zero, the terms
@@ -85,8 +86,13 @@ def _window(order: float, dtype_name: str) -> _Window:
     return _Window(left, right, high, low, w0_left, w0_right, series)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
+def _log_iv_slope(order: float, x: Array) -> Array:
+    # I_v' / I_v = I_(v+1) / I_v + v / x
+    ratio = ratio_core(2.0 * order + 2.0, x)
+    return ratio if order == 0.0 else ratio + order / x
+
+
+@with_derivative(_log_iv_slope)
 def _log_iv(order: float, x: Array) -> Array:
     m = 2.0 * order + 1.0
     infinite = x == jnp.inf
@@ -115,21 +121,7 @@ def _log_iv(order: float, x: Array) -> Array:
     return jnp.where(near, near_zero, value)
 
 
-@_log_iv.defjvp
-def _log_iv_jvp(
-    order: float, primals: tuple[Array, ...], tangents: tuple[Array, ...]
-) -> tuple[Array, Array]:
-    (x,), (x_dot,) = primals, tangents
-    return _log_iv(order, x), _log_iv_slope(order, x) * x_dot
-
-
-def _log_iv_slope(order: float, x: Array) -> Array:
-    # I_v' / I_v = I_(v+1) / I_v + v / x
-    ratio = ratio_core(2.0 * order + 2.0, x)
-    return ratio if order == 0.0 else ratio + order / x
-
-
-def log_iv(order: float | int, x: Real[ArrayLike, "*batch"] | Nested) -> Float[Array, "*batch"]:
+def log_iv(order: float | int, x: Numbers) -> Float[Array, "*batch"]:
     """Computes log I_order(x), the modified Bessel function of the first kind.
 
     Args:

@@ -11,31 +11,20 @@ are right up to a quarter of the largest number of their type, and at inf.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float
 
-from spherical_vae.special.arguments import Nested, as_float, check_dimension, working_dtype
+from spherical_vae.special.arguments import Numbers, as_float, check_dimension, working_dtype
 from spherical_vae.special.chebyshev import evaluate_series
 from spherical_vae.special.cosine_law import concentration_series
-
-_Core = Callable[[int, Array], Array]
-_Arrays = tuple[Array, ...]
+from spherical_vae.special.derivatives import Function, with_derivative
 
 
-class Mode(NamedTuple):
-    """Mode of the density of atanh w: w0, and 1 - w0^2 computed without cancellation."""
-
-    cosine: Array
-    gap: Array
-
-
-def mode(dimension: float | int, concentration: Array) -> Mode:
-    """Maps the concentration in [0, inf) to the mode w0 in [0, 1) and 1 - w0^2."""
+def mode(dimension: float | int, concentration: Array) -> tuple[Array, Array]:
+    """Maps the concentration in [0, inf) to w0 in [0, 1), and 1 - w0^2 without cancellation."""
     unbounded = concentration * (2.0 / (dimension - 1))
     # Beyond the clip w0 is 1 to rounding and the square would overflow.
     largest = 1e18 if unbounded.dtype == jnp.float32 else 1e150
@@ -43,12 +32,10 @@ def mode(dimension: float | int, concentration: Array) -> Mode:
     ratio = jnp.where(concentration < 0, jnp.nan, ratio)
     denominator = 1.0 + jnp.sqrt(1.0 + ratio * ratio)
     gap = 2.0 / jnp.where(unbounded > largest, unbounded, denominator)
-    return Mode(ratio / denominator, gap)
+    return ratio / denominator, gap
 
 
-def _apply(
-    core: _Core, dimension: int, x: ArrayLike | Nested, name: str = "concentration"
-) -> Array:
+def _apply(core: Function, dimension: int, x: Numbers, name: str = "concentration") -> Array:
     """Calls `core` with the dimension checked and half precision widened to float32."""
     dimension = check_dimension(dimension)
     array = as_float(x, name)
@@ -85,8 +72,7 @@ def _kl_derivative(dimension: int, x: Array) -> Array:
     return w0 * gap / (1.0 + w0 * w0) * slope
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
+@with_derivative(_ratio_derivative)
 def ratio_core(dimension: float | int, x: Array) -> Array:
     """Computes A_d for any real d >= 2, static; arguments are not checked."""
     w0, gap = mode(dimension, x)
@@ -95,29 +81,14 @@ def ratio_core(dimension: float | int, x: Array) -> Array:
     )
 
 
-@ratio_core.defjvp
-def _ratio_jvp(dimension: float | int, primals: _Arrays, tangents: _Arrays) -> tuple[Array, Array]:
-    return ratio_core(dimension, *primals), _ratio_derivative(dimension, *primals) * tangents[0]
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
+@with_derivative(lambda dimension, x: -_ratio_derivative(dimension, x))
 def _ratio_complement(dimension: int, x: Array) -> Array:
     w0, gap = mode(dimension, x)
     defect = evaluate_series(concentration_series(float(dimension)).ratio_defect, w0)
     return gap * (1.0 / (1.0 + w0) + w0 * defect)
 
 
-@_ratio_complement.defjvp
-def _ratio_complement_jvp(
-    dimension: int, primals: _Arrays, tangents: _Arrays
-) -> tuple[Array, Array]:
-    tangent = -_ratio_derivative(dimension, *primals) * tangents[0]
-    return _ratio_complement(dimension, *primals), tangent
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
+@with_derivative(_kl_derivative)
 def _kl(dimension: int, x: Array) -> Array:
     m = dimension - 1
     w0, _ = mode(dimension, x)
@@ -125,27 +96,13 @@ def _kl(dimension: int, x: Array) -> Array:
     return (0.5 * m) * jnp.log1p(factor * w0 * (x / m))
 
 
-@_kl.defjvp
-def _kl_jvp(dimension: int, primals: _Arrays, tangents: _Arrays) -> tuple[Array, Array]:
-    return _kl(dimension, *primals), _kl_derivative(dimension, *primals) * tangents[0]
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
+@with_derivative(_ratio_complement)
 def _log_density_at_mode(dimension: int, x: Array) -> Array:
     # KL - log area + kappa (1 - A), with kappa (1 - w0^2) = m w0.
     w0, _ = mode(dimension, x)
     defect = evaluate_series(concentration_series(float(dimension)).ratio_defect, w0)
     excess = (dimension - 1) * w0 * (1.0 / (1.0 + w0) + w0 * defect)
     return _kl(dimension, x) + (excess - log_sphere_area(dimension))
-
-
-@_log_density_at_mode.defjvp
-def _log_density_at_mode_jvp(
-    dimension: int, primals: _Arrays, tangents: _Arrays
-) -> tuple[Array, Array]:
-    tangent = _ratio_complement(dimension, *primals) * tangents[0]
-    return _log_density_at_mode(dimension, *primals), tangent
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -180,7 +137,7 @@ def inverse_of_pair(dimension: int, target: Array, complement: Array) -> Array:
 
 @inverse_of_pair.defjvp
 def _inverse_of_pair_jvp(
-    dimension: int, primals: _Arrays, tangents: _Arrays
+    dimension: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     concentration = inverse_of_pair(dimension, *primals)
     return concentration, tangents[0] / _ratio_derivative(dimension, concentration)
@@ -203,9 +160,7 @@ def _entropy(dimension: int, x: Array) -> Array:
     return log_sphere_area(dimension) - _kl(dimension, x)
 
 
-def bessel_ratio(
-    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def bessel_ratio(dimension: int, concentration: Numbers) -> Float[Array, "*batch"]:
     """Computes A_d(kappa) = I_(d/2)(kappa) / I_(d/2-1)(kappa), the mean resultant length.
 
     Args:
@@ -224,9 +179,7 @@ def bessel_ratio(
     return _apply(ratio_core, dimension, concentration)
 
 
-def bessel_ratio_complement(
-    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def bessel_ratio_complement(dimension: int, concentration: Numbers) -> Float[Array, "*batch"]:
     """Computes 1 - A_d(kappa), accurately also where A_d(kappa) rounds to 1.
 
     Args:
@@ -244,9 +197,7 @@ def bessel_ratio_complement(
     return _apply(_ratio_complement, dimension, concentration)
 
 
-def bessel_ratio_derivative(
-    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def bessel_ratio_derivative(dimension: int, concentration: Numbers) -> Float[Array, "*batch"]:
     """Computes dA_d/dkappa, which is the variance of the cosine mean_direction . z.
 
     Args:
@@ -264,9 +215,7 @@ def bessel_ratio_derivative(
     return _apply(_ratio_derivative, dimension, concentration)
 
 
-def inverse_bessel_ratio(
-    dimension: int, mean_resultant_length: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def inverse_bessel_ratio(dimension: int, mean_resultant_length: Numbers) -> Float[Array, "*batch"]:
     """Computes the concentration whose mean resultant length is given: A_d^-1.
 
     This is the maximum-likelihood estimate of the concentration, the argument being the length of
@@ -288,9 +237,7 @@ def inverse_bessel_ratio(
     return _apply(_inverse_ratio, dimension, mean_resultant_length, "mean_resultant_length")
 
 
-def kl_to_uniform(
-    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def kl_to_uniform(dimension: int, concentration: Numbers) -> Float[Array, "*batch"]:
     """Computes KL(vMF(., kappa) || uniform on the sphere) in nats.
 
     It depends on the dimension and the concentration only: with a fixed concentration it is a
@@ -312,9 +259,7 @@ def kl_to_uniform(
     return _apply(_kl, dimension, concentration)
 
 
-def entropy(
-    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def entropy(dimension: int, concentration: Numbers) -> Float[Array, "*batch"]:
     """Computes the differential entropy of vMF(., kappa) with respect to surface area.
 
     Args:
@@ -332,9 +277,7 @@ def entropy(
     return _apply(_entropy, dimension, concentration)
 
 
-def log_density_at_mode(
-    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def log_density_at_mode(dimension: int, concentration: Numbers) -> Float[Array, "*batch"]:
     """Computes log C_d(kappa) + kappa, the log density at z = mean_direction.
 
     This is the part of the log density to build on: log p(z) = log_density_at_mode -
@@ -355,9 +298,7 @@ def log_density_at_mode(
     return _apply(_log_density_at_mode, dimension, concentration)
 
 
-def log_normalizer(
-    dimension: int, concentration: Real[ArrayLike, "*batch"] | Nested
-) -> Float[Array, "*batch"]:
+def log_normalizer(dimension: int, concentration: Numbers) -> Float[Array, "*batch"]:
     """Computes log C_d(kappa), so that log p(z) = log C_d(kappa) + kappa mean_direction . z.
 
     Adding the two parts cancels at large kappa; `log_density_at_mode` does not.

@@ -47,11 +47,15 @@ def log_tilt_coefficient(q: np.ndarray) -> np.ndarray:
     return psi
 
 
+def arccosh_of_exp(x: float) -> float:
+    """Returns arccosh(exp(x)) without overflow."""
+    return x + np.log1p(np.sqrt(-np.expm1(-2.0 * x)))
+
+
 def half_line(m: float, points: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns midpoints u > 0 of a trapezoidal rule, and log cosh u, over all of cosh(u)^-m."""
-    log_cosh_end = 42.0 / m
-    # arccosh(exp(x)) without overflow; the weight beyond it is below 1e-18.
-    end = log_cosh_end + np.log1p(np.sqrt(-np.expm1(-2.0 * log_cosh_end)))
+    # The weight beyond it is below 1e-18.
+    end = arccosh_of_exp(42.0 / m)
     u = (np.arange(points) + 0.5) * (end / points)
     return u, u + np.log1p(np.expm1(-2.0 * u) / 2.0)
 

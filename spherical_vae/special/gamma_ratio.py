@@ -7,20 +7,38 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from spherical_vae.special.derivatives import with_derivative
+
 # From here on Stirling's series, cut after the last coefficient, is exact to rounding in float64.
 _STIRLING_FROM = 16.0
 # B_2k / (2k (2k - 1)), of x^(1-2k); Abramowitz and Stegun (1964), 6.1.40.
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-@partial(jax.jit, static_argnums=1)
-def gamma_ratio_growth(x: Float[Array, "*batch"], half: float) -> Float[Array, "*batch"]:
+@partial(jax.jit, static_argnums=0)
+def gamma_ratio_slope(half: float, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """Computes digamma(x + 2 half) - digamma(x + half); arguments as `gamma_ratio_growth`.
+
+    Gradients: all orders.
+    Accuracy: a few units of rounding of the value; all parts of size are positive.
+    """
+    steps, y = _lifted(half)
+    low, high = y + x, (y + half) + x
+    value = jnp.log1p(half / low) + (0.5 / low) * (half / high)
+    value += _tail_slope(high) - _tail_slope(low)
+    for step in range(steps):
+        below = (half + step) + x
+        value += (half / below) * (1.0 / (below + half))
+    return value
+
+
+@with_derivative(gamma_ratio_slope)
+def gamma_ratio_growth(half: float, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """Computes log(Gamma(x + 2 half) / Gamma(x + half)) less its value at x = 0.
 
     Args:
-        x: >= 0.
         half: > 0, static.
+        x: >= 0.
 
     Returns:
         Nats >= 0, same shape; inf at inf.
@@ -45,30 +63,6 @@ def gamma_ratio_growth(x: Float[Array, "*batch"], half: float) -> Float[Array, "
         below = half + step
         value += jnp.log1p((half / below) * (x / (below + half + x)))
     return jnp.where(infinite, jnp.inf, value)
-
-
-@gamma_ratio_growth.defjvp
-def _growth_jvp(
-    half: float, primals: tuple[Array, ...], tangents: tuple[Array, ...]
-) -> tuple[Array, Array]:
-    return gamma_ratio_growth(*primals, half), gamma_ratio_slope(*primals, half) * tangents[0]
-
-
-@partial(jax.jit, static_argnums=1)
-def gamma_ratio_slope(x: Float[Array, "*batch"], half: float) -> Float[Array, "*batch"]:
-    """Computes digamma(x + 2 half) - digamma(x + half); arguments as `gamma_ratio_growth`.
-
-    Gradients: all orders.
-    Accuracy: a few units of rounding of the value; all parts of size are positive.
-    """
-    steps, y = _lifted(half)
-    low, high = y + x, (y + half) + x
-    value = jnp.log1p(half / low) + (0.5 / low) * (half / high)
-    value += _tail_slope(high) - _tail_slope(low)
-    for step in range(steps):
-        below = (half + step) + x
-        value += (half / below) * (1.0 / (below + half))
-    return value
 
 
 def _lifted(half: float) -> tuple[int, float]:

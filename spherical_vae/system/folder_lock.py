@@ -12,12 +12,12 @@ from filelock import FileLock, Timeout
 from spherical_vae.system.errors import UserError
 
 
-def lock_folder(folder: Path, name: str) -> contextlib.ExitStack:
+def lock_folder(folder: Path, name: str) -> contextlib.AbstractContextManager[object]:
     """Locks a folder, which is made with its parents if it does not exist, by a file in it.
 
     Returns:
-      The lock: a context manager whose `close` releases it, from any thread. The operating system
-      releases it too when the process ends, however it ends.
+      The lock: a context manager that releases it, from any thread. The operating system releases
+      it too when the process ends, however it ends.
 
     Raises:
       BlockingIOError: another process or thread holds the lock.
@@ -30,9 +30,8 @@ def lock_folder(folder: Path, name: str) -> contextlib.ExitStack:
         raise UserError(f"{folder}: is a file; --workdir must be a directory") from None
     except OSError as error:
         raise UserError(cannot_write(folder, error)) from error
-    lock = _lock(folder / name)
     try:
-        lock.acquire(timeout=0)
+        return _lock(folder / name).acquire(timeout=0)
     except Timeout:
         raise BlockingIOError(f"{folder / name} is held") from None
     except (OSError, NotImplementedError) as error:
@@ -40,9 +39,6 @@ def lock_folder(folder: Path, name: str) -> contextlib.ExitStack:
         raise UserError(
             f"{folder}: this file system has no locks ({reason}); use another --workdir"
         ) from error
-    held = contextlib.ExitStack()
-    held.callback(lock.release)
-    return held
 
 
 def _lock(path: Path) -> FileLock:

@@ -1,33 +1,24 @@
 """Rules for single values of a configuration."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import require_name
+
+# Called with a key and its value; raises a `UserError` that names the key unless the value is
+# allowed.
+Rule = Callable[[str, Any], None]
 
 # Training is in float32, where a larger number is infinite.
 _LARGEST_FLOAT32 = 3.4e38
 
 
-class Rule(Protocol):
-    """A condition on a single value."""
-
-    def check(self, key: str, value: Any) -> None:
-        """Raises a `UserError` that names `key` unless `value` is allowed."""
-        ...
-
-
-@dataclass(frozen=True)
-class OneOf:
+def one_of(names: Iterable[str]) -> Rule:
     """One of several names; a mapping allows its keys at the time of the check."""
-
-    names: Iterable[str]
-
-    def check(self, key: str, value: Any) -> None:
-        """Raises a `UserError` for any other name."""
-        require_name(key, value, self.names)
+    return partial(require_name, allowed=names)
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class Number:
     low_open: bool = False
     high_open: bool = False
 
-    def check(self, key: str, value: Any) -> None:
+    def __call__(self, key: str, value: Any) -> None:
         """Raises a `UserError` for a number outside of the bounds or not finite."""
         # Comparisons with NaN are false, so that each one states what is allowed.
         inside, bounds = abs(value) <= _LARGEST_FLOAT32, []
@@ -54,22 +45,14 @@ class Number:
             raise UserError(f"{key}: {value!r} given, allowed: {allowed}")
 
 
-@dataclass(frozen=True)
-class Text:
-    """A string that is not empty."""
-
-    def check(self, key: str, value: Any) -> None:
-        """Raises a `UserError` for an empty string or one of white space."""
-        if not value.strip():
-            raise UserError(f"{key}: {value!r} given, allowed: a text that is not empty")
+def not_empty(key: str, value: str) -> None:
+    """A text that is not empty or white space."""
+    if not value.strip():
+        raise UserError(f"{key}: {value!r} given, allowed: a text that is not empty")
 
 
-@dataclass(frozen=True)
-class Anything:
+def no_rule(key: str, value: Any) -> None:
     """Any value of the right type."""
-
-    def check(self, key: str, value: Any) -> None:
-        """Does nothing."""
 
 
 # Integers reach the compiled step as int32.
@@ -78,4 +61,3 @@ COUNT = Number(low=0, high=2**31 - 1)
 FRACTION = Number(low=0, high=1, low_open=True, high_open=True)
 # JAX keys take a 32-bit seed without x64, and NumPy's generators raise for negative seeds.
 SEED = Number(low=0, high=2**32 - 1)
-ANY = Anything()

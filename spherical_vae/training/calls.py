@@ -12,38 +12,22 @@ have stopped: there they take their steps in turn, inside one compiled call.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, PyTree
 from ml_collections import ConfigDict
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import corpus_boundaries, epoch_batches
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.parallel.sharding import shard_batch
 from spherical_vae.training.schedules import Timetable
-from spherical_vae.training.step import Hyperparameters, TrainState, TrainStep, with_first_decoder
+from spherical_vae.training.step import Hyperparameters, TrainState, TrainStep
 
 # `(states, batches, hyperparameters, active) -> states`; all but batches joined over replicas.
 ReplicaStep = Callable[[TrainState, Batch, Hyperparameters, Bool[Array, " *R"]], TrainState]
-
-
-class Call(NamedTuple):
-    """The input of one device call.
-
-    Attributes:
-      steps: number of steps.
-      batches: a `Batch`; for more than one step its columns are stacked, `[steps, B, ...]`.
-    """
-
-    steps: int
-    batches: Batch
 
 
 def batches_from(
@@ -68,8 +52,8 @@ def batches_from(
 
 def group_into_calls(
     batches: Iterable[Batch], step: int, steps_per_call: int, is_pause: Callable[[int], bool]
-) -> Iterator[Call]:
-    """Groups consecutive batches of one shape, in their order.
+) -> Iterator[Batch]:
+    """Groups consecutive batches of one shape, in their order, into the inputs of device calls.
 
     The end of a group depends only on what follows its first batch, so that a run resumed at the
     end of a group makes the same groups.
@@ -79,42 +63,33 @@ def group_into_calls(
       step: steps done.
       steps_per_call: largest number of steps of a call.
       is_pause: whether a call must end after that many steps.
+
+    Yields:
+      The batches of a call: a `Batch`, its columns stacked for several steps, `[steps, B, ...]`.
     """
     waiting: list[Batch] = []
-    for batch in batches:
+    for done, batch in enumerate(batches, step + 1):
         if waiting and waiting[0].ids.shape != batch.ids.shape:
             yield from _split(waiting, steps_per_call)
             waiting = []
         waiting.append(batch)
-        step += 1
-        if len(waiting) == steps_per_call or is_pause(step):
+        if len(waiting) == steps_per_call or is_pause(done):
             yield from _split(waiting, steps_per_call)
             waiting = []
     yield from _split(waiting, steps_per_call)
 
 
-def _split(batches: list[Batch], steps_per_call: int) -> Iterator[Call]:
-    begin = 0
-    for length in call_lengths(len(batches), steps_per_call):
-        part = batches[begin : begin + length]
-        begin += length
-        yield Call(length, part[0] if length == 1 else stack(part))
-
-
-def call_lengths(steps: int, steps_per_call: int) -> Iterator[int]:
-    """Yields the lengths of the calls that take `steps` steps together.
-
-    Each length is a program to compile, so there are few: `steps_per_call`, and powers of two.
-    """
-    while steps:
+def _split(batches: list[Batch], steps_per_call: int) -> Iterator[Batch]:
+    # Each length is a program to compile, so there are few: `steps_per_call`, and powers of two.
+    while steps := len(batches):
         length = steps_per_call if steps >= steps_per_call else 1 << (steps.bit_length() - 1)
-        yield length
-        steps -= length
+        yield join(batches[:length])
+        batches = batches[length:]
 
 
-def put_on_mesh(call: Call, mesh: Mesh) -> Call:
-    """Puts the batches of a call on the devices, their rows split over them."""
-    return call._replace(batches=shard_batch(call.batches, mesh, axis=int(call.steps > 1)))
+def steps_of(batches: Batch) -> int:
+    """Returns the number of steps of a call."""
+    return 1 if batches.ids.ndim == 2 else batches.ids.shape[0]
 
 
 def stack(trees: Sequence[PyTree]) -> PyTree:
@@ -123,67 +98,39 @@ def stack(trees: Sequence[PyTree]) -> PyTree:
 
 
 def join(trees: Sequence[PyTree]) -> PyTree:
-    """Returns the trees of all replicas as the device has them: stacked if there are several."""
+    """Returns the trees of all replicas, or of all steps, stacked if there are several."""
     return trees[0] if len(trees) == 1 else stack(trees)
-
-
-def split(tree: PyTree, replicas: int) -> list[PyTree]:
-    """Returns the trees that `join` was called on."""
-    if replicas == 1:
-        return [tree]
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(replicas)]
 
 
 def take(tree: PyTree, replica: int | Int[Array, ""]) -> PyTree:
     """Returns one replica of a stacked tree; the index may be traced."""
-    return jax.tree.map(
-        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, replica, keepdims=False), tree
-    )
+    return jax.tree.map(lambda leaf: leaf[replica], tree)
 
 
 def select(chosen: Bool[Array, " *R"], new: PyTree, old: PyTree) -> PyTree:
     """Returns `new` for the chosen replicas and `old` for the others."""
 
     def leaf(one: Array, other: Array) -> Array:
-        mask = chosen.reshape(*chosen.shape, *(1,) * (one.ndim - chosen.ndim))
-        return jnp.where(mask, one, other)
+        axes = tuple(range(chosen.ndim, one.ndim))
+        return jnp.where(jnp.expand_dims(chosen, axes), one, other)
 
     return jax.tree.map(leaf, new, old)
-
-
-def with_first_decoders(
-    states: TrainState, chosen: Bool[Array, " *R"], optimizer: optax.GradientTransformation
-) -> TrainState:
-    """Returns the states after `with_first_decoder` in the chosen replicas."""
-    renew = partial(with_first_decoder, optimizer=optimizer)
-    return select(chosen, jax.vmap(renew)(states) if chosen.ndim else renew(states), states)
 
 
 def abstract_replicas(
     state: TrainState, shardings: PyTree[NamedSharding], replicas: int
 ) -> TrainState:
-    """Returns shapes, types and shardings of the states of R replicas in a checkpoint.
-
-    Args:
-      state: abstract, of one replica.
-      shardings: of one replica; every replica is sharded alike.
-      replicas: R.
-    """
+    """Returns shapes, types and shardings of R replicas in a checkpoint, from those of one."""
 
     def widen(leaf: jax.ShapeDtypeStruct, one: NamedSharding) -> jax.ShapeDtypeStruct:
         sharding = NamedSharding(one.mesh, PartitionSpec(None, *one.spec))
         return jax.ShapeDtypeStruct((replicas, *leaf.shape), leaf.dtype, sharding=sharding)
 
-    widened: TrainState = jax.tree.map(widen, state, shardings)
-    return widened
+    return jax.tree.map(widen, state, shardings)
 
 
 def multi_step(step: TrainStep) -> TrainStep:
-    """Returns a function that takes all steps of a call for one replica, not yet jitted.
-
-    Returns:
-      `(state, batches, hypers) -> state`: one step if the batches are not stacked, else a scan.
-    """
+    """Returns a function that takes all steps of a call for one replica, not yet jitted."""
 
     def call(state: TrainState, batches: Batch, hypers: Hyperparameters) -> TrainState:
         if batches.ids.ndim == 2:
@@ -221,14 +168,8 @@ def in_turn(step: TrainStep) -> ReplicaStep:
     return call
 
 
-def replica_step(step: TrainStep, replicas: int, vectorised: bool | None = None) -> ReplicaStep:
-    """Returns the step of R replicas, not yet jitted, in the form that suits the device.
-
-    `vectorised` says whether several replicas take their steps at once rather than in turn; None is
-    at once on accelerators, in turn on a CPU.
-    """
+def replica_step(step: TrainStep, replicas: int) -> ReplicaStep:
+    """Returns the step of R replicas, not yet jitted, in the form that suits the device."""
     if replicas == 1:  # A single replica that has stopped is not called.
         return lambda state, batches, hypers, active: step(state, batches, hypers)
-    if vectorised is None:
-        vectorised = jax.default_backend() != "cpu"
-    return side_by_side(step) if vectorised else in_turn(step)
+    return in_turn(step) if jax.default_backend() == "cpu" else side_by_side(step)

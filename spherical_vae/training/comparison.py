@@ -3,17 +3,14 @@
 import copy
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.evaluation.evaluator import BAG_NOTE, Evaluator
-from spherical_vae.evaluation.metrics import ExampleNats, perplexity, standard_error
-from spherical_vae.evaluation.unigram import unigram_nats
+from spherical_vae.evaluation.measures import BAG_NOTE, build_evaluator
+from spherical_vae.evaluation.metrics import ExampleNats, perplexity, standard_error, unigram_nats
 from spherical_vae.generation import texts
 from spherical_vae.generation.decoding import WordChoice
 from spherical_vae.models.latents import LATENTS
@@ -68,21 +65,26 @@ def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
     return "\n".join(lines)
 
 
+def measure_test(trained: TrainedModel) -> ExampleNats:
+    """Measures a trained model on test."""
+    if hosts.is_first():
+        print(f"{trained.config.name}: measuring test", file=sys.stderr)
+    # The samples of `python -m spherical_vae.evaluate --seed=0`, so that both print the same.
+    key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
+    return build_evaluator(trained).nats(trained.params, "test", key, importance_weighted=True)
+
+
 def train_rows(
-    config: ConfigDict,
-    corpus: Corpus,
-    run: RunDirectory,
-    train: Callable[[ConfigDict, Corpus, RunDirectory], TrainedModel] = train_model,
-    measure: Callable[[TrainedModel], ExampleNats] | None = None,
+    config: ConfigDict, corpus: Corpus, run: RunDirectory
 ) -> tuple[list[Row], list[str], TrainedModel]:
-    """Trains the baselines and the model with `train`, and measures them on test with `measure`.
+    """Trains the baselines and the model, and measures them on test.
 
     Returns:
-      The rows of the table, that of the model last; a line for each baseline for which `train`
-      raised `DivergedError`; the model.
+      The rows of the table, that of the model last; a line for each baseline that diverged; the
+      model.
     """
-    measure = measure or measure_test
-    rows, failed = [_unigram_row(corpus)], []
+    rows = [Row("unigram", corpus.splits["train"].tokens, unigram_nats(corpus, "test"))]
+    failed: list[str] = []
     for kind in config.baselines:
         if kind == config.latent.kind:
             continue  # It is the model itself.
@@ -93,35 +95,15 @@ def train_rows(
             baseline.name = f"{config.name}-{kind}"
         with open_run(run.path / "baselines" / kind, baseline) as directory:
             try:
-                trained = train(baseline, corpus, directory)
+                trained = train_model(baseline, corpus, directory)
             except DivergedError as error:
                 # It would diverge again at the next start, and the model may not.
                 failed.append(f"{LATENTS[kind].label:20s}{error.reason}")
                 continue
-        rows.append(Row(LATENTS[kind].label, trained.tokens_seen, measure(trained)))
-    trained = train(config, corpus, run)
-    rows.append(Row(LATENTS[config.latent.kind].label, trained.tokens_seen, measure(trained)))
+        rows.append(Row(LATENTS[kind].label, trained.tokens_seen, measure_test(trained)))
+    trained = train_model(config, corpus, run)
+    rows.append(Row(LATENTS[config.latent.kind].label, trained.tokens_seen, measure_test(trained)))
     return rows, failed, trained
-
-
-def _unigram_row(corpus: Corpus) -> Row:
-    nats = unigram_nats(corpus, "test")
-    split = corpus.splits["test"]
-    tokens = (
-        split.lengths if split.counts is None else np.add.reduceat(split.counts, split.offsets[:-1])
-    )
-    exact = ExampleNats(nats, np.zeros_like(nats), nats, tokens, tokens.astype(np.float64))
-    return Row("unigram", corpus.splits["train"].tokens, exact)
-
-
-def measure_test(trained: TrainedModel) -> ExampleNats:
-    """Measures a trained model on test."""
-    if hosts.is_first():
-        print(f"{trained.config.name}: measuring test", file=sys.stderr)
-    # The samples of `python -m spherical_vae.evaluate --seed=0`, so that both print the same.
-    key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
-    evaluator = Evaluator(trained.model, trained.config, trained.corpus, trained.mesh)
-    return evaluator.nats(trained.params, "test", key, importance_weighted=True)
 
 
 def table(rows: list[Row]) -> list[str]:

@@ -4,6 +4,8 @@ The learning rate is not part of the optax transformation: it is an argument of 
 so that plateau decay, decided on the host (`schedules.py`), needs no second executable.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -18,12 +20,9 @@ def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
         parts.append(optax.scale_by_adam())
     if settings.name == "adamw":
         # Biases are left alone: that of the softmax starts at the log frequencies of the words.
-        parts.append(optax.add_decayed_weights(settings.weight_decay, _matrices))
+        matrices = partial(jax.tree.map, lambda leaf: leaf.ndim > 1)
+        parts.append(optax.add_decayed_weights(settings.weight_decay, matrices))
     return optax.chain(*parts) if parts else optax.identity()
-
-
-def _matrices(params: optax.Params) -> optax.Params:
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def averaging_weight(decay: float, step: Int[Array, ""]) -> Float[Array, ""]:

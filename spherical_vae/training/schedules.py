@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
@@ -62,63 +61,46 @@ def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> 
     return settings.value
 
 
-@dataclass(frozen=True)
 class Timetable:
     """The steps of training at which the host acts.
+
+    Args:
+      config: whole and validated.
+      examples: number of training examples.
 
     Attributes:
       steps_per_epoch: batches of train.
       total_steps: of training.
-      log_every, evaluate_every, checkpoint_every: see `config.train`.
       autoencoder_steps: of the autoencoder phase, with which training begins; 0 for none.
+
+    Raises:
+      UserError: training ends before the autoencoder phase does.
     """
 
-    steps_per_epoch: int
-    total_steps: int
-    log_every: int
-    evaluate_every: int
-    checkpoint_every: int
-    autoencoder_steps: int = 0
-
-    @classmethod
-    def of(cls, config: ConfigDict, examples: int) -> "Timetable":
-        """Returns the timetable of a configuration for a number of training examples.
-
-        Raises:
-          UserError: training ends before the autoencoder phase does.
-        """
+    def __init__(self, config: ConfigDict, examples: int) -> None:
         settings, epochs = config.train, config.rate.autoencoder_epochs
-        per_epoch = batches_per_epoch(examples, settings.batch_size)
-        total = settings.steps or per_epoch * settings.epochs
-        if per_epoch * epochs >= total:
+        self.steps_per_epoch = batches_per_epoch(examples, settings.batch_size)
+        self.total_steps = settings.steps or self.steps_per_epoch * settings.epochs
+        self.autoencoder_steps = self.steps_per_epoch * epochs
+        if self.autoencoder_steps >= self.total_steps:
             raise UserError(
-                f"config.rate.autoencoder_epochs: {epochs} given, allowed: fewer than the {total} "
-                f"steps of training; an epoch has {per_epoch}"
+                f"config.rate.autoencoder_epochs: {epochs} given, allowed: fewer than the "
+                f"{self.total_steps} steps of training; an epoch has {self.steps_per_epoch}"
             )
-        return cls(
-            steps_per_epoch=per_epoch,
-            total_steps=total,
-            log_every=settings.log_every,
-            evaluate_every=settings.evaluate_every or per_epoch,
-            checkpoint_every=settings.checkpoint_every,
-            autoencoder_steps=per_epoch * epochs,
-        )
-
-    def epoch(self, step: int) -> int:
-        """Returns the epoch of the step that follows `step` steps, from 0."""
-        return step // self.steps_per_epoch
+        self._log_every, self._checkpoint_every = settings.log_every, settings.checkpoint_every
+        self._evaluate_every = settings.evaluate_every or self.steps_per_epoch
 
     def is_log(self, step: int) -> bool:
         """Returns whether a train record is written after `step` steps."""
-        return step % self.log_every == 0 or self.is_evaluation(step)
+        return step % self._log_every == 0 or self.is_evaluation(step)
 
     def is_evaluation(self, step: int) -> bool:
         """Returns whether validation is measured after `step` steps."""
-        return step % self.evaluate_every == 0 or step == self.total_steps
+        return step % self._evaluate_every == 0 or step == self.total_steps
 
     def is_checkpoint(self, step: int) -> bool:
         """Returns whether the state is saved after `step` steps."""
-        periodic = self.checkpoint_every > 0 and step % self.checkpoint_every == 0
+        periodic = self._checkpoint_every > 0 and step % self._checkpoint_every == 0
         return periodic or self.is_evaluation(step)
 
     def is_pause(self, step: int) -> bool:
@@ -129,21 +111,12 @@ class Timetable:
         """Returns whether the autoencoder phase ends after `step` steps: the decoder is reset."""
         return 0 < step == self.autoencoder_steps
 
-    def in_autoencoder_phase(self, step: int) -> bool:
-        """Returns whether the parameters after `step` >= 1 steps are of the autoencoder phase."""
-        return step <= self.autoencoder_steps
-
-    def first_step(self, step: int) -> int:
-        """Returns the number of steps before the phase of the step that follows `step` steps."""
-        return self.autoencoder_steps if step >= self.autoencoder_steps else 0
-
 
 def check_schedules(config: ConfigDict, timetable: Timetable) -> None:
-    """Raises if training is too short for its schedules.
+    """Raises a `UserError` if training is too short for its schedules.
 
-    Raises:
-      UserError: training ends before its warm-up, or a cycle of the KL weight has less than two
-        steps, and so only the weight 0.
+    It may end before its warm-up, or a cycle of the KL weight may have less than two steps, and so
+    only the weight 0.
     """
     total, warmup = timetable.total_steps, config.optimizer.warmup_steps
     if warmup >= total:

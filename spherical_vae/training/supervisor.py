@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import metrics
 from spherical_vae.evaluation.metrics import ExampleNats
 from spherical_vae.parallel import hosts
@@ -39,17 +38,19 @@ class Supervisor:
     def __init__(
         self,
         config: ConfigDict,
-        corpus: Corpus,
         timetable: Timetable,
         state: Progress,
         log: MetricsLog,
+        step: int = 0,
     ) -> None:
-        self.config = config
-        self.state = state
-        self.log = log
-        in_paper_units = config.train.protocol == "paper" and corpus.kind == "sequences"
-        self._paper_words = corpus.mean_words if in_paper_units else None
+        self.config, self.state, self.log = config, state, log
         self._timetable = timetable
+        # Saved after `step` steps, perhaps under another configuration: a training that was over
+        # continues if it is to be longer, or more patient. A replica that diverged or stopped
+        # before the others stays as it is.
+        if state.diverged_step is None and state.step == step:
+            over = state.finished and self._is_over(step, state.stale)
+            self.state = dataclasses.replace(state, finished=over)
 
     def hyperparameters(self, step: int) -> Hyperparameters:
         """Returns the hyperparameters of the step that follows `step` steps.
@@ -58,15 +59,15 @@ class Supervisor:
         phase; that of the learning rate begins at step 0.
         """
         config, timetable = self.config, self._timetable
-        total, first = timetable.total_steps, timetable.first_step(step)
+        total, first = timetable.total_steps, timetable.autoencoder_steps
         rate = learning_rate(config.optimizer, step, total, self.state.rate_divisor)
-        autoencoder = step < timetable.autoencoder_steps
+        if step < first:
+            return hyperparameters(config, rate, 0.0, 0, config.decoder.tied_embeddings)
         done = step - first
-        weight = 0.0
-        if not autoencoder:
-            weight = kl_weight(config.kl_weight, timetable.epoch(done), done, total - first)
-        fixed = config.decoder.tied_embeddings and autoencoder
-        return hyperparameters(config, rate, weight, first, fixed)
+        epoch = done // timetable.steps_per_epoch
+        return hyperparameters(
+            config, rate, kl_weight(config.kl_weight, epoch, done, total - first), first
+        )
 
     def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:
         """Writes the totals of the steps since the last train record, which took `seconds`.
@@ -84,7 +85,7 @@ class Supervisor:
         self.log.write(
             step,
             "train",
-            epoch=self._timetable.epoch(step - 1),
+            epoch=(step - 1) // self._timetable.steps_per_epoch,
             nll_nats=nats / examples,
             reconstruction_nats=float(sums.reconstruction_nats) / examples,
             kl_nats=float(sums.kl_nats) / examples,
@@ -111,18 +112,19 @@ class Supervisor:
         """
         config, state = self.config, self.state
         value = float(nats.nll_nats.sum() / nats.slots.sum())
-        if not self._timetable.in_autoencoder_phase(step):
+        if step > self._timetable.autoencoder_steps:
             state = after_validation(state, value, step, config.optimizer)
         self.log.write(
             step,
             "valid",
             protocol=config.train.protocol,
-            **metrics.summarise(nats, self._paper_words),
+            **metrics.summarise(nats),
             best_step=state.best_step,
             seconds=seconds,
         )
-        finished = _is_over(config, self._timetable, step, state.stale)
-        self.state = dataclasses.replace(state, step=step, finished=finished)
+        self.state = dataclasses.replace(
+            state, step=step, finished=self._is_over(step, state.stale)
+        )
         return state.best_step == step
 
     def stop_diverged(self, step: int, bad_step: int) -> None:
@@ -131,22 +133,10 @@ class Supervisor:
             self.state, step=step, finished=True, diverged_step=bad_step
         )
 
-
-def _is_over(config: ConfigDict, timetable: Timetable, step: int, stale: int) -> bool:
-    """Returns whether training is over after an evaluation at `step`."""
-    return step >= timetable.total_steps or 0 < config.train.early_stopping <= stale
-
-
-def resumed(state: Progress, config: ConfigDict, timetable: Timetable, step: int) -> Progress:
-    """Returns a progress that was saved after `step` steps, under the present configuration.
-
-    A training that was over continues if it is to be longer, or more patient. A replica that
-    diverged or stopped before the others stays as it is.
-    """
-    if state.diverged_step is not None or state.step != step:
-        return state
-    over = state.finished and _is_over(config, timetable, step, state.stale)
-    return dataclasses.replace(state, finished=over)
+    def _is_over(self, step: int, stale: int) -> bool:
+        """Returns whether training is over after an evaluation at `step`."""
+        patience = self.config.train.early_stopping
+        return step >= self._timetable.total_steps or 0 < patience <= stale
 
 
 class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):

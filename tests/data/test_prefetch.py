@@ -111,10 +111,11 @@ def test_errors_of_the_loop_end_the_thread_and_close_the_iterator(error):
 
 
 def test_a_loop_that_breaks_drops_what_was_ahead():
-    with prefetched(itertools.count(), lambda x: x) as ahead:
-        for batch in ahead:
-            if batch == 3:
-                break
+    made = []
+    with prefetched(itertools.count(), made.append) as ahead:
+        next(ahead)
+        while len(made) < 3:  # one of them has been made whole, and waits
+            time.sleep(0.001)
     assert list(ahead) == []
 
 

@@ -66,7 +66,7 @@ def test_half_precision_is_computed_in_float32(dtype):
             expected = wide.log_prob(z.astype(jnp.float32))
             np.testing.assert_allclose(np.float32(found), expected, rtol=rounding)
         drawn, expected = law.sample(KEY), wide.sample(KEY)
-        assert drawn.dtype == dtype
+        assert drawn.dtype == law.mean.dtype == law.variance.dtype == dtype
         np.testing.assert_allclose(np.float32(drawn), expected, atol=rounding)
     law = VonMisesFisher(mean, 1e3, validate_args=False)
     np.testing.assert_array_equal(von_mises_fisher.log_prob(value, mean, 1e3), law.log_prob(value))

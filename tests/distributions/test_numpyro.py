@@ -90,6 +90,9 @@ def test_infer_shapes(distribution):
 def test_raw_and_typed_keys_agree(distribution):
     typed = distribution.sample(jax.random.key(7))
     np.testing.assert_array_equal(typed, distribution.sample(jax.random.PRNGKey(7)))
+    with jax.enable_x64(True):
+        again = distribution.sample(jax.random.PRNGKey(7))
+    np.testing.assert_allclose(again, typed, rtol=1e-5, atol=1e-5)
 
 
 def test_jit_vmap_and_pytree(distribution):

@@ -7,9 +7,8 @@ import pytest
 from made import made_run
 from small_run import ROOT
 
-from paper.catalogue import EXPERIMENTS
+from paper.catalogue import EXPERIMENTS, listing
 from paper.experiment import Trained
-from paper.listing import listing
 from paper.plots import save
 from paper.report import write_report
 from paper.specs import Place, fill

@@ -12,7 +12,7 @@ from paper.runner import Runner, timed
 from paper.specs import Place, fill
 from paper.store import Store
 from spherical_vae.evaluation.example_file import read_bounds
-from spherical_vae.runs.run_directory import load_origin
+from spherical_vae.runs.run_directory import load_run
 from spherical_vae.system.errors import DivergedError
 from spherical_vae.system.folder_lock import lock_folder
 
@@ -92,7 +92,7 @@ def test_a_run_starts_from_another_which_is_trained_first(tmp_path, capsys):
     runner.complete([row], 1)
     assert {run.id for run in runner.store} == set(ids)
     assert ids[0] != ids[1]
-    assert load_origin(directory)["workdir"] == str(origin)
+    assert load_run(directory).origin["workdir"] == str(origin)
     assert "--init_from" in row.spec({}).command
     # What has been measured of the bound is kept beside the checkpoints.
     (examples,) = directory.glob("*.examples.json")

@@ -90,8 +90,8 @@ def test_the_reference_of_a_group_is_the_one_best_on_validation():
         filled(made_run(perplexity=1.0), name="e", model=VMF),
         filled(name="f", model=GAUSSIAN),
     ]
-    assert reference(rows[4], rows, GAUSSIAN).row.name == "b"
-    assert reference(rows[3], rows, RNNLM) is None
+    assert reference(rows, "g", GAUSSIAN).row.name == "b"
+    assert reference(rows, "another", RNNLM) is None
 
 
 def test_cells_name_the_difference_and_set_a_decided_one_in_bold():

@@ -6,11 +6,11 @@ import pytest
 from small_models import small_config, small_corpus
 
 from paper.measures.tight import EXAMPLES_SEED, take, tight_bound
-from paper.runner import evaluation_key
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation.evaluator import Evaluator
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.parallel.sharding import data_mesh
+from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.trained_model import TrainedModel
 
 SAMPLES = 16
@@ -55,7 +55,7 @@ def without_a_code():
     model = trained(latent__kind="none", evaluation__importance_samples=3, data__buckets=1)
     found = tight_bound(model, 50, len(model.corpus.splits["test"]))
     exact = Evaluator(model.model, model.config, model.corpus).nats(
-        model.params, "test", evaluation_key()
+        model.params, "test", root_key(0, Purpose.EVALUATE)
     )
     return found, exact.nll_nats, exact.tokens
 
@@ -103,7 +103,7 @@ def test_more_samples_come_closer():
     for samples in (1, SAMPLES):
         model.config.evaluation.importance_samples = samples
         nats[samples] = Evaluator(model.model, model.config, model.corpus).nats(
-            model.params, "test", evaluation_key(), importance_weighted=True
+            model.params, "test", root_key(0, Purpose.EVALUATE), importance_weighted=True
         )
     gain = nats[1].iw_nll_nats - nats[SAMPLES].iw_nll_nats
     # Other batches, hence other samples: by NumPy, and within four errors, once in 15,000 seeds.

@@ -6,7 +6,7 @@ the word of id n.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,13 +37,12 @@ def read_feat(
     """
     classes = config_data.label_classes if label_classes is None else label_classes
     files = CorpusFiles(place, "train.feat")
-    if files.find(["test.feat"]) is None:
-        raise UserError(f"{files.shown} has no test.feat: only valid.feat may be missing")
-    words = read_words(files)
-    found = [key for key in SPLITS if files.find([f"{key}.feat"])]
-    splits = {
-        key: collect(_blocks(files, f"{key}.feat", len(words), classes), scratch) for key in found
-    }
+    names, words = files.splits(".feat"), read_words(files)
+    splits = {}
+    for key, file in names.items():
+        where, lines = files.describe(file), files.lines(file)
+        blocks = (_parse(some, where, first, len(words), classes) for first, some in lines)
+        splits[key] = collect(blocks, scratch)
     return RawCorpus(splits, words, "lines", name=f"feat:{files.name}")
 
 
@@ -58,7 +57,7 @@ def read_words(files: CorpusFiles) -> list[str]:
         raise UserError(f"{files.shown} has no {' or '.join(VOCABULARY_FILES)}")
     where = files.describe(name)
     words: dict[str, int] = {}
-    for number, line in enumerate((line for some in files.lines(name) for line in some), start=1):
+    for number, line in enumerate((line for _, some in files.lines(name) for line in some), 1):
         fields = line.split()
         counted = len(fields) == 2 and fields[1].isascii() and fields[1].isdigit()
         if len(fields) != 1 and not counted:
@@ -73,42 +72,29 @@ def read_words(files: CorpusFiles) -> list[str]:
     return list(words)
 
 
-def _blocks(files: CorpusFiles, file: str, vocabulary: int, label_classes: int) -> Iterator[Block]:
-    """Yields the documents of one file, empty ones included."""
-    before = 0
-    for lines in files.lines(file):
-        yield _parse(lines, files.describe(file), before, vocabulary, label_classes)
-        before += len(lines)
-
-
 def _parse(
-    lines: Sequence[str], where: str, before: int, vocabulary: int, label_classes: int
+    lines: Sequence[str], where: str, first: int, vocabulary: int, label_classes: int
 ) -> Block:
-    """Returns the documents of some lines, `before` lines into the file."""
+    """Returns the documents of some lines, blank lines being empty ones; `first` counts from 1."""
     lines = [line.partition("#")[0] for line in lines]
-    numbers_of_line = []  # 1-based line of each document, blank lines being empty documents
-    for number, line in enumerate(lines, start=1):
-        if line and not line.isspace():
-            if not _LINE.fullmatch(line):
-                _explain(line, f"{where}, line {before + number}")
-            numbers_of_line.append(number)
-    filled = np.array(numbers_of_line, np.int64) - 1
+    filled = np.array([i for i, line in enumerate(lines) if line.strip()], np.int64)
+    for i in filled:
+        if not _LINE.fullmatch(lines[i]):
+            _explain(lines[i], f"{where}, line {first + i}")
     pairs = np.fromiter((lines[i].count(":") for i in filled), np.int64, len(filled))
     # All numbers of all lines in one go: label, id, count, id, count, ..., label, ...
     whole = _FRACTION.sub("", " ".join(lines)).replace(":", " ").split()
     numbers = np.fromiter(map(int, whole), np.int32, len(filled) + 2 * int(pairs.sum()))
     starts = np.cumsum(1 + 2 * pairs) - (1 + 2 * pairs)
-    entries = np.ones(len(numbers), bool)
-    entries[starts] = False
     labels = numbers[starts]
-    ids, counts = numbers[entries].reshape(-1, 2).T
-    line_of_document = before + filled + 1
+    ids, counts = np.delete(numbers, starts).reshape(-1, 2).T
+    line_of_document = first + filled
     line_of_entry = np.repeat(line_of_document, pairs)
 
     def check(bad: np.ndarray, values: np.ndarray, line: np.ndarray, message: str) -> None:
         if bad.any():
-            first = int(np.argmax(bad))
-            raise UserError(f"{where}, line {line[first]}: {message.format(values[first])}")
+            i = int(np.argmax(bad))
+            raise UserError(f"{where}, line {line[i]}: {message.format(values[i])}")
 
     message = f"word id {{}} is not in 1..{vocabulary}, the lines of the vocabulary file"
     check((ids < 1) | (ids > vocabulary), ids, line_of_entry, message)
@@ -117,9 +103,8 @@ def _parse(
         bad = (labels < 1) | (labels > label_classes)
         message = f"label {{}} is not in 1..{label_classes} (config.data.label_classes)"
         check(bad, labels, line_of_document, message)
-    order = np.lexsort((ids, line_of_entry))
-    again = np.zeros(len(ids), bool)
-    again[order[1:]] = (np.diff(ids[order]) == 0) & (np.diff(line_of_entry[order]) == 0)
+    again = np.ones(len(ids), bool)
+    again[np.unique(line_of_entry * vocabulary + ids, return_index=True)[1]] = False
     check(again, ids, line_of_entry, "word id {} is given twice")
 
     lengths = np.zeros(len(lines), np.int64)

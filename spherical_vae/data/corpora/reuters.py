@@ -13,9 +13,8 @@ from spherical_vae.system.errors import UserError
 FILE = "reuters21578.tar.xz"
 _ARTICLE = re.compile(r"<REUTERS ([^>]*)>(.*?)</REUTERS>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
-_TEXT = re.compile(r"<TEXT[^>]*>(.*?)</TEXT>", re.DOTALL)
+_TEXT = re.compile(r"<TEXT([^>]*)>(.*?)</TEXT>", re.DOTALL)
 _TITLE_BODY = re.compile(r"<(TITLE|BODY)>(.*?)</\1>", re.DOTALL)
-_UNPROC = re.compile(r'<TEXT[^>]*TYPE="UNPROC"')
 _TAG = re.compile(r"<[^>]{0,100}>")
 
 
@@ -61,9 +60,10 @@ def _article_text(body: str) -> str:
     match = _TEXT.search(body)
     if match is None:
         return ""
-    marked = "" if _UNPROC.search(body) else " ".join(t for _, t in _TITLE_BODY.findall(match[1]))
+    attributes, text = match.groups()
+    parts = () if 'TYPE="UNPROC"' in attributes else _TITLE_BODY.findall(text)
     # Twice: the files escape `<` and `&`, and control characters as numbers.
-    return html.unescape(marked or _TAG.sub(" ", match[1]))
+    return html.unescape(" ".join(part for _, part in parts) or _TAG.sub(" ", text))
 
 
 SPEC = CorpusSpec(

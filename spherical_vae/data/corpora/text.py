@@ -1,14 +1,12 @@
-"""The user's own text: `train.txt`, `valid.txt` and `test.txt`, or one file; words as they are.
+"""The user's own text: `train.txt`, `valid.txt` and `test.txt`, or one file; words as they are."""
 
-Files are read in blocks, once, and encoded from a file of numbers: memory grows with the number of
-sentences and of different words, never with the text.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.data.examples import END_MARK, Block, Examples, Numbering, RawCorpus, collect
+import numpy as np
+
+from spherical_vae.data.examples import END_MARK, Block, Numbering, RawCorpus, collect
 from spherical_vae.data.files import CorpusFiles, printable
 from spherical_vae.data.sources import CorpusSpec, OwnFiles
 from spherical_vae.system.errors import UserError
@@ -17,66 +15,51 @@ FILES = ("train.txt", "valid.txt", "test.txt")
 
 
 def read_text(
-    place: Path,
-    config_data: Any,
-    scratch: Path | None,
-    label_classes: int = 0,
-    first_label: int = 0,
+    place: Path, config_data: Any, scratch: Path | None, labels: range = range(0)
 ) -> RawCorpus:
     """Reads a folder, a zip archive or one file; `NAME.gz` is read as `NAME`.
 
-    Words are separated by white space; `<unk>` is the unknown word. If there are label classes,
-    each sentence begins with a label.
+    Words are separated by white space; `<unk>` is the unknown word. If there are labels, each
+    sentence begins with one.
     """
     files, words = CorpusFiles(place, "train.txt", whole=True), Numbering()
-
-    def read(file: str) -> Examples:
-        return collect(_blocks(files, file, words, label_classes, first_label), scratch)
-
-    if files.whole:
-        splits = {"all": read(files.whole)}
-    elif files.find(["test.txt"]):
-        splits = {file.removesuffix(".txt"): read(file) for file in FILES if files.find([file])}
-    else:
-        raise UserError(f"{files.shown} has no test.txt: only valid.txt may be missing")
+    names = {"all": files.whole} if files.whole else files.splits(".txt")
+    splits = {
+        key: collect(_blocks(files, file, words, labels), scratch) for key, file in names.items()
+    }
     return RawCorpus(splits, list(words), "lines", name=f"text:{files.name}")
 
 
 def _read_own(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     # Labels of the user's own files count from 1.
-    return read_text(place, config_data, scratch, config_data.label_classes, first_label=1)
+    return read_text(place, config_data, scratch, range(1, 1 + config_data.label_classes))
 
 
-def _blocks(
-    files: CorpusFiles, file: str, words: Numbering, label_classes: int, first_label: int
-) -> Iterator[Block]:
+def _blocks(files: CorpusFiles, file: str, words: Numbering, labels: range) -> Iterator[Block]:
     """Yields the sentences of one file, empty ones included; `words` grows by its words."""
-    where, before = files.describe(file), 0
-    for lines in files.lines(file):
-        sentences, labels = [line.split() for line in lines], None
-        if label_classes:
-            last = first_label + label_classes - 1
-            labels = [
-                _label(sentence, first_label, last, f"{where}, line {i}") if sentence else 0
-                for i, sentence in enumerate(sentences, start=before + 1)
-            ]
-            sentences = [sentence[1:] for sentence in sentences]
-        yield words.sentences(sentences, labels)
-        if END_MARK in words:
-            i = next(i for i, sentence in enumerate(sentences, 1) if END_MARK in sentence)
-            raise UserError(
-                f"{where}, line {before + i}: {END_MARK} is the end mark, added by itself"
+    where = files.describe(file)
+    for first, lines in files.lines(file):
+        sentences, found = [line.split() for line in lines], None
+        if labels:
+            of_lines = (
+                _label(sentence[0], labels, f"{where}, line {i}") if sentence else 0
+                for i, sentence in enumerate(sentences, first)
             )
-        before += len(lines)
+            found = np.fromiter(of_lines, np.int32, len(lines))
+            sentences = [sentence[1:] for sentence in sentences]
+        yield words.sentences(sentences)._replace(labels=found)
+        if END_MARK in words:
+            i = next(i for i, sentence in enumerate(sentences, first) if END_MARK in sentence)
+            raise UserError(f"{where}, line {i}: {END_MARK} is the end mark, added by itself")
 
 
-def _label(sentence: Sequence[str], first: int, last: int, where: str) -> int:
-    text = sentence[0]
+def _label(word: str, labels: range, where: str) -> int:
     # The length keeps int() from ever seeing more digits than it accepts.
-    if text.isascii() and text.isdigit() and len(text) <= 9 and first <= int(text) <= last:
-        return int(text) - first
+    if word.isascii() and word.isdigit() and len(word) <= 9 and int(word) in labels:
+        return labels.index(int(word))
     raise UserError(
-        f"{where}: begins with {printable(text, 20)!r}, not with a label in {first}..{last}"
+        f"{where}: begins with {printable(word, 20)!r}, not with a label in "
+        f"{labels[0]}..{labels[-1]}"
     )
 
 

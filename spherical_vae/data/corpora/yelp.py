@@ -13,7 +13,7 @@ SPEC = CorpusSpec(
     description="Yelp 2013 reviews with stars",
     kind="sequences",
     source=authors_archive("yelp.zip", "8a097f3057587ef7af9e4a87e304867139ebdfac"),
-    read=partial(read_text, label_classes=len(STARS)),
+    read=partial(read_text, labels=range(len(STARS))),
     label_names=STARS,
     settings={"vocabulary_size": 15_000, "label_classes": 5},
     publication=Publication(

@@ -135,8 +135,7 @@ class _TwoArchives:
 
 def read_yelp13_reduced(place: Path, config_data: Any, scratch: Path | None) -> RawCorpus:
     """Reads both archives; the data seed chooses the validation reviews."""
-    rows = {file: _official(place / OFFICIAL.name, file) for file in BLOBS}
-    dev, test = rows["valid.txt"], rows["test.txt"]
+    dev, test = (_official(place / OFFICIAL.name, file) for file in ("valid.txt", "test.txt"))
     test_words = [words for words, _ in test]
     in_test = matches([" ".join(words) for words, _ in dev], test_words)
     kept_dev = [row for row, dropped in zip(dev, in_test, strict=True) if not dropped]

@@ -5,9 +5,8 @@ coordinates and the KL are properties of the distributions.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +24,8 @@ LatentHyperparameters = Mapping[str, Any]
 
 _VARIANCE_SAMPLES = 20_000
 
-Returned = TypeVar("Returned", bound=Callable[..., Any])
-
-
-def promoting_ranks(function: Returned) -> Returned:
-    """Decorator: NumPyro may broadcast samples with parameters, also under strict promotion."""
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with jax.numpy_rank_promotion("allow"):
-            return function(*args, **kwargs)
-
-    return call  # type: ignore[return-value]
+# Decorator: NumPyro may broadcast samples with parameters, also under strict promotion.
+promoting_ranks = jax.numpy_rank_promotion("allow")
 
 
 class LatentPair(NamedTuple):

@@ -23,11 +23,10 @@ class DetachedVonMisesFisher(VonMisesFisher):
 
     reparametrized_params = ["mean_direction"]  # noqa: RUF012 - the name and type are NumPyro's
 
-    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Samples unit vectors, differentiable in the mean direction alone."""
+    def _sample(self, key: jax.Array, sample_shape: tuple[int, ...]) -> jax.Array:
         detached = jax.lax.stop_gradient(self.concentration)
         return von_mises_fisher.sample(
-            key, self.mean_direction, detached, tuple(sample_shape), self.method
+            key, self.mean_direction, detached, sample_shape, self.method
         )
 
 
@@ -45,9 +44,9 @@ class LearnedVonMisesFisherLatent(SphericalLatent):
         self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
     ) -> Distribution:
         """Returns the vMF distributions with these features."""
-        family = self.von_mises_fisher
-        if self.gradient == "kl_only":
-            family = partial(DetachedVonMisesFisher, method=self.sampler, validate_args=False)
+        if self.gradient == "exact":
+            return super().distribution(features, hyper)
+        family = partial(DetachedVonMisesFisher, method=self.sampler, validate_args=False)
         return self.with_learned_concentration(family, features, hyper["concentration"])
 
 

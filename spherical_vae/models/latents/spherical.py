@@ -88,12 +88,18 @@ class SphericalLatent(Latent):
             "concentration": Feature(1, zeros),
         }
 
+    def distribution(
+        self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
+    ) -> Distribution:
+        """Returns distributions of learned concentration, initially `hyper["concentration"]`."""
+        return self.with_learned_concentration(self.family, features, hyper["concentration"])
+
     def component(
         self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
     ) -> Distribution:
         """Returns components with concentrations of their own, initially broad."""
         start = self.range.component_start(self.dimension)
-        return self.with_learned_concentration(self.von_mises_fisher, features, start)
+        return self.with_learned_concentration(self.family, features, start)
 
     def with_learned_concentration(
         self,
@@ -105,8 +111,8 @@ class SphericalLatent(Latent):
         concentration = self.range.concentration(start, features["concentration"][:, 0])
         return family(unit_vectors(features["mean"]), concentration)
 
-    def von_mises_fisher(
+    def family(
         self, mean: Float[Array, "*rows D"], concentration: Float[Array, "*rows"]
     ) -> Distribution:
-        """Returns vMF distributions with the latent's sampler."""
+        """Returns the distributions of the latent, vMF here, with its sampler."""
         return VonMisesFisher(mean, concentration, method=self.sampler, validate_args=False)

@@ -36,7 +36,7 @@ class VonMisesFisherLatent(SphericalLatent):
         """Returns the vMF distributions with these directions."""
         mean = unit_vectors(features["mean"])
         shared = jnp.broadcast_to(hyper["concentration"], mean.shape[:-1])
-        return self.von_mises_fisher(mean, shared)
+        return self.family(mean, shared)
 
 
 def build(settings: ConfigDict, prior: nn.Module) -> Latent:
