@@ -46,6 +46,9 @@ def pytest_configure(config):
     alone = not hasattr(config, "workerinput")
     # Workers inherit it: corpora are prepared once for all, and nobody's own cache is touched.
     if alone:
+        # Of workers and commands. NumPyro flattens its own distributions in the order of a set, and
+        # a program in which their leaves change places is another program.
+        os.environ.setdefault("PYTHONHASHSEED", "0")
         os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="spherical_vae_tests_")
     home = Path(os.environ["XDG_CACHE_HOME"])
     own = home / os.environ.get("PYTEST_XDIST_WORKER", "alone")
@@ -55,9 +58,12 @@ def pytest_configure(config):
         prepare(common)
     exchange(own, common)
     config.stash[PROGRAMS] = own, common
+    # XLA's own caches would make the name of the folder a part of what a program is found by.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     keep_compiled_programs(str(own))
     os.environ |= {
         "JAX_COMPILATION_CACHE_DIR": str(own),
+        "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }

@@ -63,6 +63,11 @@ class DirectionalDistribution(Distribution):
         """The mean direction."""
         return self.mean_direction
 
+    @classmethod
+    def gather_pytree_data_fields(cls) -> tuple[str, ...]:
+        """Returns the names of the leaves, sorted: NumPyro's order differs between processes."""
+        return tuple(sorted(super().gather_pytree_data_fields()))
+
     @staticmethod
     def infer_shapes(
         mean_direction: tuple[int, ...], concentration: tuple[int, ...] = (), **_: object

@@ -96,6 +96,10 @@ def test_raw_and_typed_keys_agree(distribution):
 
 
 def test_jit_vmap_and_pytree(distribution):
+    # The same order in every process: the leaves are arguments of compiled programs.
+    names = sorted(parameters(distribution))
+    for leaf, name in zip(jax.tree.leaves(distribution), names, strict=True):
+        np.testing.assert_array_equal(leaf, getattr(distribution, name))
     value = distribution.sample(jax.random.key(1))
     jitted = jax.jit(lambda d, x: d.log_prob(x))(distribution, value)
     np.testing.assert_allclose(jitted, distribution.log_prob(value), rtol=1e-5, atol=1e-5)
