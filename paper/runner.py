@@ -95,6 +95,9 @@ class Runner:
         resumed = RunDirectory(directory).checkpoints_path.exists()
         if run is None and spec.origin is not None and not resumed:
             self._make(spec.origin, None)
+            origin = self.store.get(self.place.run_id(spec.origin))
+            if origin is not None and origin.training.diverged:
+                raise Unavailable(f"{spec.origin} diverged, so no run can start from it")
             self._require_checkpoint(spec.origin, "so no run can start from it")
         if run is not None:
             self._require_checkpoint(spec, "so it cannot be measured further")

@@ -105,6 +105,14 @@ def test_a_run_starts_from_another_which_is_trained_first(tmp_path, capsys):
     runner_in(tmp_path).complete([row], 2)
     assert str(origin) in capsys.readouterr().err
     assert len(files(tmp_path)) == 2
+    # Nor if the first diverged.
+    diverged = dataclasses.replace(
+        first := runner.store.get(ids[0]),
+        training=dataclasses.replace(first.training, diverged="NaN"),
+    )
+    runner.store.save(diverged)
+    runner_in(tmp_path).complete([row], 2)
+    assert "diverged" in capsys.readouterr().err
     # A run that has begun goes on without it.
     (tmp_path / "store" / f"{run.id}.json").unlink()
     runner_in(tmp_path).complete([row], 1)
