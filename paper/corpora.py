@@ -61,8 +61,8 @@ def tables(values: Any, scale: str) -> Sequence[Table]:
         if hasattr(one, "missing"):
             rows.append([one.name, one.missing, *[NOTHING] * 9])
             continue
-        printed = _CORPORA[one.name][2] if scale == "full" else _NOT_GIVEN
-        train, valid, test, length, vocabulary = printed
+        _, _, printed = _CORPORA.get(one.name, (None, None, _NOT_GIVEN))
+        train, valid, test, length, vocabulary = printed if scale == "full" else _NOT_GIVEN
         rows.append(
             [
                 one.name,

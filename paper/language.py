@@ -341,7 +341,7 @@ def protocols_table(rows: Sequence[Filled], split: str) -> list[Table]:
     converted = [
         f"{one.row.name} (of {size:.0f})"
         for one in rows
-        for size in tables.values_of(one, converted_from)[:1]
+        for size in sorted(filter(None, set(map(converted_from, one.runs))))
     ]
     caption = (
         "The same checkpoints by three protocols. *Averaged*: the mean of three samples, charged "

@@ -115,12 +115,13 @@ class CorpusFiles:
     def _members(self, path: Path, anchor: str) -> dict[str, Callable[[], Any]]:
         """Returns the members of an archive in the folder of `anchor`, by their bare names."""
         try:
-            archive = zipfile.ZipFile(path)
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
         except Exception as error:  # as in `blocks`
             message = printable(str(error))
             raise UserError(f"{self.shown} is not a readable zip archive: {message}") from None
         # Some programs on Windows write backslashes.
-        inner = {n: PurePosixPath(n.replace("\\", "/")) for n in archive.namelist()}
+        inner = {name: PurePosixPath(name.replace("\\", "/")) for name in names}
         folders = {p.parent for p in inner.values() if p.name in (anchor, f"{anchor}.gz")}
         if len(folders) > 1:
             raise UserError(
@@ -128,7 +129,12 @@ class CorpusFiles:
                 f"({printable(', '.join(sorted(map(str, folders))))}): it must hold one corpus"
             )
         chosen = {p.name: name for name, p in inner.items() if p.parent in folders}
-        return {key: partial(archive.open, name) for key, name in chosen.items()}
+        return {key: partial(_open_member, path, name) for key, name in chosen.items()}
+
+
+def _open_member(path: Path, name: str) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        return archive.open(name)  # keeps the file open
 
 
 def _is_half_zip(path: Path) -> bool:

@@ -34,12 +34,11 @@ def prior_texts(
             "the words of a given sentence; use --mode=reconstruct or --mode=interpolate"
         )
     key_code, key_words = jax.random.split(key)
-    empty = np.zeros((count, 1), np.int32)
-    labelled = Batch(empty, empty, np.full(count, label, np.int32), np.arange(count))
+    empty, labels = np.zeros((1, 1), np.int32), np.array([label], np.int32)
     # The prior does not depend on the batch.
-    (_, prior), conditions = _encode(trained, labelled)
+    (_, prior), conditions = _encode(trained, Batch(empty, empty, labels, np.zeros(1, np.int32)))
     z = latent.sample(prior, key_code, count)
-    return _write(trained, z, conditions, key_words, choice)
+    return _write(trained, z, jnp.repeat(conditions, count, axis=0), key_words, choice)
 
 
 @settings_of_models()

@@ -120,8 +120,11 @@ def launched_together(variables: Mapping[str, str]) -> bool:
 
 def several() -> bool:
     """Returns whether this process is one of several."""
-    jax = sys.modules.get("jax")
-    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
+    if "jax" not in sys.modules:
+        return False
+    import jax  # waits for another thread that is importing it
+
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_first() -> bool:
