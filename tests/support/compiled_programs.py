@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-# Those of one version of the package are half a gigabyte.
+# Those of one version of the package are 75 MB (`du -sh .pytest_cache` after a whole run).
 _MOST_BYTES = 4e9
 
 
