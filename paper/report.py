@@ -13,7 +13,7 @@ from paper.plots import save
 from paper.specs import Filled, Place, Row, fill
 from paper.store import Provenance, Record, Store
 from paper.tables import Table, runs_table, trials_table
-from paper.verdicts import Views, verdict_table
+from paper.verdicts import Views, missing_runs, verdict_table
 from spherical_vae.system.atomic_file import write_atomically
 
 _TITLE = "Results"
@@ -159,7 +159,7 @@ def write_report(results: Path, text_path: Path = Path("RESULTS.md")) -> list[Pa
     views = views_of(results, [Place(Path(), scale) for scale in ("full", "cpu")], EXPERIMENTS)
     found = list(sections(results, views, EXPERIMENTS))
     paths = write_sections(found, results)
-    verdicts = verdict_table(views)
+    verdicts = [verdict_table(views).markdown(), missing_runs(views)]
     write_atomically(text_path, page(found, verdicts, results.as_posix()))
     html = MarkdownIt().enable("table").render(page(found, verdicts, "."))
     write_atomically(
@@ -170,9 +170,9 @@ def write_report(results: Path, text_path: Path = Path("RESULTS.md")) -> list[Pa
     return [text_path, results / "report.html", *paths]
 
 
-def page(found: Sequence[Section], verdicts: Table, folder: str) -> str:
+def page(found: Sequence[Section], verdicts: Sequence[str], folder: str) -> str:
     """Returns the Markdown page: verdicts, then every section; links start with `folder`."""
-    parts = [f"# {_TITLE}", *_INTRODUCTION, "## Verdicts", verdicts.markdown()]
+    parts = [f"# {_TITLE}", *_INTRODUCTION, "## Verdicts", *filter(None, verdicts)]
     for section in found:
         parts += section.markdown(folder)
     shown = {section.experiment.name for section in found}

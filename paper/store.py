@@ -91,6 +91,7 @@ class Bounds:
     active_units: int | None = None
     participation_ratio: float | None = None
     mutual_information_nats: float | None = None
+    mutual_information_nats_standard_error: float | None = None
     mutual_information_ceiling_nats: float | None = None
     mutual_information_at_ceiling: bool | None = None
     document_perplexity: float | None = None

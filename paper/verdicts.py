@@ -16,7 +16,7 @@ from paper.tables import NOTHING, Difference, Table, bound, difference, unpaired
 # Filled rows by experiment and scale.
 Views = Mapping[tuple[str, str], Sequence[Filled]]
 _MI = bound(HONEST, "mutual_information_nats")
-MISSING = "not decided: runs missing"
+_MI_ERROR = bound(HONEST, "mutual_information_nats_standard_error")
 # A latent with fewer nats of information is taken for collapsed.
 COLLAPSED_NATS = 0.1
 # A concentration transfers if its perplexity exceeds the lowest by at most this, in percent.
@@ -73,9 +73,8 @@ class Claim:
     labels: tuple[str | None, str | None] = (None, None)
     group: str | None = None
 
-    def row(self, views: Views) -> list[str]:
-        """Returns the line of the table, from the largest scale that has both sides."""
-        verdict, shown = MISSING, NOTHING
+    def row(self, views: Views) -> list[str] | None:
+        """Returns the line of the table, from the largest scale that has both sides, or None."""
         for scale in ("full", "cpu"):
             sides = self._sides(views.get((self.experiment, scale), ()))
             if not sides:
@@ -85,9 +84,10 @@ class Claim:
                 seeds = min(len(side.runs) for side in sides)
                 return [self.text, self.setting, *self.measure.cells(found, seeds), scale]
             if found is not None:
-                verdict, shown = f"not decided: {found}", scale
-                break
-        return [self.text, self.setting, verdict, self.measure.title, *[NOTHING] * 3, shown]
+                numbers = [NOTHING] * 3
+                verdict = f"not decided: {found}"
+                return [self.text, self.setting, verdict, self.measure.title, *numbers, scale]
+        return None
 
     def _sides(self, rows: Sequence[Filled]) -> Sequence[Filled]:
         """Returns what the measure is of; nothing if a part of it has no runs."""
@@ -109,7 +109,9 @@ def _kl(one: Filled, other: Filled) -> Difference | None:
 
 
 def _information(one: Filled, other: Filled) -> Difference | None:
-    values = values_of(one, _MI)
+    values, errors = values_of(one, _MI), values_of(one, _MI_ERROR)
+    if len(values) == len(errors) == 1:
+        return Difference(values[0], errors[0])
     return unpaired(values, [0.0] * len(values))
 
 
@@ -205,15 +207,26 @@ CLAIMS = (
 
 
 def verdict_table(views: Views) -> Table:
-    """Returns the table that opens RESULTS.md."""
+    """Returns the table that opens RESULTS.md: all claims of which there are runs."""
     caption = (
         "A claim holds, or does not, if the number is two standard errors away from 0 or the "
         "threshold that is named. The error is over examples, paired, if both models were measured "
-        "on the same ones, otherwise over seeds; what another seed would change is not in an error "
-        "over examples. IW nats are those of the bound with many samples on some examples where "
-        "it was measured. Of several models of a kind the best on validation stands for it. Scale "
-        "`cpu`: few epochs, untuned, not converged."
+        "on the same ones, otherwise over seeds; that of one seed's MI is over examples too, where "
+        "it was measured. What another seed would change is not in an error over examples. IW nats "
+        "are those of the bound with many samples on some examples where it was measured. Of "
+        "several models of a kind the best on validation stands for it. Scale `cpu`: few epochs, "
+        "untuned, not converged."
     )
     head = ["claim of the paper", "setting", "our verdict", "decided by", "number", "error",
             "seeds", "scale"]  # fmt: skip
-    return Table(head, [claim.row(views) for claim in CLAIMS], caption)
+    return Table(head, [row for claim in CLAIMS if (row := claim.row(views))], caption)
+
+
+def missing_runs(views: Views) -> str:
+    """Returns a sentence with the claims and settings that lack runs; empty if none does."""
+    settings: dict[str, list[str]] = {}
+    for claim in CLAIMS:
+        if claim.row(views) is None:
+            settings.setdefault(claim.text, []).append(claim.setting)
+    found = [f"*{text}* ({'; '.join(some)})" for text, some in settings.items()]
+    return f"Not decided, since runs are missing: {', '.join(found)}." if found else ""

@@ -25,7 +25,10 @@ KEYS = {
     *("perplexity", "iw_nll_nats", "iw_perplexity", "importance_samples", "active_units"),
     *("participation_ratio", "mutual_information_nats", "mutual_information_ceiling_nats"),
 }
-EXTRA_KEYS = {"corpus", "step", "seed", "mutual_information_at_ceiling", RATE}
+EXTRA_KEYS = {
+    *("corpus", "step", "seed", RATE),
+    *("mutual_information_at_ceiling", "mutual_information_nats_standard_error"),
+}
 DOCUMENT_KEYS = {"document_perplexity", "iw_document_perplexity"}
 
 

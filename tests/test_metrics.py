@@ -89,21 +89,19 @@ def test_a_direction_without_concentration_is_no_active_unit():
 def test_mutual_information_of_codes_that_say_nothing_and_everything():
     size, dimension = 100, 8
     same = np.tile(np.eye(dimension)[:1], (size, 1))
-    assert mutual_information_nats(vmf_posterior(same, 50.0), jax.random.key(0)) == pytest.approx(
-        0, abs=1e-3
-    )
+    untold = mutual_information_nats(vmf_posterior(same, 50.0), jax.random.key(0))
+    assert untold.mean() == pytest.approx(0, abs=1e-3)
     apart = np.random.default_rng(1).normal(size=(size, dimension))
     apart /= np.linalg.norm(apart, axis=1, keepdims=True)
     told = mutual_information_nats(vmf_posterior(apart, 1e5), jax.random.key(0))
-    assert told == pytest.approx(np.log(size), abs=1e-2)
+    assert told.mean() == pytest.approx(np.log(size), abs=1e-2)
 
 
 def test_mutual_information_of_two_clusters_is_one_bit():
     means = np.repeat([[-20.0, 0.0], [20.0, 0.0]], 70, axis=0)
     posterior = diagonal_normal(jnp.asarray(means, jnp.float32), jnp.ones((140, 2)))
-    assert mutual_information_nats(posterior, jax.random.key(1)) == pytest.approx(
-        np.log(2), abs=1e-3
-    )
+    estimate = mutual_information_nats(posterior, jax.random.key(1)).mean()
+    assert estimate == pytest.approx(np.log(2), abs=1e-3)
 
 
 def test_mutual_information_against_quadrature():
@@ -113,6 +111,6 @@ def test_mutual_information_against_quadrature():
     density = (np.exp(-0.5 * (x - 1) ** 2) + np.exp(-0.5 * (x + 1) ** 2)) / 2 / np.sqrt(2 * np.pi)
     reference = -np.trapezoid(density * np.log(density), x) - 0.5 * np.log(2 * np.pi * np.e)
     # The log ratio of a draw has a standard deviation below 0.5: five standard errors of 2,000.
-    estimate = mutual_information_nats(posterior, jax.random.key(2))
+    estimate = mutual_information_nats(posterior, jax.random.key(2)).mean()
     assert estimate == pytest.approx(reference, abs=5 * 0.5 / np.sqrt(2000))
     assert abs(estimate - np.log(2)) > 5 * 0.5 / np.sqrt(2000)

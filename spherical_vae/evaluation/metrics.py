@@ -47,8 +47,8 @@ def perplexity(nats: Float[np.ndarray, " N"], tokens: np.ndarray) -> float:
 
 
 def standard_error(values: Float[np.ndarray, " N"]) -> float:
-    """Returns the standard error of the mean of independent values, two at least."""
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+    """Returns the standard error of the mean of independent values; NaN for a single one."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
 
 
 def unigram_nats(corpus: Corpus, split: str) -> ExampleNats:

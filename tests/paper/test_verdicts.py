@@ -6,16 +6,16 @@ import pytest
 from made import filled, made_run
 
 from paper.specs import GAUSSIAN, VMF
-from paper.verdicts import CLAIMS, MISSING, verdict_table
+from paper.verdicts import CLAIMS, missing_runs, verdict_table
 
 GROUP = "PTB, standard"
 
 
 def decided(text, views, setting=GROUP):
-    """Returns verdict, number, error, seeds and scale of a claim."""
+    """Returns verdict, number, error, seeds and scale of a claim, None without runs."""
     (claim,) = (one for one in CLAIMS if (one.text, one.setting) == (text, setting))
     row = claim.row(views)
-    return row[2], *row[4:]
+    return row and (row[2], *row[4:])
 
 
 def pair(vmf, gaussian):
@@ -23,12 +23,16 @@ def pair(vmf, gaussian):
 
 
 def test_without_runs_nothing_is_decided():
-    table = verdict_table({})
-    assert len(table.rows) == len(CLAIMS)
-    assert {row[2] for row in table.rows} == {MISSING}
-    assert {len(row) for row in table.rows} == {len(table.head)}
+    assert not verdict_table({}).rows
+    missing = missing_runs({})
+    assert all(claim.text in missing and claim.setting in missing for claim in CLAIMS)
     one_sided = {("table3", "full"): pair([made_run(tight=[1.0, 2.0])], [])}
-    assert decided("vMF beats the Gaussian", one_sided)[0] == MISSING
+    assert decided("vMF beats the Gaussian", one_sided) is None
+    both = {("table3", "full"): pair([made_run(tight=[1.0, 2.0])], [made_run(tight=[2.0, 4.0])])}
+    table = verdict_table(both)
+    assert {len(row) for row in table.rows} == {len(table.head)}
+    assert [row[0] for row in table.rows] == ["vMF beats the Gaussian"]
+    assert missing_runs(both) != missing
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,18 @@ def test_a_code_without_information_has_collapsed():
     assert verdict([3.8, 3.9, 4.0]) == "**holds**"
     assert verdict([0.01, 0.02, 0.01]) == "**does not hold**"
     assert verdict([0.0, 0.9, 0.1]) == "not decided: within two errors"
+    assert verdict([3.8]).startswith("not decided: one seed")
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(0.02, "**holds** (one seed)"), (2.0, "not decided: within two errors")],
+)
+def test_one_seed_decides_about_collapse_by_its_error_over_examples(error, verdict):
+    run = made_run(mutual_information_nats=3.8, mutual_information_nats_standard_error=error)
+    views = {("table3", "full"): pair([run], [run])}
+    found = decided("A vMF latent does not collapse", views)
+    assert found == (verdict, "+3.80", f"{error:.2f}", "1", "full")
 
 
 def test_the_order_of_words_is_not_compared_with_a_collapsed_gaussian():
@@ -109,7 +125,7 @@ def test_a_concentration_transfers_if_it_is_near_the_best_everywhere(other, verd
     (claim,) = (one for one in CLAIMS if one.experiment == "fig6")
     assert claim.row(views)[2] == verdict
     incomplete = {("fig6", "full"): [*rows("a", first), *rows("b", (None, 1.0))]}
-    assert claim.row(incomplete)[2] == MISSING
+    assert claim.row(incomplete) is None
 
 
 def test_every_claim_compares_vmf_or_what_is_learned():
