@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 
 import numpy as np
@@ -232,6 +233,12 @@ _PERPLEXITIES = (
 )
 
 
+def _information(name: str, filled: Filled, rows: Sequence[Filled]) -> str:
+    text = mean_and_range(values_of(filled, bound(name, "mutual_information_nats")), 2)
+    near = values_of(filled, bound(name, "mutual_information_at_ceiling"))
+    return f"{text}, ceiling" if any(near) else text
+
+
 def bounds_table(
     rows: Sequence[Filled],
     name: str = HONEST,
@@ -251,7 +258,7 @@ def bounds_table(
         ),
         mean("KL", bound(name, "kl_nats"), 1 if documents else 2),
         mean("active units", bound(name, "active_units")),
-        mean("MI", bound(name, "mutual_information_nats"), 2),
+        Column("MI", partial(_information, name)),
         *(
             above(model, lambda run: run.bounds.get(name))
             for model in (RNNLM, GAUSSIAN)
@@ -268,9 +275,10 @@ def bounds_table(
         f"{split}, protocol *honest*: mean over seeds (lowest to highest). IW: importance-weighted "
         f"bound with {' or '.join(samples)} samples. KL and MI, the mutual information of text and "
         f"latent code, in nats; MI is at most {' or '.join(ceilings)}, the logarithm of the number "
-        "of examples. *Above* a model: ± one standard error, paired over examples if they were "
-        "kept, else over seeds; of several rows of that model the best on validation. Bold: lowest "
-        f"of its group; of a difference: below 0 by {ERRORS} errors."
+        "of examples, and a lower bound where it is marked as near that *ceiling*. *Above* a "
+        "model: ± one standard error, paired over examples if they were kept, else over seeds; of "
+        "several rows of that model the best on validation. Bold: lowest of its group; of a "
+        f"difference: below 0 by {ERRORS} errors."
     )
     return table(rows, columns, caption)
 
@@ -366,7 +374,8 @@ def runs_table(rows: Sequence[Filled]) -> list[Table]:
         "all starts, with validation and compilation, also on a busy machine; a dash if not "
         "measured."
     )
-    return table(rows, columns, caption)
+    notes = [f" {one.row.name}: {run.note}." for one in rows for run in one.runs if run.note]
+    return table(rows, columns, caption + "".join(notes))
 
 
 def _command(run: Run) -> str:

@@ -163,3 +163,17 @@ def test_the_ablation_shows_paired_differences_to_the_full_recipe():
     assert cells[names[0]].startswith("**-2.15 ±")
     assert cells[names[1]].startswith("+2.15 ±")
     assert cells[names[2]] == "not run"
+
+
+def test_information_at_its_ceiling_and_a_note_of_a_run_are_shown():
+    near, free = (
+        made_run(mutual_information_nats=level, mutual_information_at_ceiling=level > 8)
+        for level in (8.1, 4.0)
+    )
+    (table,) = bounds_table([filled(near, name="a"), filled(free, name="b")])
+    column = table.head.index("MI")
+    assert [row[column] for row in table.rows] == ["8.10, ceiling", "4.00"]
+    noted = dataclasses.replace(near, note="validated in bfloat16")
+    (runs,) = runs_table([filled(noted), filled(free)])
+    assert noted.note in runs.caption
+    assert noted.note not in runs_table([filled(free)])[0].caption

@@ -73,6 +73,23 @@ def test_a_code_without_information_has_collapsed():
     assert verdict([3.8]).startswith("not decided: one seed")
 
 
+@pytest.mark.parametrize("floor", ["rate.free_nats", "rate.target_nats"])
+def test_a_kl_that_the_loss_holds_up_does_not_show_that_a_code_is_used(floor):
+    code = {"mutual_information_nats": 3.8}
+    free, held = (
+        made_run(perplexity=level, settings=settings, **code)
+        for level, settings in ((100.0, {}), (90.0, {floor: 4.0}))
+    )
+
+    def found(*vmf):
+        views = {("table3", "full"): [filled(one, group=GROUP) for one in vmf]}
+        views["table3", "full"] += [filled(free, group=GROUP, model=GAUSSIAN)]
+        return decided("A vMF latent does not collapse", views)
+
+    assert found(held) is None
+    assert found(held, free) == found(free) is not None
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [(0.02, "**holds** (one seed)"), (2.0, "not decided: within two errors")],
@@ -85,18 +102,20 @@ def test_one_seed_decides_about_collapse_by_its_error_over_examples(error, verdi
 
 
 def test_the_order_of_words_is_not_compared_with_a_collapsed_gaussian():
-    def views(information):
+    def views(information, units=50):
         swaps = [
             [SimpleNamespace(probability=1.0, mean_cosine=cosine, standard_error=0.01)]
             for cosine in (0.8, 0.9)
         ]
         vmf, gaussian = (
-            [made_run(extras={"swaps": s}, mutual_information_nats=information)] for s in swaps
+            [made_run(extras={"swaps": s}, mutual_information_nats=information, active_units=units)]
+            for s in swaps
         )
         return {("fig5", "cpu"): pair(vmf, gaussian)}
 
     assert decided("vMF encodes order", views(2.0))[0] == "**holds** (one seed)"
-    assert decided("vMF encodes order", views(0.0))[0].startswith("not decided: the Gaussian")
+    for collapsed in (views(0.0), views(2.0, units=1)):
+        assert decided("vMF encodes order", collapsed)[0].startswith("not decided: the Gaussian")
 
 
 @pytest.mark.parametrize(

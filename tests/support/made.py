@@ -6,7 +6,9 @@ from paper.specs import HONEST, VMF, Filled, Row
 from paper.store import Bounds, Provenance, Run, Tight, Training
 
 
-def made_run(seed=0, *, nats=None, tight=None, perplexity=100.0, extras=None, **bounds):
+def made_run(
+    seed=0, *, nats=None, tight=None, perplexity=100.0, settings=None, extras=None, **bounds
+):
     """Returns a run with honest bounds of test; `nats` and `tight` are per example."""
     measured = {"iw_nll_nats": 5.0, "importance_samples": 20, **bounds}
     if nats is not None:
@@ -15,7 +17,7 @@ def made_run(seed=0, *, nats=None, tight=None, perplexity=100.0, extras=None, **
         "ptb",
         {},
         seed,
-        {"name": "made"},
+        settings or {"name": "made"},
         "ptb",
         Training(best_step=3, last_step=4, perplexity=perplexity, seconds=2.0),
         Provenance(f"train --config.seed={seed}", "abc", "2 CPU cores", "2026-11-27"),
