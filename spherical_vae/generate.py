@@ -89,7 +89,10 @@ def _mode(given: FlagValues) -> str:
     """Returns the mode, given or by the number of texts; checks what goes with it."""
     texts = given.text
     if texts is None:
-        return given.mode or "prior"
+        mode = given.mode or "prior"
+        if mode == "prior" and given["split"].present:
+            raise UserError("--split: not with --mode=prior, whose codes come from no example")
+        return mode
     by_number = {1: "reconstruct", 2: "interpolate"}
     mode = given.mode or by_number.get(len(texts))
     if mode is None:

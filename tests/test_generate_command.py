@@ -172,6 +172,7 @@ def test_words_of_documents_are_not_sampled(documents):
         (["--text=a", "--text=b", "--text=c"], "--text: 3 given, allowed: one or two; more with"),
         (["--text=a", "--mode=interpolate"], "--text: 1 given, allowed: two with --mode=interp"),
         (["--text=a", "--mode=prior"], "--text: not with --mode=prior"),
+        (["--split=train"], "--split: not with --mode=prior"),
         (["--text=a", "--count=2"], "--count: not with the given texts"),
         (["--text=a", "--text=b", "--split=valid"], "--split: not with the given texts"),
         (["--top_p=0"], "--top_p=0.0: a number > 0 and <= 1 is allowed"),

@@ -94,9 +94,13 @@ class CommandFlags:
         self.DEFINE_integer("process_index", None, "of this process", lower_bound=0)
 
     def define_places(self) -> None:
-        """Adds flags for the present place of a trained run's corpus; see `given_places`."""
+        """Adds flags for the present place of a trained run's corpus; see `given_places`.
+
+        They have their names in training too, by which messages call them.
+        """
         for name in _PLACES:
             self.DEFINE_string(name, None, f"config.data.{name}; default: as in training")
+            flags.DEFINE_alias(f"config.data.{name}", name, flag_values=self._defaults)
 
     def define_first_argument(self, name: str) -> None:
         """Adds a first argument that is not a flag, and becomes the value of the flag `name`."""

@@ -99,10 +99,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("command", help=", ".join(_COMMANDS))
     parser.add_argument("name", nargs="?", default=None, help=", ".join(CORPORA))
-    parser.add_argument("--json", action="store_true", default=False, help="statistics as JSON")
+    parser.add_argument("--json", action="store_true", default=False, help="stats as JSON")
     for key, (default, _) in _FLAGS.items():
-        parser.add_argument(f"--{key}", type=type(default), help=f"config.data.{key}")
-    parsed, unknown = parser.parse_known_args(arguments)
+        # Also as in training, since messages name them so.
+        names = (f"--{key}", f"--config.data.{key}")
+        parser.add_argument(*names, dest=key, type=type(default), help=f"config.data.{key}")
+    parsed, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         flag = unknown[0].partition("=")[0]
         near = nearest_name_hint(flag, ["--json", *(f"--{key}" for key in _FLAGS)])
@@ -115,6 +117,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         raise UserError(f"{command}: a corpus is missing, one of {', '.join(CORPORA)}")
     if name is not None:
         require_name("corpus", name, CORPORA)
+    if parsed.json and command != "stats":
+        raise UserError(f"--json: not with {command}, allowed: with stats")
     return parsed
 
 

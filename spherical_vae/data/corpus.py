@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int, Int32, Int64
 
 from spherical_vae.system.atomic_file import sync_directory, write_atomically
+from spherical_vae.system.errors import UserError
 
 Kind = Literal["sequences", "bags"]
 
@@ -124,6 +125,10 @@ class DamagedStoreError(Exception):
     """A folder is not a whole prepared corpus; the message says what is wrong, in one line."""
 
 
+class UnreadableStoreError(UserError):
+    """A prepared corpus cannot be read now, which says nothing of its content."""
+
+
 def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None:
     """Writes a corpus into an empty folder; what a crash leaves there is never opened as one.
 
@@ -167,8 +172,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
       DamagedStoreError: it is missing, or not as it was written.
+      UnreadableStoreError: it cannot be read.
     """
-    with _reading(MANIFEST):
+    with _reading(folder / MANIFEST):
         whole = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         content: dict[str, Any] = whole["content"]
         if whole["sha256"] != digest_of_json(content):
@@ -186,6 +192,7 @@ def open_corpus(folder: Path) -> Corpus:
 
     Raises:
       DamagedStoreError: the folder is not as `write_corpus` wrote it.
+      UnreadableStoreError: a file cannot be read.
     """
     manifest = read_manifest(folder)
     files = manifest["files"]
@@ -219,6 +226,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
     Raises:
       DamagedStoreError: a file is missing, too many or not as it was written.
+      UnreadableStoreError: a file cannot be read.
     """
     manifest = read_manifest(folder)
     for name in manifest["files"]:
@@ -230,22 +238,25 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Raises what goes wrong while a file is read as a `DamagedStoreError` that names it."""
+def _reading(path: Path) -> Iterator[None]:
+    """Raises what goes wrong while a file is read as an error that names it."""
     try:
         yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise DamagedStoreError(f"{path.name}: {error.strerror}") from None
     except OSError as error:
-        raise DamagedStoreError(f"{name}: {error.strerror}") from None
+        # Too many open files, no permission, a disk that does not answer: it may be good.
+        raise UnreadableStoreError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, SyntaxError) as error:
         reason = " ".join(str(error).split())
-        raise DamagedStoreError(f"{name}: {type(error).__name__}: {reason}") from None
+        raise DamagedStoreError(f"{path.name}: {type(error).__name__}: {reason}") from None
 
 
 def _open_array(path: Path, files: Mapping[str, Any], dtype: type) -> Any:
     """Returns a mapped array, or None if the manifest does not list it."""
     if path.name not in files:
         return None
-    with _reading(path.name):
+    with _reading(path):
         found, size = path.stat().st_size, files[path.name]["size"]
         if found != size:
             raise DamagedStoreError(f"{path.name} has {found:,} bytes, not {size:,}")
@@ -257,7 +268,7 @@ def _open_array(path: Path, files: Mapping[str, Any], dtype: type) -> Any:
 
 
 def _check_content(path: Path, files: Mapping[str, Any]) -> None:
-    with _reading(path.name):
+    with _reading(path):
         if digest_of_file(path) != files[path.name]["sha256"]:
             raise DamagedStoreError(f"{path.name} is not as it was written")
 

@@ -11,7 +11,7 @@ import functools
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from spherical_vae.data.corpus import (
     FORMAT,
     Corpus,
     DamagedStoreError,
+    UnreadableStoreError,
     digest_of_json,
     open_corpus,
     read_manifest,
@@ -121,7 +122,8 @@ def prepare_corpus(config_data: Any) -> Corpus:
 
     Raises:
       UnwritableCacheError: it has to be prepared, and the cache cannot be written.
-      UserError: as `load_corpus`; or several corpora could be meant, and no file says which.
+      UserError: as `load_corpus`; a file cannot be read; or several corpora could be meant, and no
+        file says which.
     """
     check_settings(config_data)
     root = cache_root(config_data)
@@ -138,50 +140,61 @@ def prepare_corpus(config_data: Any) -> Corpus:
             return found
         root.mkdir(parents=True, exist_ok=True)
         # A few locks for all folders there will ever be: a lock file cannot be removed safely.
-        with one_at_a_time(root / "locks" / key.stem.name[-2:], _WAITING):
-            _remove_damaged(key)
+        with one_at_a_time(root / "locks" / key.stem.name[-2:], _WAITING) as alone:
             if found := _find(key, contents, config_data):
                 return found
-            _report_change(key, contents)
-            return open_corpus(_prepare(key, contents, config_data))
+            damaged = _damaged(key)
+            _report_change(set(key.folders()).difference(damaged), contents)
+            with temporary_beside(key.stem, alone) as temporary:
+                return open_corpus(_prepare(key, contents, config_data, temporary, damaged))
     except OSError as error:
         place = Path(error.filename or root)
         if not (place.is_relative_to(root) or root.is_relative_to(place)):
-            raise
+            raise UserError(f"{printable(str(place))} cannot be read: {error.strerror}") from error
         raise UnwritableCacheError(
             f"{place}: {error.strerror or error}; prepared corpora are kept in {root}: choose "
             "another place by --config.data.cache_dir=FOLDER, or none to keep nothing"
         ) from error
 
 
-def _prepare(key: _Key, contents: Digests, config_data: Any) -> Path:
-    """Reads a corpus and writes it to its folder, which is returned; a lock must be held."""
-    with temporary_beside(key.stem) as temporary:
-        try:
-            corpus = read_corpus(config_data, temporary)
-        except MissingFilesError as error:
-            raise MissingFilesError(f"{error}{_other_ways(key, config_data.name)}") from error
-        # Once more: an archive that was fetched has not been there before.
-        files = CORPORA[config_data.name].source.files(config_data)
-        read = digest_of_files(files)
-        for name in sorted(contents):
-            if read.get(name) != contents[name]:
-                raise UserError(f"{name} changed while it was read: start again")
-        facts = {
-            "settings": key.settings,
-            "sources": read,
-            # How a path ends by which these files are given: their names or a folder's.
-            "places": sorted({end for p in files for end in (p.name, p.resolve().parent.name)}),
-            "python": platform.python_version(),
-        }
-        write_corpus(corpus, temporary, facts)
-        folder = key.folder(read)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            # Without locks another process may have been first.
-            if not folder.is_dir():
-                raise
+def _prepare(
+    key: _Key, contents: Digests, config_data: Any, temporary: Path, damaged: Sequence[Path]
+) -> Path:
+    """Reads a corpus and writes it to its folder, which is returned; a lock must be held.
+
+    What is damaged goes when there is something in its place, and not before.
+    """
+    made = temporary / "made"
+    made.mkdir()
+    try:
+        corpus = read_corpus(config_data, made)
+    except MissingFilesError as error:
+        raise MissingFilesError(f"{error}{_other_ways(key, config_data.name)}") from error
+    # Once more: an archive that was fetched has not been there before.
+    files = CORPORA[config_data.name].source.files(config_data)
+    read = digest_of_files(files)
+    for name in sorted(contents):
+        if read.get(name) != contents[name]:
+            raise UserError(f"{name} changed while it was read: start again")
+    facts = {
+        "settings": key.settings,
+        "sources": read,
+        # How a path ends by which these files are given: their names or a folder's.
+        "places": sorted({end for p in files for end in (p.name, p.resolve().parent.name)}),
+        "python": platform.python_version(),
+    }
+    write_corpus(corpus, made, facts)
+    folder = key.folder(read)
+    for old in damaged:
+        # Mapped files stay readable.
+        with contextlib.suppress(FileNotFoundError):
+            old.rename(temporary / old.name)
+    try:
+        made.rename(folder)
+    except OSError:
+        # Without locks another process may have been first.
+        if not folder.is_dir():
+            raise
     return folder
 
 
@@ -222,28 +235,31 @@ def _find(key: _Key, contents: Digests, config_data: Any) -> Corpus | None:
 
 
 def _good(folders: Iterable[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """Returns the folders whose manifest is not damaged, with it."""
+    """Returns the folders whose manifest can be read and is not damaged, with it."""
     found = []
     for folder in folders:
-        with contextlib.suppress(DamagedStoreError):
+        with contextlib.suppress(DamagedStoreError, UnreadableStoreError):
             found.append((folder, read_manifest(folder)))
     return found
 
 
-def _remove_damaged(key: _Key) -> None:
-    """Removes folders that are not as they were written; mapped files stay readable."""
+def _damaged(key: _Key) -> list[Path]:
+    """Returns, and names on standard error, the folders that are not as they were written."""
+    found = []
     for folder in key.folders():
         try:
             open_corpus(folder)
+        except UnreadableStoreError:
+            pass
         except DamagedStoreError as damage:
             print(f"{folder} is damaged ({damage}): preparing it again", file=sys.stderr)
-            with temporary_beside(key.stem) as grave:
-                folder.rename(grave / "damaged")
+            found.append(folder)
+    return found
 
 
-def _report_change(key: _Key, contents: Digests) -> None:
+def _report_change(folders: Iterable[Path], contents: Digests) -> None:
     """Prints which of the given files differ from those prepared with these settings."""
-    for folder, manifest in _good(key.folders())[:1] if contents else ():
+    for folder, manifest in _good(sorted(folders))[:1] if contents else ():
         before = manifest["facts"]["sources"]
         names = sorted(before.keys() | contents.keys())
         changed = [name for name in names if before.get(name) != contents.get(name)]
@@ -284,5 +300,8 @@ def _other_ways(key: _Key, name: str) -> str:
 def prepared_folders(root: Path, name: str | None = None) -> list[Path]:
     """Returns the folders of prepared corpora, those of one corpus if `name` is given."""
     pattern = re.compile((name or r"\w+") + 2 * "-[0-9a-f]{16}")
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    folders = []
+    # A folder that may not be listed has none that could be opened.
+    with contextlib.suppress(PermissionError):
+        folders = sorted(root.iterdir()) if root.is_dir() else []
     return [folder for folder in folders if pattern.fullmatch(folder.name)]

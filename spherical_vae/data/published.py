@@ -181,12 +181,14 @@ def _prepared(builder: Any, folder: Path) -> Any:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = one_at_a_time(folder.parent / "locks" / folder.name[-2:], _WAITING)
-        with lock, temporary_beside(folder) as temporary:
+        with lock as alone, temporary_beside(folder, alone) as temporary:
             # Another process may have made it while this one waited.
             if not folder.is_dir():
-                build(temporary).download_and_prepare()
+                made = temporary / "made"
+                made.mkdir()
+                build(made).download_and_prepare()
                 try:
-                    temporary.rename(folder)
+                    made.rename(folder)
                 except OSError:
                     # Without locks another process may have been first.
                     if not folder.is_dir():

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -288,9 +289,15 @@ def _usable_path(key: str, given: str) -> Path:
     """Returns the path that `config.data` gives, `~` being a home folder."""
     try:
         path = Path(given).expanduser()
-        path.stat()
-    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        # A folder has to be listed too.
+        if stat.S_ISDIR(path.stat().st_mode) and not os.access(path, os.R_OK | os.X_OK):
+            raise PermissionError
+    except (FileNotFoundError, NotADirectoryError):
         pass
+    except PermissionError:
+        raise UserError(
+            f"config.data.{key}: {printable(given)} cannot be read: permission denied"
+        ) from None
     # An embedded null byte; no such user; too long a name.
     except (ValueError, RuntimeError, OSError):
         raise UserError(f"config.data.{key}: {printable(given)} is not a usable path") from None

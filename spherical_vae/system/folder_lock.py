@@ -47,10 +47,11 @@ def _lock(path: Path) -> FileLock:
 
 
 @contextlib.contextmanager
-def one_at_a_time(path: Path, waiting: str) -> Iterator[None]:
+def one_at_a_time(path: Path, waiting: str) -> Iterator[bool]:
     """Holds a lock while something is made, after any other process that makes it.
 
-    If the file system has no locks, several processes may do the work, and a rename must decide.
+    Yields whether it is held. If the file system has no locks, several processes may do the work,
+    and a rename must decide.
 
     Args:
       path: of the lock's file; the parent of its folder must exist.
@@ -61,6 +62,7 @@ def one_at_a_time(path: Path, waiting: str) -> Iterator[None]:
     """
     path.parent.mkdir(exist_ok=True)
     lock = _lock(path)
+    held = False
     with contextlib.ExitStack() as stack:
         # Which of the two says that there are no locks depends on the system.
         with contextlib.suppress(OSError, NotImplementedError):
@@ -69,17 +71,19 @@ def one_at_a_time(path: Path, waiting: str) -> Iterator[None]:
             except Timeout:
                 print(waiting, file=sys.stderr)
                 stack.enter_context(lock.acquire())
-        yield
+            held = True
+        yield held
 
 
 @contextlib.contextmanager
-def temporary_beside(folder: Path) -> Iterator[Path]:
-    """Makes an empty folder beside `folder`, to be renamed when it is complete, and removes it.
+def temporary_beside(folder: Path, alone: bool) -> Iterator[Path]:
+    """Makes a private folder beside `folder`, and removes it with what is left in it.
 
-    What killed processes left there is removed first; so the caller must hold a lock.
+    A folder that is made in it, and has the permissions of any other, is to be renamed when it is
+    complete. What killed processes left is removed first if the caller is `alone`, by a lock.
     """
     prefix, suffix, parent = f".{folder.name}.", ".tmp", folder.parent
-    for left in parent.glob(f"{prefix}*{suffix}"):
+    for left in parent.glob(f"{prefix}*{suffix}") if alone else ():
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(suffix, prefix, parent, ignore_cleanup_errors=True) as made:
         yield Path(made)

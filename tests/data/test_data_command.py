@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -205,12 +206,14 @@ def test_verify_without_a_name_takes_all_that_is_prepared(data, mistake, write_f
         (["list", "ptb"], "list: 'ptb' given, allowed: nothing"),
         (["prepare", "ptb", "--manul_dir=x"], "did you mean '--manual_dir'?"),
         (["prepare", "ptb", "more"], "more: there is no such argument"),
-        (["prepare", "kjv", "--seed=x"], "--seed: invalid int value: 'x'"),
+        (["prepare", "kjv", "--seed=x"], "invalid int value: 'x'"),
         (["prepare", "kjv", "--seed=-1"], "--seed: -1 given"),
         (["prepare", "kjv", "--long_lines=cur"], "did you mean 'cut'?"),
         (["prepare", "kjv", "--cache_dir=none"], "--cache_dir=none keeps nothing"),
         (["prepare", "ptb"], "--config.data.manual_dir=FOLDER"),
         (["prepare", "ptb", "--manual_dir=nowhere"], "nowhere is not a folder"),
+        (["prepare", "--config.data.manual_dir=nowhere", "ptb"], "nowhere is not a folder"),
+        (["list", "--json"], "--json: not with list"),
         (["list", "--manual_dir=nowhere"], "nowhere is not a folder"),
         (["verify", "ptbb"], "did you mean 'ptb'?"),
         (["verify", "ptb"], "nothing of ptb is prepared in"),
@@ -220,6 +223,18 @@ def test_verify_without_a_name_takes_all_that_is_prepared(data, mistake, write_f
 )
 def test_mistakes(arguments, message, mistake):
     assert message in mistake(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("stats", "text", "--path="), ("stats", "ptb", "--manual_dir="),
+     ("stats", "text", "--cache_dir=none", "--path="), ("list", "--manual_dir=")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_folder_without_permission_is_one_line(arguments, mistake, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    *first, flag = arguments
+    assert f"{tmp_path} cannot be read" in mistake(*first, f"{flag}{tmp_path}")
 
 
 def test_as_a_process():

@@ -1,11 +1,15 @@
 """A prepared corpus is enough: no archive, no TFDS; found by its settings, never another one."""
 
+import errno
 import json
 import lzma
+import os
 import sys
 import tarfile
 from pathlib import Path
 
+import filelock
+import numpy as np
 import pytest
 from small_run import SMALL_DOCUMENTS, environment, overrides, run
 
@@ -192,6 +196,57 @@ def test_damaged_copy_without_the_files_is_not_opened(ptb, place, refusal, capsy
     (folder / "train.ids.npy").unlink()
     assert "ptb.zip is not here" in refusal(load_corpus, ptb())
     assert f"{folder} is damaged (train.ids.npy" in capsys.readouterr().err
+    # It may be on its way here: what cannot be made again stays.
+    assert (folder / "manifest.json").is_file()
+    prepare_corpus(ptb(manual_dir=str(place())))
+    assert folders(ptb()) == [folder]
+    assert load_corpus(ptb()).splits["train"].tokens == 4 * 40
+
+
+def test_a_copy_that_cannot_be_read_now_is_kept(ptb, place, refusal, monkeypatch):
+    before = load_corpus(ptb(manual_dir=str(place())))
+    (folder,) = folders(ptb())
+
+    def too_many(path, **_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", too_many)
+        message = refusal(load_corpus, ptb())
+    assert str(folder) in message
+    assert os.strerror(errno.EMFILE) in message
+    assert load_corpus(ptb()).fingerprint == before.fingerprint
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o027, 0o750)])
+def test_a_prepared_folder_has_the_permissions_of_any_other(ptb, place, umask, mode):
+    before = os.umask(umask)
+    try:
+        prepare_corpus(ptb(manual_dir=str(place())))
+    finally:
+        os.umask(before)
+    (folder,) = folders(ptb())
+    assert folder.stat().st_mode & 0o777 == mode
+
+
+def test_without_locks_what_another_process_makes_is_left(ptb, place, monkeypatch):
+    def no_locks(self, **_):
+        raise NotImplementedError
+
+    prepare_corpus(ptb(manual_dir=str(place())))
+    (folder,) = folders(ptb())
+    folder.rename(folder.with_name("elsewhere"))
+    other = folder.with_name(f".{folder.name.rpartition('-')[0]}.other.tmp")
+    other.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(filelock.FileLock, "acquire", no_locks)
+        prepare_corpus(ptb(manual_dir=str(place())))
+        assert other.is_dir()
+    # With a lock nobody else is at work: a killed process has left it.
+    folder.rename(folder.with_name("elsewhere again"))
+    prepare_corpus(ptb(manual_dir=str(place())))
+    assert not other.exists()
 
 
 def test_ones_own_text_is_found_by_its_path(data_config, write_files, tmp_path, capsys, refusal):
