@@ -209,8 +209,23 @@ def test_whole_numbers_are_bounded(key):
             "0 with rate.free_nats=3.0",
         ),
         ({"rate.target_nats": 2.0, "latent.kind": "none"}, "rate.target_nats", "no KL"),
+        ({"rate.target_nats": 2.0}, "rate.target_nats", "0 with vmf and prior.kind=standard"),
         (
-            {"rate.target_nats": 2.0, "kl_weight.value": 0.0},
+            {"rate.target_nats": 2.0, "latent.kind": "gaussian", "baselines": ("vmf",)},
+            "rate.target_nats",
+            "0 with vmf and",
+        ),
+        (
+            {
+                "rate.target_nats": 2.0,
+                "latent.kind": "product_vmf",
+                "latent.concentrations": "fixed",
+            },
+            "rate.target_nats",
+            "0 with product_vmf and",
+        ),
+        (
+            {"rate.target_nats": 2.0, "kl_weight.value": 0.0, "latent.kind": "learned_vmf"},
             "rate.target_nats",
             "0 with kl_weight.value=0",
         ),

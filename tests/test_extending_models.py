@@ -50,6 +50,13 @@ def test_train_resume_evaluate_and_generate(settings, tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_free_nats_per_factor_need_a_registered_kl(tmp_path):
+    corpus, factors = write_text_corpus(tmp_path / "corpus"), {"rate.free_nats_per": "factor"}
+    settings = LATENT | factors | {"rate.free_nats": 2.0}
+    with pytest.raises(UserError, match=r"rate\.free_nats_per: .* example with this latent"):
+        train.main(training_command(corpus, tmp_path / "run", settings)[3:])
+
+
 def test_the_transformer_writes_what_it_scores():
     config = base_config()
     config.update_from_flattened_dict(DECODER | {"decoder.hidden_size": 8})

@@ -27,6 +27,12 @@ def refusal(workdir, config=None):
     return message
 
 
+def begin(workdir, config, **options):
+    """Makes a run that has a record."""
+    with open_run(workdir, config, **options) as run:
+        run.metrics_path.touch()
+
+
 def test_first_use_writes_the_configuration(workdir):
     with open_run(workdir, base_config()) as run:
         assert run.path == workdir
@@ -64,7 +70,7 @@ def test_loaded_configuration_can_be_overridden_like_the_base(workdir):
 
 
 def test_differing_keys_are_named_with_both_values(workdir):
-    open_run(workdir, base_config()).close()
+    begin(workdir, base_config())
     config = base_config()
     config.latent.concentration = 80.0
     config.name = "other"
@@ -90,7 +96,7 @@ def test_a_run_goes_on_with_other_values_of_what_changes_no_result(workdir):
 
 def stored_without(workdir, *keys, **more):
     """Makes a run of the base configuration; takes keys out of what is stored, or adds some."""
-    open_run(workdir, base_config()).close()
+    begin(workdir, base_config())
     path = workdir / "config.json"
     content = json.loads(path.read_text())
     for key in keys:
@@ -155,7 +161,7 @@ def test_keys_that_this_version_does_not_know_are_told(workdir, more, key):
 def test_what_may_be_another_when_a_run_goes_on(workdir, capsys, key, before, after, told):
     config = base_config()
     config.update_from_flattened_dict({key: before})
-    open_run(workdir, config).close()
+    begin(workdir, config)
     config.update_from_flattened_dict({key: after})
     if told is None:
         open_run(workdir, config).close()
@@ -169,7 +175,7 @@ def test_what_may_be_another_when_a_run_goes_on(workdir, capsys, key, before, af
 
 def test_a_run_keeps_what_it_started_from(workdir):
     origin = {"workdir": "elsewhere", "step": 3}
-    open_run(workdir, base_config(), origin=origin).close()
+    begin(workdir, base_config(), origin=origin)
     assert load_run(workdir).origin == origin
     config = base_config()
     config.train.epochs = 2
@@ -178,6 +184,44 @@ def test_a_run_keeps_what_it_started_from(workdir):
     assert load_run(workdir).origin == origin
     with pytest.raises(UserError, match=r"--init_from: elsewhere in .*, other given"):
         open_run(workdir, config, origin={"workdir": "other", "step": 3})
+
+
+def test_a_mistake_before_the_first_record_binds_nobody(workdir):
+    """Training may refuse a configuration after it is stored: a batch that does not divide, say."""
+    origin = {"workdir": "elsewhere", "step": 3}
+    open_run(workdir, base_config(), origin=origin).close()
+    config = base_config()
+    config.train.batch_size = 24
+    begin(workdir, config)
+    assert load_run(workdir).config == config
+    assert load_run(workdir).origin == origin
+    assert f"config.train.batch_size: 24 in {workdir}, 64 given" in refusal(workdir)
+
+
+@pytest.mark.parametrize(
+    ("changes", "replicas", "told"),
+    [
+        ({"optimizer.schedule": "cosine"}, None, ["config.optimizer.schedule=cosine"]),
+        ({"kl_weight.schedule": "cyclical"}, None, ["config.kl_weight.schedule=cyclical"]),
+        (
+            {},
+            {"a": {"optimizer.schedule": "cosine"}, "b": {"optimizer.schedule": "constant"}},
+            ["config.optimizer.schedule=cosine"],
+        ),
+        ({"optimizer.schedule": "plateau"}, None, []),
+    ],
+    ids=str,
+)
+def test_schedules_that_depend_on_the_length_are_told(workdir, capsys, changes, replicas, told):
+    config = base_config()
+    config.optimizer.schedule = "constant"
+    config.update_from_flattened_dict(changes)
+    begin(workdir, config, replicas=replicas)
+    config.train.epochs *= 2
+    open_run(workdir, config, replicas=replicas).close()
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("config.train.epochs")
+    assert [line.partition(":")[0] for line in rest] == told
 
 
 def test_two_cannot_train_in_the_same_directory(workdir):
@@ -235,7 +279,7 @@ def test_a_killed_process_leaves_no_lock(workdir):
 
 
 def test_a_refused_run_gives_the_lock_back(workdir):
-    open_run(workdir, base_config()).close()
+    begin(workdir, base_config())
     config = base_config()
     config.seed = 1
     refusal(workdir, config)

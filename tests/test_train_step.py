@@ -15,6 +15,7 @@ from spherical_vae.models.vae import VAE, build_vae, init_params
 from spherical_vae.objectives.bounds import ElboTerms
 from spherical_vae.training.optimizer import averaging_weight, build_optimizer
 from spherical_vae.training.step import (
+    MAX_LOG_MULTIPLIER,
     charged_nats,
     hyperparameters,
     init_state,
@@ -190,6 +191,16 @@ def test_free_nats_are_those_computed_by_hand():
     np.testing.assert_allclose(each, 20.0, rtol=1e-6)
 
 
+def test_a_model_without_a_latent_is_charged_nothing_by_factor():
+    """As a baseline beside a model with free nats per factor."""
+    batch = sentences(rows=4)
+    after = []
+    for rate in ({}, FACTORS):
+        state, step = prepared(**BAGS, **PLAIN, **rate, latent__kind="none")
+        after.append(flat(step(state, batch, hyper()).params))
+    np.testing.assert_array_equal(*after)
+
+
 FACTORS = {"rate__free_nats": 100.0, "rate__free_nats_per": "factor"}
 
 
@@ -222,6 +233,11 @@ def test_the_multiplier_moves_by_the_excess_and_only_where_it_acts():
     assert abs(excess) < 1
     assert float(after.log_multiplier) == pytest.approx(0.25 * excess, rel=1e-5)
     assert float(step(state, batch, hyper(kl_weight=0.0)).log_multiplier) == 0
+    # A target that is out of reach does not end in an overflow.
+    edge = np.copysign(np.float32(MAX_LOG_MULTIPLIER), excess)
+    far = step(state._replace(log_multiplier=jnp.asarray(edge)), batch, hyper())
+    assert float(far.log_multiplier) == edge
+    assert int(far.sums.first_bad_step) == -1
     # It multiplies the KL: the same step as with such a weight.
     doubled = state._replace(log_multiplier=jnp.log(2.0))
     np.testing.assert_allclose(

@@ -126,6 +126,15 @@ def _conflicts(
     if rate.target_nats > 0 and rate.free_nats > 0:
         why = "the KL has a minimum or a target"
         yield "rate.target_nats", f"0 with rate.free_nats={rate.free_nats!r}: {why}"
+    fixed = [
+        name
+        for name, kind in zip((latent.kind, *c.baselines), latents, strict=True)
+        if kind.concentration == "fixed"
+        or (kind.several_spheres and latent.concentrations == "fixed")
+    ]
+    if rate.target_nats > 0 and fixed and prior == "standard":
+        why = "whose KL follows from its fixed concentration"
+        yield "rate.target_nats", f"0 with {', '.join(fixed)} and prior.kind=standard, {why}"
     if rate.target_nats > 0 and latent.kind == "none":
         yield "rate.target_nats", "0 with latent.kind=none, which has no KL"
     if rate.target_nats > 0 and c.kl_weight.value == 0:

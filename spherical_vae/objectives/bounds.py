@@ -101,7 +101,16 @@ def elbo_terms(
     if averages and protocol != "honest":
         z = z.mean(axis=0, keepdims=True)
     log_likelihood = bound.decode(z, batch, dropout)  # [S, B]
-    factors = latent.factor_kl_nats(pair) if by_factor else None
+    factors = None
+    if by_factor:
+        try:
+            factors = latent.factor_kl_nats(pair)
+        except NotImplementedError:
+            families = f"{type(pair.posterior).__name__} and {type(pair.prior).__name__}"
+            raise UserError(
+                "config.rate.free_nats_per: 'factor' given, allowed: example with this latent, as "
+                f"no KL is registered for its distributions, {families}"
+            ) from None
     return ElboTerms(-log_likelihood.mean(axis=0), charged, factors)
 
 

@@ -67,6 +67,12 @@ class RunDirectory(contextlib.ExitStack):
         """Returns the folder of the metrics and results of a replica; that of "" is the run's."""
         return RunDirectory(self.path / "replicas" / name) if name else self
 
+    def has_begun(self) -> bool:
+        """Returns whether the run has results or a checkpoint, and not its configuration alone."""
+        checkpoints, replicas = self.checkpoints_path, self.path / "replicas"
+        some = self.metrics_path.exists() or replicas.exists()
+        return some or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+
     def metrics_log(self) -> MetricsLog:
         """Returns the run's log; of several processes, only that of the first keeps records."""
         if not hosts.is_first():
@@ -110,11 +116,12 @@ def open_run(
 
     Args:
       workdir: the directory; made with its parents if it does not exist.
-      config: the configuration to train with. It is stored in a new run; in an old one it is
-        compared, may differ only as `RESUMABLE`, `MAY_CHANGE` and `MAY_GROW` say, and is stored.
+      config: the configuration to train with. It is stored in a new run; in one that has begun
+        it is compared, may differ only as `RESUMABLE`, `MAY_CHANGE` and `MAY_GROW` say, and is
+        stored.
       replicas: of a sweep, as in `StoredRun`; stored and compared too.
-      origin: of a new run, as in `StoredRun`; stored. An old run must have the same one; None for
-        the one it has.
+      origin: of a new run, as in `StoredRun`; stored. One that has begun must have the same; None
+        for the one that is stored.
 
     Raises:
       UserError: the directory cannot be written or checkpoints could not be read back from it,
@@ -141,9 +148,12 @@ def _open(run: RunDirectory, given: StoredRun) -> None:
         held.enter_context(lock)
         try:
             stored = load_run(path) if run.config_path.exists() else None
-            if stored is not None:
+            if stored is not None and run.has_begun():
                 given = _reconcile(path, stored, given)
-            if stored is None or flatten(stored.config) != flatten(given.config):
+            elif stored is not None:
+                # What ended before the first record, by a mistake perhaps, binds nobody.
+                given = given._replace(origin=given.origin or stored.origin)
+            if stored is None or stored.to_json() != given.to_json():
                 write_atomically(run.config_path, given.to_json())
         except OSError as error:
             raise UserError(cannot_write(path, error)) from error
@@ -208,11 +218,11 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
         objection = _objection(key, old, new, sweep=given.replicas is not None)
         if objection is not None:
             objections.append(f"{difference} given{objection}")
-        elif key in MAY_GROW and given.config.optimizer.schedule == "cosine":
-            messages.append(
-                "config.optimizer.schedule=cosine: the learning rate of every step to come is that "
-                "of a training of the new length"
-            )
+        elif key in MAY_GROW:
+            messages += [
+                f"{schedule}: every step to come is that of a training of the new length"
+                for schedule in _schedules_of_all_steps(given)
+            ]
     if objections:
         raise UserError("; ".join([*objections, "use another --workdir"]))
     # The order of the replicas is that of the arrays in the checkpoints.
@@ -231,6 +241,16 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
     for message in dict.fromkeys(messages):
         print(message, file=sys.stderr)
     return given._replace(origin=stored.origin)
+
+
+def _schedules_of_all_steps(given: StoredRun) -> list[str]:
+    """Returns the schedules, of the run or any replica, that depend on the length of training."""
+    replicas = [{}] if given.replicas is None else given.replicas.values()
+    return [
+        f"config.{key}={name}"
+        for key, name in (("optimizer.schedule", "cosine"), ("kl_weight.schedule", "cyclical"))
+        if any(replica.get(key, flatten(given.config)[key]) == name for replica in replicas)
+    ]
 
 
 def _objection(key: str, old: dict[str, Any], new: dict[str, Any], sweep: bool) -> str | None:

@@ -200,7 +200,7 @@ def origin_record(
     folder = run_folder(init_from).absolute()
     if folder == run_folder(workdir).absolute():
         raise UserError(f"{where}: is --workdir itself, allowed: another run")
-    if RunDirectory(workdir).config_path.exists():
+    if RunDirectory(workdir).has_begun():
         return {"workdir": str(folder)}
     if load_run(init_from).replicas is not None:
         raise UserError(f"{where}: a sweep, allowed: a single run")

@@ -20,6 +20,9 @@ from spherical_vae.objectives.bounds import ElboTerms, elbo_terms
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.training.optimizer import averaging_weight
 
+# The multiplier of the KL stays within e^-20 and e^20, far beyond what any model needs.
+MAX_LOG_MULTIPLIER = 20.0
+
 
 class Sums(NamedTuple):
     """Totals over the examples since the last train record, kept on the device.
@@ -227,6 +230,8 @@ def make_train_step(
         if multiplier is not None:
             excess = kl / real.sum() / rate.target_nats - 1
             moved = multiplier + rate.target_step * jnp.clip(excess, -1, 1)
+            # A target that the model cannot reach must not end training by an overflow.
+            moved = jnp.clip(moved, -MAX_LOG_MULTIPLIER, MAX_LOG_MULTIPLIER)
             # A KL without weight does not depend on the multiplier.
             multiplier = jnp.where(hyper.kl_weight > 0, moved, multiplier)
         return TrainState(
@@ -250,6 +255,8 @@ def charged_nats(
     if rate.free_nats_per == "example":
         return jnp.maximum(terms.kl_nats, rate.free_nats)
     assert terms.factor_kl_nats is not None
+    if terms.factor_kl_nats.shape[1] == 0:  # without a latent
+        return terms.kl_nats
     mean = (real[:, None] * terms.factor_kl_nats).sum(axis=0) / real.sum()  # [F]
     share = rate.free_nats / mean.shape[0]
     return jnp.broadcast_to(jnp.maximum(mean, share).sum(), terms.kl_nats.shape)
