@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from spherical_vae.config import base_config
-from spherical_vae.config.command_line import CommandFlags, load_config_file, packaged_configs
+from spherical_vae.config.command_line import (
+    CommandFlags,
+    given_places,
+    load_config_file,
+    packaged_configs,
+)
 from spherical_vae.system.errors import UserError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -403,3 +408,14 @@ def test_a_reader_that_goes_away_is_no_failure():
         ["bash", "-c", line], capture_output=True, text=True, env={"COMMAND": COMMAND}, check=False
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_the_place_of_a_corpus_has_its_name_in_training_too():
+    flags = CommandFlags("program", None)
+    flags.define_places()
+    given = flags.parse(["program", "--config.data.path=/one", "--manual_dir", "/two"])
+    assert given_places(given) == {"path": "/one", "manual_dir": "/two"}
+    # Of that call alone.
+    assert given_places(flags.parse(["program"])) == {}
+    with pytest.raises(UserError, match=r"config\.data\.paths"):
+        flags.parse(["program", "--config.data.paths=/one"])

@@ -191,11 +191,24 @@ def test_a_mistake_before_the_first_record_binds_nobody(workdir):
     origin = {"workdir": "elsewhere", "step": 3}
     open_run(workdir, base_config(), origin=origin).close()
     config = base_config()
+    open_run(workdir, base_config()).close()
+    assert load_run(workdir).origin == origin
     config.train.batch_size = 24
     begin(workdir, config)
     assert load_run(workdir).config == config
-    assert load_run(workdir).origin == origin
+    # Its parameters need not fit another model.
+    assert load_run(workdir).origin is None
     assert f"config.train.batch_size: 24 in {workdir}, 64 given" in refusal(workdir)
+
+
+@pytest.mark.parametrize("part", ["baselines/none", "replicas/a", "checkpoints/0"])
+def test_what_a_run_consists_of_binds(workdir, part):
+    open_run(workdir, base_config()).close()
+    (workdir / part).mkdir(parents=True)
+    config = base_config()
+    config.seed = 5
+    assert "config.seed: 0 in" in refusal(workdir, config)
+    assert load_run(workdir).config == base_config()
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ _MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value"
 _ILLEGAL = re.compile(r"flag --config\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 # The keys of `config.data` that say where a corpus lies.
 _PLACES = ("path", "manual_dir", "cache_dir")
+_PLACE = re.compile(rf"--?config\.data\.(?P<name>{'|'.join(_PLACES)})(?==|$)")
 
 
 class CommandFlags:
@@ -54,7 +55,7 @@ class CommandFlags:
         self._module = module
         self._summary = summary or ""
         self._defaults = FlagValues()
-        self._has_config = False
+        self._has_config = self._has_places = False
         self._first_argument = ""
         self.DEFINE_string(
             "compilation_cache",
@@ -94,13 +95,10 @@ class CommandFlags:
         self.DEFINE_integer("process_index", None, "of this process", lower_bound=0)
 
     def define_places(self) -> None:
-        """Adds flags for the present place of a trained run's corpus; see `given_places`.
-
-        They have their names in training too, by which messages call them.
-        """
+        """Adds flags for the present place of a trained run's corpus; see `given_places`."""
+        self._has_places = True
         for name in _PLACES:
             self.DEFINE_string(name, None, f"config.data.{name}; default: as in training")
-            flags.DEFINE_alias(f"config.data.{name}", name, flag_values=self._defaults)
 
     def define_first_argument(self, name: str) -> None:
         """Adds a first argument that is not a flag, and becomes the value of the flag `name`."""
@@ -132,6 +130,9 @@ class CommandFlags:
             argv = values.read_flags_from_files(argv, force_gnu=False)
             if self._has_config:
                 argv = self._define_config(argv, values)
+            if self._has_places:
+                # As they are called in training, and in messages.
+                argv = [_PLACE.sub(r"--\g<name>", argument) for argument in argv]
             rest = values(argv)
         except UserError:
             raise

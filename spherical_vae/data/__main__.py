@@ -19,7 +19,7 @@ from typing import NoReturn
 from ml_collections import ConfigDict
 
 from spherical_vae.data.corpora import CORPORA
-from spherical_vae.data.corpus import DamagedStoreError, verify
+from spherical_vae.data.corpus import DamagedStoreError, UnreadableStoreError, verify
 from spherical_vae.data.loading import load_corpus, prepare_corpus, prepared_folders
 from spherical_vae.data.settings import SETTINGS
 from spherical_vae.data.sources import cache_root
@@ -72,6 +72,8 @@ def verify_prepared(config_data: ConfigDict, name: str | None) -> None:
             sizes = [facts["size"] for facts in verify(folder)["files"].values()]
         except DamagedStoreError as damage:
             damaged.append(f"{folder} is damaged ({damage}): remove it")
+        except UnreadableStoreError as error:
+            damaged.append(str(error))
         else:
             print(f"{folder}: {len(sizes)} files, {sum(sizes):,} bytes, as they were written")
     if damaged:

@@ -8,6 +8,7 @@ by the first two alone.
 
 import contextlib
 import functools
+import itertools
 import platform
 import re
 import sys
@@ -162,7 +163,7 @@ def _prepare(
 ) -> Path:
     """Reads a corpus and writes it to its folder, which is returned; a lock must be held.
 
-    What is damaged goes when there is something in its place, and not before.
+    If that is one of the `damaged`, it goes when there is something in its place, and not before.
     """
     made = temporary / "made"
     made.mkdir()
@@ -185,10 +186,10 @@ def _prepare(
     }
     write_corpus(corpus, made, facts)
     folder = key.folder(read)
-    for old in damaged:
+    if folder in damaged:
         # Mapped files stay readable.
         with contextlib.suppress(FileNotFoundError):
-            old.rename(temporary / old.name)
+            folder.rename(temporary / "damaged")
     try:
         made.rename(folder)
     except OSError:
@@ -202,27 +203,23 @@ def _find(key: _Key, contents: Digests, config_data: Any) -> Corpus | None:
     """Opens what is prepared of these files, or of any if none is given; None if nothing is good.
 
     Raises:
-      UserError: there are several different ones.
+      UserError: there are several different ones, or one cannot be read.
     """
-    with contextlib.suppress(DamagedStoreError):
-        if contents:
+    if contents:
+        with contextlib.suppress(DamagedStoreError):
             return open_corpus(key.folder(contents))
-        # A path that is not a setting and need not be there: its last part must be the same.
-        end = "" if "path" in key.settings else Path(config_data.path).name
-        found = {
-            manifest["fingerprint"]: (folder, manifest["facts"])
-            for folder, manifest in _good(key.folders())
-            if not end or end in manifest["facts"]["places"]
-        }
-        if len(found) > 1:
-            folders = ", ".join(str(folder) for folder, _ in found.values())
-            raise UserError(
-                f"{config_data.name} is prepared with these settings from different files "
-                f"({folders}): say from which by --config.data.manual_dir=FOLDER or "
-                "--config.data.path=PLACE, or remove the others"
-            )
-        if found:
-            ((folder, facts),) = found.values()
+        return None
+    found = _by_fingerprint(key, config_data)
+    if len(found) > 1:
+        folders = ", ".join(str(same[0][0]) for same in found.values())
+        raise UserError(
+            f"{config_data.name} is prepared with these settings from different files "
+            f"({folders}): say from which by --config.data.manual_dir=FOLDER or "
+            "--config.data.path=PLACE, or remove the others"
+        )
+    # The same text may have been prepared from several archives.
+    for folder, facts in itertools.chain(*found.values()):
+        with contextlib.suppress(DamagedStoreError):
             corpus = open_corpus(folder)
             if place := config_data.path.strip() or config_data.manual_dir.strip():
                 print(
@@ -232,6 +229,31 @@ def _find(key: _Key, contents: Digests, config_data: Any) -> Corpus | None:
                 )
             return corpus
     return None
+
+
+def _by_fingerprint(key: _Key, config_data: Any) -> dict[int, list[tuple[Path, dict[str, Any]]]]:
+    """Returns the folders with these settings, and the facts of each, by the text they hold.
+
+    Raises:
+      UnreadableStoreError: there are some, and none can be read.
+    """
+    # A path that is not a setting and need not be there: its last part must be the same.
+    end = "" if "path" in key.settings else Path(config_data.path).name
+    found: dict[int, list[tuple[Path, dict[str, Any]]]] = {}
+    unreadable = None
+    for folder in key.folders():
+        try:
+            manifest = read_manifest(folder)
+        except DamagedStoreError:
+            continue
+        except UnreadableStoreError as error:
+            unreadable = error
+            continue
+        if not end or end in manifest["facts"]["places"]:
+            found.setdefault(manifest["fingerprint"], []).append((folder, manifest["facts"]))
+    if unreadable and not found:
+        raise unreadable
+    return found
 
 
 def _good(folders: Iterable[Path]) -> list[tuple[Path, dict[str, Any]]]:
@@ -252,7 +274,7 @@ def _damaged(key: _Key) -> list[Path]:
         except UnreadableStoreError:
             pass
         except DamagedStoreError as damage:
-            print(f"{folder} is damaged ({damage}): preparing it again", file=sys.stderr)
+            print(f"{folder} is damaged ({damage})", file=sys.stderr)
             found.append(folder)
     return found
 

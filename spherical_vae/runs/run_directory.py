@@ -68,10 +68,12 @@ class RunDirectory(contextlib.ExitStack):
         return RunDirectory(self.path / "replicas" / name) if name else self
 
     def has_begun(self) -> bool:
-        """Returns whether the run has results or a checkpoint, and not its configuration alone."""
-        checkpoints, replicas = self.checkpoints_path, self.path / "replicas"
-        some = self.metrics_path.exists() or replicas.exists()
-        return some or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+        """Returns whether the run has records or a checkpoint, of a baseline or a replica too."""
+        parts = (self.metrics_path, self.path / "replicas", self.path / "baselines")
+        checkpoints = self.checkpoints_path
+        return any(part.exists() for part in parts) or (
+            checkpoints.is_dir() and any(checkpoints.iterdir())
+        )
 
     def metrics_log(self) -> MetricsLog:
         """Returns the run's log; of several processes, only that of the first keeps records."""
@@ -121,7 +123,7 @@ def open_run(
         stored.
       replicas: of a sweep, as in `StoredRun`; stored and compared too.
       origin: of a new run, as in `StoredRun`; stored. One that has begun must have the same; None
-        for the one that is stored.
+        for the one that is stored with this configuration.
 
     Raises:
       UserError: the directory cannot be written or checkpoints could not be read back from it,
@@ -150,9 +152,9 @@ def _open(run: RunDirectory, given: StoredRun) -> None:
             stored = load_run(path) if run.config_path.exists() else None
             if stored is not None and run.has_begun():
                 given = _reconcile(path, stored, given)
-            elif stored is not None:
-                # What ended before the first record, by a mistake perhaps, binds nobody.
-                given = given._replace(origin=given.origin or stored.origin)
+            elif stored is not None and flatten(stored.config) == flatten(config := given.config):
+                given = StoredRun(config, given.replicas, given.origin or stored.origin)
+            # Else what ended before the first record, by a mistake perhaps, binds nobody.
             if stored is None or stored.to_json() != given.to_json():
                 write_atomically(run.config_path, given.to_json())
         except OSError as error:

@@ -4,6 +4,7 @@ import errno
 import json
 import lzma
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from small_run import SMALL_DOCUMENTS, environment, overrides, run
 
 from spherical_vae.config import base_config
 from spherical_vae.data import corpus, load_corpus
+from spherical_vae.data.__main__ import main as data_command
 from spherical_vae.data.loading import prepare_corpus, prepared_folders
 from spherical_vae.data.sources import MissingFilesError, blob_id
 
@@ -191,14 +193,15 @@ def test_other_settings_are_not_found(ptb, place, refusal, key, value):
 
 
 def test_damaged_copy_without_the_files_is_not_opened(ptb, place, refusal, capsys):
-    load_corpus(ptb(manual_dir=str(place())))
+    files = str(place())
+    load_corpus(ptb(manual_dir=files))
     (folder,) = folders(ptb())
     (folder / "train.ids.npy").unlink()
     assert "ptb.zip is not here" in refusal(load_corpus, ptb())
     assert f"{folder} is damaged (train.ids.npy" in capsys.readouterr().err
     # It may be on its way here: what cannot be made again stays.
     assert (folder / "manifest.json").is_file()
-    prepare_corpus(ptb(manual_dir=str(place())))
+    prepare_corpus(ptb(manual_dir=files))
     assert folders(ptb()) == [folder]
     assert load_corpus(ptb()).splits["train"].tokens == 4 * 40
 
@@ -218,6 +221,39 @@ def test_a_copy_that_cannot_be_read_now_is_kept(ptb, place, refusal, monkeypatch
     assert load_corpus(ptb()).fingerprint == before.fingerprint
 
 
+def test_a_manifest_that_cannot_be_read_now_is_told(ptb, place, refusal, monkeypatch, capsys):
+    load_corpus(ptb(manual_dir=str(place())))
+    (folder,) = folders(ptb())
+    read = Path.read_text
+
+    def forbidden(self, *args, **options):
+        if self.name == "manifest.json":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    assert f"{folder / 'manifest.json'} cannot be read" in refusal(load_corpus, ptb())
+    cache = f"--cache_dir={ptb().cache_dir}"
+    (folder.parent / folder.name.replace(folder.name[-16:], 16 * "0")).mkdir()
+    message = refusal(data_command, ["data", "verify", cache])
+    assert message.count("cannot be read") == 2
+
+
+def test_of_copies_of_one_text_a_whole_one_is_opened(ptb, place, refusal):
+    text = load_corpus(ptb(manual_dir=str(place()))).fingerprint
+    (folder,) = folders(ptb())
+    for digit in "0f":
+        copy = folder.with_name(folder.name[:-16] + 16 * digit)
+        shutil.copytree(folder, copy)
+        (copy / "train.ids.npy").unlink()
+    assert load_corpus(ptb()).fingerprint == text
+    # Another archive replaces what was prepared of it, and nothing else.
+    (folder / "train.ids.npy").unlink()
+    before = set(folders(ptb()))
+    prepare_corpus(ptb(manual_dir=str(place("ant"))))
+    assert before < set(folders(ptb()))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o027, 0o750)])
 def test_a_prepared_folder_has_the_permissions_of_any_other(ptb, place, umask, mode):
@@ -234,18 +270,19 @@ def test_without_locks_what_another_process_makes_is_left(ptb, place, monkeypatc
     def no_locks(self, **_):
         raise NotImplementedError
 
-    prepare_corpus(ptb(manual_dir=str(place())))
+    files = str(place())
+    prepare_corpus(ptb(manual_dir=files))
     (folder,) = folders(ptb())
     folder.rename(folder.with_name("elsewhere"))
     other = folder.with_name(f".{folder.name.rpartition('-')[0]}.other.tmp")
     other.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(filelock.FileLock, "acquire", no_locks)
-        prepare_corpus(ptb(manual_dir=str(place())))
+        prepare_corpus(ptb(manual_dir=files))
         assert other.is_dir()
     # With a lock nobody else is at work: a killed process has left it.
     folder.rename(folder.with_name("elsewhere again"))
-    prepare_corpus(ptb(manual_dir=str(place())))
+    prepare_corpus(ptb(manual_dir=files))
     assert not other.exists()
 
 
