@@ -143,12 +143,12 @@ def _swapped(one: Filled, other: Filled) -> Difference | str | None:
     return Difference(means[0] - means[1], math.hypot(*errors))
 
 
-def _transferred(*rows: Filled) -> Difference | None:
+def _transferred(*rows: Filled) -> Difference | str | None:
     """Returns the percentage by which a perplexity exceeds the lowest of its setting.
 
     It is that of the worst setting, for the best concentration; the mean over seeds.
     """
-    excess, perplexity = [], bound(HONEST, "perplexity")
+    excess, best, perplexity = [], set[int](), bound(HONEST, "perplexity")
     settings = {one.row.group for one in rows}
     by_seed = [{run.seed: perplexity(run) or math.inf for run in one.runs} for one in rows]
     for seed in sorted(set.intersection(*map(set, by_seed))):
@@ -157,6 +157,11 @@ def _transferred(*rows: Filled) -> Difference | None:
         table = np.reshape(levels, (len(settings), -1))
         above = 100 * (table / table.min(axis=1, keepdims=True) - 1)
         excess.append(float(above.max(axis=0).min()))
+        best.update(table.argmin(axis=1).tolist())
+    ends = {0: "smallest", len(rows) // len(settings) - 1: "largest"}
+    if len(best) == 1 and best <= ends.keys():
+        # The best of each setting may lie beyond, and apart.
+        return f"the best kappa is the {ends[best.pop()]} tried, in all settings"
     return unpaired(excess, [0.0] * len(excess))
 
 

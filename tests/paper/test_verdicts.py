@@ -143,6 +143,8 @@ def test_a_concentration_transfers_if_it_is_near_the_best_everywhere(other, verd
     views = {("fig6", "full"): [*rows("a", first), *rows("b", other)]}
     (claim,) = (one for one in CLAIMS if one.experiment == "fig6")
     assert claim.row(views)[2] == verdict
+    same_end = {("fig6", "full"): [*rows("a", (100.0, 120.0)), *rows("b", (100.0, 150.0))]}
+    assert claim.row(same_end)[2].startswith("not decided: the best kappa is the smallest")
     incomplete = {("fig6", "full"): [*rows("a", first), *rows("b", (None, 1.0))]}
     assert claim.row(incomplete) is None
 
