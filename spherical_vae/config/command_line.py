@@ -38,7 +38,7 @@ _MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value"
 _ILLEGAL = re.compile(r"flag --config\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 # The keys of `config.data` that say where a corpus lies.
 _PLACES = ("path", "manual_dir", "cache_dir")
-_PLACE = re.compile(rf"--?config\.data\.(?P<name>{'|'.join(_PLACES)})(?==|$)")
+_PLACE = re.compile(rf"^--?config\.data\.(?P<name>{'|'.join(_PLACES)})(?==|$)")
 
 
 class CommandFlags:
