@@ -186,7 +186,7 @@ def _printed_documents(rows: Sequence[Filled]) -> list[Table]:
         ranges = [values_of(one, bound(PAPER, key)) for key in keys]
         cells = [tables.NOT_RUN, tables.NOT_RUN, NOTHING, NOTHING]
         if one.runs:
-            corpus = ranges[0]
+            corpus, _ = ranges
             hit = corpus and min(corpus) <= (printed or 0) <= max(corpus)
             inside = NOTHING if printed is None else "yes" if hit else "no"
             cells = [*map(mean_and_range, ranges), inside, str(len(one.runs))]

@@ -23,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from spherical_vae.config.defaults import base_config
 from spherical_vae.config.validation import flatten, type_name, validate
+from spherical_vae.data.settings import with_short_names
 from spherical_vae.parallel import hosts
 from spherical_vae.system import jax_settings
 from spherical_vae.system.compilation_cache import keep_compiled_programs
@@ -38,7 +39,6 @@ _MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value"
 _ILLEGAL = re.compile(r"flag --config\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 # The keys of `config.data` that say where a corpus lies.
 _PLACES = ("path", "manual_dir", "cache_dir")
-_PLACE = re.compile(rf"^--?config\.data\.(?P<name>{'|'.join(_PLACES)})(?==|$)")
 
 
 class CommandFlags:
@@ -131,8 +131,7 @@ class CommandFlags:
             if self._has_config:
                 argv = self._define_config(argv, values)
             if self._has_places:
-                # As they are called in training, and in messages.
-                argv = [_PLACE.sub(r"--\g<name>", argument) for argument in argv]
+                argv = with_short_names(argv, _PLACES)
             rest = values(argv)
         except UserError:
             raise

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from spherical_vae.data.corpora import CORPORA
 from spherical_vae.data.corpus import DamagedStoreError, UnreadableStoreError, verify
 from spherical_vae.data.loading import load_corpus, prepare_corpus, prepared_folders
-from spherical_vae.data.settings import SETTINGS
+from spherical_vae.data.settings import SETTINGS, with_short_names
 from spherical_vae.data.sources import cache_root
 from spherical_vae.data.statistics import as_json, as_text
 from spherical_vae.system.errors import UserError, exit_on_error
@@ -103,10 +103,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("name", nargs="?", default=None, help=", ".join(CORPORA))
     parser.add_argument("--json", action="store_true", default=False, help="stats as JSON")
     for key, (default, _) in _FLAGS.items():
-        # Also as in training, since messages name them so.
-        names = (f"--{key}", f"--config.data.{key}")
-        parser.add_argument(*names, dest=key, type=type(default), help=f"config.data.{key}")
-    parsed, unknown = parser.parse_known_intermixed_args(arguments)
+        parser.add_argument(f"--{key}", type=type(default), help=f"config.data.{key}")
+    parsed, unknown = parser.parse_known_intermixed_args(with_short_names(arguments, _FLAGS))
     if unknown:
         flag = unknown[0].partition("=")[0]
         near = nearest_name_hint(flag, ["--json", *(f"--{key}" for key in _FLAGS)])

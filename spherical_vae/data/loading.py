@@ -34,7 +34,7 @@ from spherical_vae.data.files import printable
 from spherical_vae.data.settings import check_settings
 from spherical_vae.data.sources import TFDS, MissingFilesError, cache_root, digest_of_files
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.folder_lock import one_at_a_time, temporary_beside
+from spherical_vae.system.folder_lock import one_at_a_time, put_in_place, temporary_beside
 
 # Keys that do not change what is prepared: where things lie, and how batches are padded.
 _NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
@@ -146,8 +146,8 @@ def prepare_corpus(config_data: Any) -> Corpus:
                 return found
             damaged = _damaged(key)
             _report_change(set(key.folders()).difference(damaged), contents)
-            with temporary_beside(key.stem, alone) as temporary:
-                return open_corpus(_prepare(key, contents, config_data, temporary, damaged))
+            with temporary_beside(key.stem, alone) as made:
+                return open_corpus(_prepare(key, contents, config_data, made, damaged))
     except OSError as error:
         place = Path(error.filename or root)
         if not (place.is_relative_to(root) or root.is_relative_to(place)):
@@ -159,14 +159,12 @@ def prepare_corpus(config_data: Any) -> Corpus:
 
 
 def _prepare(
-    key: _Key, contents: Digests, config_data: Any, temporary: Path, damaged: Sequence[Path]
+    key: _Key, contents: Digests, config_data: Any, made: Path, damaged: Sequence[Path]
 ) -> Path:
-    """Reads a corpus and writes it to its folder, which is returned; a lock must be held.
+    """Reads a corpus, writes it to `made` and puts that in its place, which is returned.
 
     If that is one of the `damaged`, it goes when there is something in its place, and not before.
     """
-    made = temporary / "made"
-    made.mkdir()
     try:
         corpus = read_corpus(config_data, made)
     except MissingFilesError as error:
@@ -189,13 +187,8 @@ def _prepare(
     if folder in damaged:
         # Mapped files stay readable.
         with contextlib.suppress(FileNotFoundError):
-            folder.rename(temporary / "damaged")
-    try:
-        made.rename(folder)
-    except OSError:
-        # Without locks another process may have been first.
-        if not folder.is_dir():
-            raise
+            folder.rename(made.with_name("damaged"))
+    put_in_place(made, folder)
     return folder
 
 
@@ -235,24 +228,18 @@ def _by_fingerprint(key: _Key, config_data: Any) -> dict[int, list[tuple[Path, d
     """Returns the folders with these settings, and the facts of each, by the text they hold.
 
     Raises:
-      UnreadableStoreError: there are some, and none can be read.
+      UnreadableStoreError: nothing is found, and one cannot be read.
     """
     # A path that is not a setting and need not be there: its last part must be the same.
     end = "" if "path" in key.settings else Path(config_data.path).name
     found: dict[int, list[tuple[Path, dict[str, Any]]]] = {}
-    unreadable = None
-    for folder in key.folders():
-        try:
-            manifest = read_manifest(folder)
-        except DamagedStoreError:
-            continue
-        except UnreadableStoreError as error:
-            unreadable = error
-            continue
+    for folder, manifest in _good(key.folders()):
         if not end or end in manifest["facts"]["places"]:
             found.setdefault(manifest["fingerprint"], []).append((folder, manifest["facts"]))
-    if unreadable and not found:
-        raise unreadable
+    for folder in () if found else key.folders():
+        # What may be good is not passed over in silence.
+        with contextlib.suppress(DamagedStoreError):
+            read_manifest(folder)
     return found
 
 

@@ -30,7 +30,7 @@ from spherical_vae.data.examples import (
 from spherical_vae.data.files import printable
 from spherical_vae.data.sources import Archive, CorpusSpec, cache_root, digest_of_files
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.folder_lock import one_at_a_time, temporary_beside
+from spherical_vae.system.folder_lock import one_at_a_time, put_in_place, temporary_beside
 
 _RECORDS_AT_ONCE = 4096
 _WAITING = "waiting: another process is reading a published corpus"
@@ -181,18 +181,11 @@ def _prepared(builder: Any, folder: Path) -> Any:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = one_at_a_time(folder.parent / "locks" / folder.name[-2:], _WAITING)
-        with lock as alone, temporary_beside(folder, alone) as temporary:
+        with lock as alone, temporary_beside(folder, alone) as made:
             # Another process may have made it while this one waited.
             if not folder.is_dir():
-                made = temporary / "made"
-                made.mkdir()
                 build(made).download_and_prepare()
-                try:
-                    made.rename(folder)
-                except OSError:
-                    # Without locks another process may have been first.
-                    if not folder.is_dir():
-                        raise
+                put_in_place(made, folder)
     return build(folder)
 
 

@@ -1,5 +1,7 @@
 """Defaults and allowed values of `config.data`: of configuration, commands and loader alike."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from spherical_vae.data.corpora import CORPORA
@@ -23,6 +25,15 @@ SETTINGS: dict[str, tuple[Any, Rule]] = {
     "cache_dir": ("", no_rule),
     "buckets": (2, SIZE),  # number of padded lengths, hence of compiled shapes
 }
+
+
+def with_short_names(arguments: Iterable[str], keys: Iterable[str]) -> list[str]:
+    """Returns a command line in which `--config.data.KEY` is `--KEY`, of some keys.
+
+    Messages call flags as training does; commands without a config have the short names.
+    """
+    pattern = re.compile(rf"^--?config\.data\.(?=({'|'.join(keys)})(=|$))")
+    return [pattern.sub("--", argument) for argument in arguments]
 
 
 def check_settings(config_data: Any) -> None:

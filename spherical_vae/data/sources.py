@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -289,8 +288,9 @@ def _usable_path(key: str, given: str) -> Path:
     """Returns the path that `config.data` gives, `~` being a home folder."""
     try:
         path = Path(given).expanduser()
+        path.stat()
         # A folder has to be listed too.
-        if stat.S_ISDIR(path.stat().st_mode) and not os.access(path, os.R_OK | os.X_OK):
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
             raise PermissionError
     except (FileNotFoundError, NotADirectoryError):
         pass

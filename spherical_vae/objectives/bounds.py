@@ -71,7 +71,8 @@ def elbo_terms(
       Terms in nats. Source: Kingma and Welling (2014), equation 3.
 
     Raises:
-      UserError: the protocol is unknown, or not defined for this latent, prior or decoder.
+      UserError: the protocol is unknown, or not defined for this latent, prior or decoder; or
+        `by_factor`, and no KL is registered.
     """
     require_name("protocol", protocol, PROTOCOLS)
     averages = model.decoder.scores_sequences

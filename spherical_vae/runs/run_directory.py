@@ -60,20 +60,21 @@ class RunDirectory(contextlib.ExitStack):
         self.metrics_path = self.path / "metrics.jsonl"
         self.tensorboard_path = self.path / "tensorboard"
         self.checkpoints_path = self.path / "checkpoints"
+        self.replicas_path = self.path / "replicas"
+        self.baselines_path = self.path / "baselines"
         self.evaluation_path = self.path / "evaluation.json"  # of a replica, on one split
         self.results_path = self.path / "results.json"  # of all replicas of a sweep
 
     def replica(self, name: str) -> "RunDirectory":
         """Returns the folder of the metrics and results of a replica; that of "" is the run's."""
-        return RunDirectory(self.path / "replicas" / name) if name else self
+        return RunDirectory(self.replicas_path / name) if name else self
 
     def has_begun(self) -> bool:
         """Returns whether the run has records or a checkpoint, of a baseline or a replica too."""
-        parts = (self.metrics_path, self.path / "replicas", self.path / "baselines")
-        checkpoints = self.checkpoints_path
-        return any(part.exists() for part in parts) or (
-            checkpoints.is_dir() and any(checkpoints.iterdir())
-        )
+        parts = (self.metrics_path, self.replicas_path, self.baselines_path)
+        # Their folder is made before the first is written.
+        checkpoints = self.checkpoints_path.glob("*")
+        return any(part.exists() for part in parts) or any(checkpoints)
 
     def metrics_log(self) -> MetricsLog:
         """Returns the run's log; of several processes, only that of the first keeps records."""
@@ -152,8 +153,8 @@ def _open(run: RunDirectory, given: StoredRun) -> None:
             stored = load_run(path) if run.config_path.exists() else None
             if stored is not None and run.has_begun():
                 given = _reconcile(path, stored, given)
-            elif stored is not None and flatten(stored.config) == flatten(config := given.config):
-                given = StoredRun(config, given.replicas, given.origin or stored.origin)
+            elif stored is not None and flatten(stored.config) == flatten(given.config):
+                given = given._replace(origin=given.origin or stored.origin)
             # Else what ended before the first record, by a mistake perhaps, binds nobody.
             if stored is None or stored.to_json() != given.to_json():
                 write_atomically(run.config_path, given.to_json())
@@ -247,11 +248,11 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
 
 def _schedules_of_all_steps(given: StoredRun) -> list[str]:
     """Returns the schedules, of the run or any replica, that depend on the length of training."""
-    replicas = [{}] if given.replicas is None else given.replicas.values()
+    config, replicas = flatten(given.config), (given.replicas or {"": {}}).values()
     return [
         f"config.{key}={name}"
         for key, name in (("optimizer.schedule", "cosine"), ("kl_weight.schedule", "cyclical"))
-        if any(replica.get(key, flatten(given.config)[key]) == name for replica in replicas)
+        if any(replica.get(key, config[key]) == name for replica in replicas)
     ]
 
 

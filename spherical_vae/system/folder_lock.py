@@ -77,16 +77,28 @@ def one_at_a_time(path: Path, waiting: str) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def temporary_beside(folder: Path, alone: bool) -> Iterator[Path]:
-    """Makes a private folder beside `folder`, and removes it with what is left in it.
+    """Makes an empty folder, to be put in the place of `folder` when it is complete.
 
-    A folder that is made in it, and has the permissions of any other, is to be renamed when it is
-    complete. What killed processes left is removed first if the caller is `alone`, by a lock.
+    It has the permissions of any other, and lies in a private one beside `folder`, which is removed
+    with all that is left in it. What killed processes left is removed first if the caller is
+    `alone`, by a lock.
     """
     prefix, suffix, parent = f".{folder.name}.", ".tmp", folder.parent
     for left in parent.glob(f"{prefix}*{suffix}") if alone else ():
         shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(suffix, prefix, parent, ignore_cleanup_errors=True) as made:
-        yield Path(made)
+    with tempfile.TemporaryDirectory(suffix, prefix, parent, ignore_cleanup_errors=True) as private:
+        made = Path(private) / "made"
+        made.mkdir()
+        yield made
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Renames `made` to `folder`, unless another process was first, as it may be without locks."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 def cannot_write(path: Path, error: OSError) -> str:

@@ -206,7 +206,7 @@ def test_verify_without_a_name_takes_all_that_is_prepared(data, mistake, write_f
         (["list", "ptb"], "list: 'ptb' given, allowed: nothing"),
         (["prepare", "ptb", "--manul_dir=x"], "did you mean '--manual_dir'?"),
         (["prepare", "ptb", "more"], "more: there is no such argument"),
-        (["prepare", "kjv", "--seed=x"], "invalid int value: 'x'"),
+        (["prepare", "kjv", "--seed=x"], "--seed: invalid int value: 'x'"),
         (["prepare", "kjv", "--seed=-1"], "--seed: -1 given"),
         (["prepare", "kjv", "--long_lines=cur"], "did you mean 'cut'?"),
         (["prepare", "kjv", "--cache_dir=none"], "--cache_dir=none keeps nothing"),
