@@ -372,7 +372,8 @@ def runs_table(rows: Sequence[Filled]) -> list[Table]:
     caption = (
         "Training (SEED as listed; FOLDER holds the corpora's archives). Seconds are wall time of "
         "all starts, with validation and compilation, also on a busy machine; a dash if not "
-        "measured."
+        "measured. Cores are those that the process was bound to; up to 2026-11-29, those of the "
+        "machine."
     )
     notes = [f" {one.row.name}: {run.note}." for one in rows for run in one.runs if run.note]
     return table(rows, columns, caption + "".join(notes))

@@ -1,10 +1,11 @@
-"""The commit of a record is that of the code, and None if there is none."""
+"""A record says which code it is of, None if there is no commit, and the cores it could use."""
 
+import os
 import subprocess
 
 import pytest
 
-from spherical_vae.system.provenance import commit
+from spherical_vae.system.provenance import circumstances, commit
 
 
 def git(folder, *arguments):
@@ -64,3 +65,16 @@ def test_no_clone_no_git_and_no_commit_are_null(clone, tmp_path, monkeypatch):
 def test_a_copy_is_told_its_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("SPHERICAL_VAE_COMMIT", "0123456789")
     assert commit(tmp_path) == "0123456789"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be bound here")
+def test_the_cores_of_a_record_are_those_that_the_process_may_use():
+    circumstances()  # JAX starts with all of them
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        circumstances.cache_clear()
+        assert circumstances()["device"] == "1 CPU core"
+    finally:
+        os.sched_setaffinity(0, allowed)
+        circumstances.cache_clear()

@@ -25,7 +25,7 @@ def circumstances() -> dict[str, Any]:
     device = jax.devices()[0]
     accelerators = f"{jax.device_count()} {device.device_kind}"
     return {
-        "device": f"{os.cpu_count()} CPU cores" if device.platform == "cpu" else accelerators,
+        "device": _cores() if device.platform == "cpu" else accelerators,
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _PACKAGES},
@@ -33,6 +33,13 @@ def circumstances() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit(),
     }
+
+
+def _cores() -> str:
+    # A process may be bound to some of those that the machine has, where systems can do so.
+    bound = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if bound else os.cpu_count()
+    return f"{count} CPU core{'' if count == 1 else 's'}"
 
 
 @functools.cache
