@@ -95,12 +95,20 @@ def transport_tan_half(dimension: int, tangent: SplitNormal, concentration: Arra
     dtype = tangent.along.dtype
     if dimension == 3:
         # The cosine of v is uniform on [-1, 1], and the distribution function is elementary.
-        square = _uniform_tan_half(tangent) ** 2
+        square = jnp.minimum(_uniform_tan_half(tangent), 1e15) ** 2  # its square must be finite
         below = square / (1.0 + square)  # P(cosine of a uniform direction is larger)
+        above = 1.0 / (1.0 + square)
         # Not below 0, where the mode is NaN in other dimensions too.
         kappa = jnp.where(concentration < 0, jnp.nan, jnp.maximum(concentration, 1e-20))
         kappa = jnp.broadcast_to(kappa, below.shape)
-        gap = -jnp.log1p(below * jnp.expm1(-2.0 * kappa)) / kappa  # 1 - w
+        change = below * jnp.expm1(-2.0 * kappa)
+        # Near the antipode `below` is rounded to 1, and what is left of 1 is known from `above`.
+        log_left = jnp.where(
+            change > -0.5,
+            jnp.log1p(jnp.maximum(change, -0.5)),
+            jnp.log(above + below * jnp.exp(-2.0 * kappa)),
+        )
+        gap = -log_left / kappa  # 1 - w
         eps = jnp.finfo(dtype).eps
         return jnp.sqrt(gap / jnp.maximum(2.0 - gap, eps))
     w0, w0_gap = mode(dimension, concentration)

@@ -63,7 +63,9 @@ def mean_log_half(
         w0, one_minus_w0 = kappa / (m + kappa), m / (m + kappa)
         a0 = 0.5 * jnp.log1p(kappa * (2.0 / m))
     tiny = jnp.finfo(gap.dtype).tiny
-    log_tan_square = jnp.log(jnp.maximum(gap, tiny)) - jnp.log(jnp.maximum(rest, tiny))
+    # Of opposite directions: the slope of the logarithm there must not overflow.
+    log_rest = jnp.log(jnp.maximum(rest, tiny**0.5))
+    log_tan_square = jnp.log(jnp.maximum(gap, tiny)) - log_rest
     kink = 0.5 * log_tan_square - a0
     split = jnp.clip(kink, -end, end)
 
@@ -82,7 +84,9 @@ def mean_log_half(
     tanh = jnp.tanh(u)
     q = w0 * tanh
     one_plus_q = one_minus_w0 + w0 * 2.0 * jax.nn.sigmoid(2.0 * u)
-    log_one_plus_q = jnp.where(jnp.abs(q) < 0.5, jnp.log1p(q), jnp.log(one_plus_q))
+    # Where q is rounded to -1 the branch that is not taken would have a NaN as its gradient.
+    small = jnp.abs(q) < 0.5
+    log_one_plus_q = jnp.where(small, jnp.log1p(jnp.where(small, q, 0.0)), jnp.log(one_plus_q))
     log_cosh = jnp.abs(u) + jnp.log1p(0.5 * jnp.expm1(-2.0 * jnp.abs(u)))
     if law == "vmf":
         log_density = m * (q / one_plus_q - log_one_plus_q - log_cosh)
@@ -101,7 +105,12 @@ def mean_log_half(
     inside = log_t_square <= 0
     turned = jnp.where(
         inside,
-        jnp.log1p(-0.5 * jnp.minimum(gap, 2.0 - tiny)),
+        # log((1 + mu . nu) / 2) from the one of both distances that is known better.
+        jnp.where(
+            gap < 1.0,
+            jnp.log1p(-0.5 * jnp.minimum(gap, 1.0)),
+            log_rest - math.log(2.0),
+        ),
         jnp.log(jnp.maximum(gap, tiny)) + (2.0 * log_tan_half - math.log(2.0)),
     )
     turned = turned + _mean_log_ring(dimension - 1, -jnp.abs(log_t_square))

@@ -80,6 +80,22 @@ def test_samples_at_both_ends(dimension, method):
     np.testing.assert_array_equal(slope[:, 2], 0.0)
 
 
+def test_on_the_sphere_no_sample_is_nan():
+    """Row 824,327 of this key is so near the antipode that its probability is rounded to 1."""
+
+    def cosines(kappa):
+        law = VonMisesFisher(jnp.eye(3)[2], kappa)
+        return law.sample(jax.random.key(5), (824_328,))[-1, 2]
+
+    slope = jax.jit(jax.value_and_grad(cosines))
+    for kappa in (8.0, 9.0, 20.0, 1e4, jnp.inf):
+        cosine, change = slope(kappa)
+        # Its quantile is U < 1e-7, and w = 1 + log(U + (1 - U) exp(-2 kappa)) / kappa.
+        assert -1.0 <= cosine < 1.0 or kappa == jnp.inf
+        assert cosine <= 1.0 + float(jnp.log(1e-7 + jnp.exp(-2.0 * kappa)) / kappa)
+        assert np.isfinite(change)
+
+
 def test_special_functions_at_inf():
     limits = {
         special.bessel_ratio: 1.0,
