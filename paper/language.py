@@ -187,8 +187,8 @@ _RECIPES: tuple[tuple[str, str, str, str, dict[str, Value]], ...] = (
     (INPUTLESS, RNNLM, "", "rnnlm_inputless", _FEWER_SHAPES),
     (INPUTLESS, GAUSSIAN, ", annealed", "gaussian_inputless", _ANNEALED | _FEWER_SHAPES),
     (INPUTLESS, GAUSSIAN, ", learned prior", "gaussian_inputless", _FEWER_SHAPES),
-    # It is then 11.5 nats, as much as that of the Gaussian with a learned prior.
-    (INPUTLESS, VMF, ", fixed", "vmf_inputless", {**_FIXED, KAPPA: 50.0} | _FEWER_SHAPES),
+    # The KL is then 11.5 nats, as much as that of the Gaussian with a learned prior.
+    (INPUTLESS, VMF, ", fixed", "vmf_inputless", _FIXED | {KAPPA: 50.0} | _FEWER_SHAPES),
     (INPUTLESS, VMF, ", learned, learned prior", "vmf_inputless", _FEWER_SHAPES),
     # One concentration is the noise of all dimensions, where a Gaussian has one of each.
     *(

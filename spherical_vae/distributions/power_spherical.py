@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from numpyro.distributions.util import validate_sample
 
 from spherical_vae.distributions.directional import DirectionalDistribution
-from spherical_vae.distributions.vectors import gaps
+from spherical_vae.distributions.vectors import gaps, log_half
 from spherical_vae.special import log_sphere_area
 from spherical_vae.special.arguments import result_dtype, working_dtype
 from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_slope
@@ -103,23 +103,19 @@ def _varying_as(key: jax.Array, x: jax.Array) -> jax.Array:
 def _log_prob(value: jax.Array, direction: jax.Array, concentration: jax.Array) -> jax.Array:
     dtype = result_dtype(value, direction)
     wide = working_dtype(dtype)
-    # 1 - w and 1 + w, each exact where it is small.
+    # 1 - w and 1 + w
     gap, rest = gaps(value.astype(wide), direction.astype(wide))
-    log_half = jnp.where(
-        gap < 1.0,
-        jnp.log1p(-0.5 * jnp.minimum(gap, 1.0)),
-        jnp.log(jnp.maximum(0.5 * rest, jnp.finfo(wide).tiny)),
-    )
+    log_growth = log_half(gap, rest)
     concentration = concentration.astype(wide)
     finite = jnp.where(concentration == jnp.inf, 0.0, concentration)
     peak = log_density_at_mode(value.shape[-1], concentration)
-    batch = jnp.broadcast_shapes(log_half.shape, concentration.shape)
-    peak, finite, concentration, log_half, gap, rest = (
-        jnp.broadcast_to(x, batch) for x in (peak, finite, concentration, log_half, gap, rest)
+    batch = jnp.broadcast_shapes(log_growth.shape, concentration.shape)
+    peak, finite, concentration, log_growth, gap, rest = (
+        jnp.broadcast_to(x, batch) for x in (peak, finite, concentration, log_growth, gap, rest)
     )
     # No density: opposite to the mode, and everywhere but at it where all mass is there.
     nowhere = ((concentration > 0) & (rest == 0)) | ((concentration == jnp.inf) & (gap > 0))
-    return jnp.where(nowhere, -jnp.inf, peak + finite * log_half).astype(dtype)
+    return jnp.where(nowhere, -jnp.inf, peak + finite * log_growth).astype(dtype)
 
 
 def log_density_at_mode(dimension: int, concentration: jax.Array) -> jax.Array:

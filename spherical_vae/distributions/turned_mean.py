@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from spherical_vae.distributions.vectors import log_half
 from spherical_vae.special.chebyshev import Series, chebyshev_nodes, evaluate_series, fit_series
 from spherical_vae.special.concentration import mode
 from spherical_vae.special.cosine_law import arccosh_of_exp
@@ -64,8 +65,7 @@ def mean_log_half(
         a0 = 0.5 * jnp.log1p(kappa * (2.0 / m))
     tiny = jnp.finfo(gap.dtype).tiny
     # Of opposite directions: the slope of the logarithm there must not overflow.
-    log_rest = jnp.log(jnp.maximum(rest, tiny**0.5))
-    log_tan_square = jnp.log(jnp.maximum(gap, tiny)) - log_rest
+    log_tan_square = jnp.log(jnp.maximum(gap, tiny)) - jnp.log(jnp.maximum(rest, tiny**0.5))
     kink = 0.5 * log_tan_square - a0
     split = jnp.clip(kink, -end, end)
 
@@ -105,12 +105,7 @@ def mean_log_half(
     inside = log_t_square <= 0
     turned = jnp.where(
         inside,
-        # log((1 + mu . nu) / 2) from the one of both distances that is known better.
-        jnp.where(
-            gap < 1.0,
-            jnp.log1p(-0.5 * jnp.minimum(gap, 1.0)),
-            log_rest - math.log(2.0),
-        ),
+        log_half(gap, rest),
         jnp.log(jnp.maximum(gap, tiny)) + (2.0 * log_tan_half - math.log(2.0)),
     )
     turned = turned + _mean_log_ring(dimension - 1, -jnp.abs(log_t_square))

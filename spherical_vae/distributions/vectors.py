@@ -97,6 +97,15 @@ def gaps(value: Float[Array, "*values D"], direction: Float[Array, "*directions 
     return Gaps(*(_gaps_of_pairs if all(alone) else _gaps_of_rows)(value, direction))
 
 
+def log_half(gap: Array, rest: Array) -> Array:
+    """Computes log((1 + cosine) / 2) from both gaps, of which each is exact where it is small."""
+    return jnp.where(
+        gap < 1.0,
+        jnp.log1p(-0.5 * jnp.minimum(gap, 1.0)),
+        jnp.log(jnp.maximum(0.5 * rest, jnp.finfo(rest.dtype).tiny)),
+    )
+
+
 @jax.jit
 def _gaps_of_rows(value: Array, direction: Array) -> tuple[Array, Array]:
     # Nothing large is subtracted, and a rounded norm costs only its square.
