@@ -5,7 +5,6 @@ Between vMF and power spherical laws the error is a few units of rounding of the
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +26,12 @@ from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_sl
 # 2.5 at least, so that the error is below 1e-12.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
-_Divergence = Callable[[int, Any, Any], jax.Array]
+# Of d, both concentrations in [0, inf), and how far apart the mean directions are; one shape.
+_Divergence = Callable[[int, jax.Array, jax.Array, Gaps], jax.Array]
 
 
 def _register(p_type: type, q_type: type) -> Callable[[_Divergence], _Divergence]:
-    """Decorator: registers `function(dimension, p, q)`, broadcast to the batch shape of both."""
+    """Decorator: registers a function for the batch shape of both, and for point masses."""
 
     def decorate(function: _Divergence) -> _Divergence:
         @kl_divergence.register(p_type, q_type)
@@ -39,22 +39,47 @@ def _register(p_type: type, q_type: type) -> Callable[[_Divergence], _Divergence
             (dimension,), (other,) = p.event_shape, q.event_shape
             if dimension != other:
                 raise ValueError(f"spheres of different dimension: {dimension}, {other}")
-            shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
-            return jnp.broadcast_to(function(dimension, p, q), shape)
+            kappa_p, kappa_q, apart = _pair(p, q)
+            # At inf a law is a point mass: it has a finite divergence from itself alone.
+            point = (kappa_p == jnp.inf) | (kappa_q == jnp.inf)
+            itself = (kappa_p == kappa_q) & (apart.below_one == 0)
+            kappa_p, kappa_q = (jnp.where(x == jnp.inf, 1.0, x) for x in (kappa_p, kappa_q))
+            finite = function(dimension, kappa_p, kappa_q, apart)
+            # Of an invalid law it is NaN, whatever the other.
+            point &= ~jnp.isnan(finite)
+            return jnp.where(point, jnp.where(itself, 0.0, jnp.inf), finite)
 
         return function
 
     return decorate
 
 
+def _pair(p: Distribution, q: Distribution) -> tuple[jax.Array, jax.Array, Gaps]:
+    """Returns both concentrations and how far apart the mean directions are, in one shape.
+
+    The uniform law is the other's with the concentration 0.
+    """
+    shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
+    directed = [law for law in (p, q) if isinstance(law, DirectionalDistribution)]
+    dtype = result_dtype(*(law.concentration for law in directed)) if directed else p.dtype
+    zero = jnp.zeros((), dtype)
+    kappa_p, kappa_q = (getattr(law, "concentration", zero) for law in (p, q))
+    apart = Gaps(zero, zero)
+    if len(directed) == 2:
+        apart = gaps(p.mean_direction.astype(dtype), q.mean_direction.astype(dtype))
+    kappa_p, kappa_q, below_one, above_minus_one = (
+        jnp.broadcast_to(x.astype(dtype), shape) for x in (kappa_p, kappa_q, *apart)
+    )
+    return kappa_p, kappa_q, Gaps(below_one, above_minus_one)
+
+
 @_register(VonMisesFisher, HypersphericalUniform)
-def _vmf_uniform(dimension: int, p: VonMisesFisher, q: HypersphericalUniform) -> jax.Array:
-    return special.kl_to_uniform(dimension, p.concentration)
+def _vmf_uniform(dimension: int, kappa: jax.Array, zero: jax.Array, apart: Gaps) -> jax.Array:
+    return special.kl_to_uniform(dimension, kappa)
 
 
 @_register(VonMisesFisher, VonMisesFisher)
-def _vmf_vmf(dimension: int, p: VonMisesFisher, q: VonMisesFisher) -> jax.Array:
-    kappa_p, kappa_q, apart = _pair(p, q)
+def _vmf_vmf(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps) -> jax.Array:
     # E_p[1 - mu_q . z] = (1 - A_p) + A_p (1 - mu_p . mu_q): what is left is of one direction.
     turned = kappa_q * special.bessel_ratio(dimension, kappa_p) * apart.below_one
     return turned + _same_direction(
@@ -73,20 +98,6 @@ def _vmf_vmf_far(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array) -> jax.
     complement_p = special.bessel_ratio_complement(dimension, kappa_p)
     complement_q = special.bessel_ratio_complement(dimension, kappa_q)
     return entropy_gap + kappa_q * (complement_p - complement_q)
-
-
-def _pair(
-    p: DirectionalDistribution, q: DirectionalDistribution
-) -> tuple[jax.Array, jax.Array, Gaps]:
-    """Returns both concentrations and how far apart the mean directions are, in one shape."""
-    dtype = result_dtype(p.concentration, q.concentration)
-    shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
-    apart = gaps(p.mean_direction.astype(dtype), q.mean_direction.astype(dtype))
-    kappa_p, kappa_q, below_one, above_minus_one = (
-        jnp.broadcast_to(x, shape)
-        for x in (p.concentration.astype(dtype), q.concentration.astype(dtype), *apart)
-    )
-    return kappa_p, kappa_q, Gaps(below_one, above_minus_one)
 
 
 def _same_direction(
@@ -119,26 +130,18 @@ def _same_direction(
     return jnp.where(near, integral, far(dimension, kappa_p, kappa_q))
 
 
-@_register(PowerSpherical, HypersphericalUniform)
-def _power_uniform(dimension: int, p: PowerSpherical, q: HypersphericalUniform) -> jax.Array:
-    kappa = p.concentration
-    return _power_same_direction(dimension, kappa, jnp.zeros_like(kappa))
-
-
-@_register(HypersphericalUniform, PowerSpherical)
-def _uniform_power(dimension: int, p: HypersphericalUniform, q: PowerSpherical) -> jax.Array:
-    kappa = q.concentration
-    return _power_same_direction(dimension, jnp.zeros_like(kappa), kappa)
-
-
 @_register(PowerSpherical, PowerSpherical)
-def _power_power(dimension: int, p: PowerSpherical, q: PowerSpherical) -> jax.Array:
-    kappa_p, kappa_q, apart = _pair(p, q)
+def _power_power(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps) -> jax.Array:
     turned = mean_log_half(dimension, "power_spherical", kappa_p, *apart)[..., 0]
-    return _power_same_direction(dimension, kappa_p, kappa_q) - kappa_q * turned
+    return _power_same_direction(dimension, kappa_p, kappa_q, apart) - kappa_q * turned
 
 
-def _power_same_direction(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array) -> jax.Array:
+@_register(PowerSpherical, HypersphericalUniform)
+@_register(HypersphericalUniform, PowerSpherical)
+@_register(HypersphericalUniform, HypersphericalUniform)
+def _power_same_direction(
+    dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps
+) -> jax.Array:
     half = (dimension - 1) / 2
 
     def variance(kappa: jax.Array) -> jax.Array:
@@ -154,16 +157,14 @@ def _power_power_far(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array) -> 
 
 
 @_register(VonMisesFisher, PowerSpherical)
-def _vmf_power(dimension: int, p: VonMisesFisher, q: PowerSpherical) -> jax.Array:
-    kappa_p, kappa_q, apart = _pair(p, q)
+def _vmf_power(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps) -> jax.Array:
     turned, along = jnp.moveaxis(mean_log_half(dimension, "vmf", kappa_p, *apart), -1, 0)
     peak = gamma_ratio_growth((dimension - 1) / 2, kappa_q)
     return special.kl_to_uniform(dimension, kappa_p) - peak - kappa_q * (along + turned)
 
 
 @_register(PowerSpherical, VonMisesFisher)
-def _power_vmf(dimension: int, p: PowerSpherical, q: VonMisesFisher) -> jax.Array:
-    kappa_p, kappa_q, apart = _pair(p, q)
+def _power_vmf(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps) -> jax.Array:
     half = (dimension - 1) / 2
     to_uniform = gamma_ratio_growth(half, kappa_p) - kappa_p * gamma_ratio_slope(half, kappa_p)
     peak = special.log_density_at_mode(dimension, kappa_q) + special.log_sphere_area(dimension)
@@ -173,14 +174,6 @@ def _power_vmf(dimension: int, p: PowerSpherical, q: VonMisesFisher) -> jax.Arra
 
 
 @_register(HypersphericalUniform, VonMisesFisher)
-def _uniform_vmf(dimension: int, p: HypersphericalUniform, q: VonMisesFisher) -> jax.Array:
-    kappa = q.concentration
+def _uniform_vmf(dimension: int, zero: jax.Array, kappa: jax.Array, apart: Gaps) -> jax.Array:
     # log E_uniform[exp(kappa w)]
     return kappa * special.bessel_ratio(dimension, kappa) - special.kl_to_uniform(dimension, kappa)
-
-
-@_register(HypersphericalUniform, HypersphericalUniform)
-def _uniform_uniform(
-    dimension: int, p: HypersphericalUniform, q: HypersphericalUniform
-) -> jax.Array:
-    return jnp.zeros((), p.dtype)

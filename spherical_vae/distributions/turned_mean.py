@@ -64,9 +64,10 @@ def mean_log_half(
         w0, one_minus_w0 = kappa / (m + kappa), m / (m + kappa)
         a0 = 0.5 * jnp.log1p(kappa * (2.0 / m))
     tiny = jnp.finfo(gap.dtype).tiny
-    # Of opposite directions: the slope of the logarithm there must not overflow.
-    log_tan_square = jnp.log(jnp.maximum(gap, tiny)) - jnp.log(jnp.maximum(rest, tiny**0.5))
-    kink = 0.5 * log_tan_square - a0
+    log_tan_square = jnp.log(jnp.maximum(gap, tiny)) - jnp.log(jnp.maximum(rest, tiny))
+    # Of opposite directions T = 1 lies so far out that h is 0. Held where it is 0 to rounding, the
+    # kink passes no slope on, which would overflow.
+    kink = jnp.minimum(0.5 * log_tan_square - a0, end + 0.5 * tail)
     split = jnp.clip(kink, -end, end)
 
     tau, step = np.linspace(-_RULE_END, _RULE_END, count, retstep=True)

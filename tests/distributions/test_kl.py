@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpyro.distributions.kl import kl_divergence
 from scipy import integrate
-from scipy.special import roots_legendre
+from scipy.special import digamma, roots_legendre
 from test_power_spherical import exact
 
 from spherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
@@ -135,6 +135,40 @@ def test_slope_at_large_concentrations(dimension, kind):
 
     slope = jax.vmap(jax.grad(divergence))(kappa)
     np.testing.assert_allclose(slope * kappa, (dimension - 1) / 2, rtol=5e-3)
+
+
+@pytest.mark.parametrize("kind", [PowerSpherical, VonMisesFisher])
+@pytest.mark.parametrize("concentration", [1e12, 1e19, 1e30])
+def test_a_concentrated_law_opposite_to_a_mode(kind, concentration):
+    """It is a normal law around the antipode, where 1 + nu . z is half the squared distance."""
+    nu = jnp.eye(5)[0]
+    p, q = kind(-nu, concentration), PowerSpherical(nu, 5.0)
+    variance = (1.0 if kind is VonMisesFisher else 2.0) / concentration
+    mean_log = np.log(variance / 4) + np.log(2) + digamma(2.0)  # of a chi square with 4 degrees
+    expected = -float(p.entropy()) - float(q.log_prob(nu)) - 5.0 * mean_log
+    np.testing.assert_allclose(kl_divergence(p, q), expected, rtol=1e-5)
+
+
+def test_of_point_masses():
+    """At inf all mass is at one point: it has a divergence of 0 from itself, of inf from others."""
+    mu, nu, uniform = jnp.eye(4)[0], jnp.eye(4)[1], HypersphericalUniform(4)
+    kinds = [PowerSpherical, VonMisesFisher]
+    for kind in kinds:
+        point = kind(mu, jnp.inf)
+        assert kl_divergence(point, uniform) == kl_divergence(uniform, point) == jnp.inf
+        for other in kinds:
+            np.testing.assert_array_equal(kl_divergence(point, other(mu, 3.0)), jnp.inf)
+            np.testing.assert_array_equal(kl_divergence(other(mu, 3.0), point), jnp.inf)
+            both = other(jnp.stack([mu, nu, -mu]), jnp.inf)
+            np.testing.assert_array_equal(kl_divergence(point, both), [0.0, jnp.inf, jnp.inf])
+            invalid = other(mu, jnp.nan, validate_args=False)
+            assert jnp.isnan(kl_divergence(point, invalid))
+            slope = jax.grad(
+                lambda k, other=other, kind=kind: kl_divergence(
+                    kind(mu, k, validate_args=False), other(nu, 3.0)
+                )
+            )(jnp.inf)
+            assert slope == 0.0
 
 
 def test_uniform_against_power():
