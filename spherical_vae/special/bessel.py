@@ -63,7 +63,8 @@ def _constant(order: float) -> float:
 
 @lru_cache(maxsize=64)
 def _correction_series(order: float) -> Series:
-    return fit_series(log_laplace_correction(2.0 * order + 1.0))
+    # A logarithm near 0, known to the rounding of 1.
+    return fit_series(log_laplace_correction(2.0 * order + 1.0), noise=1e-16)
 
 
 @lru_cache(maxsize=64)

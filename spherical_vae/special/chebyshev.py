@@ -14,8 +14,9 @@ from jaxtyping import Array, Float
 
 Series = tuple[float, ...]
 
-# Coefficients below this fraction of the largest one are noise of the float64 fit.
-_FIT_NOISE = 3e-16
+# Coefficients below this fraction of the largest one are noise of the float64 fit, which reached
+# 5.2e-16 in 31 dimensions from 2 to 100,000.
+_FIT_NOISE = 8e-16
 # Tail of the series that an evaluation may drop, as a fraction of its largest coefficient. Below
 # half a unit in the last place of the result, because many such coefficients can add up.
 _EVALUATION_TOLERANCE = {"float32": 2e-9, "float64": 1e-17}
@@ -42,9 +43,16 @@ def chebyshev_transform(values: np.ndarray) -> np.ndarray:
     return coefficients
 
 
-def fit_series(values: np.ndarray) -> Series:
-    """Returns the series that interpolates `values` at `chebyshev_nodes`, its noise trimmed."""
-    return _trimmed(tuple(map(float, chebyshev_transform(values))), _FIT_NOISE)
+def fit_series(values: np.ndarray, noise: float | None = None) -> Series:
+    """Returns the series that interpolates `values` at `chebyshev_nodes`, its noise trimmed.
+
+    Args:
+        values: [I].
+        noise: size up to which trailing coefficients are dropped; None: what rounding of the
+            largest one makes.
+    """
+    series = tuple(map(float, chebyshev_transform(values)))
+    return _trimmed(series, _FIT_NOISE * _largest(series) if noise is None else noise)
 
 
 def _clenshaw(coefficients: Sequence[float] | Sequence[Array], x: Array) -> Array:
@@ -103,10 +111,13 @@ def _chebyshev_polynomials(y: Array, count: int) -> Array:
     return jnp.stack(polynomials[:count], -1)
 
 
+def _largest(series: Series) -> float:
+    return max(map(abs, series))
+
+
 def _trimmed(series: Series, tolerance: float) -> Series:
-    largest = max(map(abs, series), default=0.0)
     length = len(series)
-    while length > 1 and abs(series[length - 1]) <= tolerance * largest:
+    while length > 1 and abs(series[length - 1]) <= tolerance:
         length -= 1
     return series[:length]
 
@@ -137,8 +148,8 @@ def evaluate_series(series: Series, x: Float[Array, "..."]) -> Float[Array, "...
     Gradients: by the series of the derivative, to any order; differentiating the recurrence itself
     would cost twice as much and lose accuracy.
     """
-    series = _trimmed(series, _EVALUATION_TOLERANCE[jnp.result_type(x).name])
-    return _clenshaw(series, x)
+    tolerance = _EVALUATION_TOLERANCE[jnp.result_type(x).name]
+    return _clenshaw(_trimmed(series, tolerance * _largest(series)), x)
 
 
 @evaluate_series.defjvp

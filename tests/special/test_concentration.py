@@ -8,6 +8,7 @@ import pytest
 from oracle import reference
 
 from spherical_vae import special
+from spherical_vae.special.cosine_law import concentration_series
 from spherical_vae.system.errors import UserError
 
 pytestmark = pytest.mark.optimized
@@ -69,6 +70,12 @@ def test_closed_forms_meet_the_bar(dimension, dtype):
 @pytest.mark.parametrize("dimension", ALL_DIMENSIONS)
 def test_closed_forms_meet_the_bar_everywhere(dimension, dtype):
     check_grid(dimension, dtype, random_points=60)
+
+
+@pytest.mark.parametrize(("dimension", "length"), [(2, 140), (7, 60), (51, 32), (100_000, 27)])
+def test_series_end_where_noise_begins(dimension, length):
+    """Trailing noise of the fit would be summed at each evaluation."""
+    assert all(len(series) <= length for series in concentration_series(float(dimension)))
 
 
 def test_uniform_law_is_exact():
