@@ -12,8 +12,8 @@ FLOORS = (
     ("config", "objectives"),
     ("models",),
     ("distributions", "parallel"),
-    ("special", "data"),
-    ("system", "random"),
+    ("special", "data", "random"),
+    ("system",),
 )
 PACKAGE = ROOT / "spherical_vae"
 

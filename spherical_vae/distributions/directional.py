@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
-from numpyro.util import is_prng_key
 
 from spherical_vae.distributions.vectors import as_values, as_vectors
+from spherical_vae.random.keys import as_key
 from spherical_vae.special.arguments import Nested, as_float, working_dtype
 
 
@@ -48,10 +48,7 @@ class DirectionalDistribution(Distribution):
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws unit vectors [*sample_shape, *batch_shape, D]; typed or raw keys."""
-        assert is_prng_key(key)
-        if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-            key = jax.random.wrap_key_data(key)
-        return self._sample(key, tuple(sample_shape))
+        return self._sample(as_key(key), tuple(sample_shape))
 
     def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
         """Computes the log density with respect to surface area, in nats."""

@@ -8,9 +8,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
-from numpyro.util import is_prng_key
 
 from spherical_vae.distributions.vectors import as_values
+from spherical_vae.random.keys import as_key
 from spherical_vae.special import log_sphere_area
 from spherical_vae.special.arguments import Nested, check_dimension, working_dtype
 
@@ -48,9 +48,8 @@ class HypersphericalUniform(Distribution):
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws unit vectors [*sample_shape, *batch_shape, dimension]."""
-        assert is_prng_key(key)
         shape = (*sample_shape, *self.batch_shape, *self.event_shape)
-        return _sample(key, shape, self.dtype)
+        return _sample(as_key(key), shape, self.dtype)
 
     def log_prob(self, value: ArrayLike | Nested) -> jax.Array:
         """Computes -log area, in nats, for each value."""

@@ -19,7 +19,7 @@ from spherical_vae.distributions.power_spherical import PowerSpherical
 from spherical_vae.distributions.turned_mean import mean_log_half
 from spherical_vae.distributions.vectors import Gaps, gaps
 from spherical_vae.distributions.vmf import VonMisesFisher
-from spherical_vae.special.arguments import result_dtype
+from spherical_vae.special.arguments import not_negative, result_dtype
 from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_slope
 
 # On [-1, 1]. Where they are used the integrand is analytic in an ellipse whose semi-axes sum to
@@ -63,7 +63,7 @@ def _pair(p: Distribution, q: Distribution) -> tuple[jax.Array, jax.Array, Gaps]
     directed = [law for law in (p, q) if isinstance(law, DirectionalDistribution)]
     dtype = result_dtype(*(law.concentration for law in directed)) if directed else p.dtype
     zero = jnp.zeros((), dtype)
-    kappa_p, kappa_q = (getattr(law, "concentration", zero) for law in (p, q))
+    kappa_p, kappa_q = (not_negative(getattr(law, "concentration", zero)) for law in (p, q))
     apart = Gaps(zero, zero)
     if len(directed) == 2:
         apart = gaps(p.mean_direction.astype(dtype), q.mean_direction.astype(dtype))

@@ -12,7 +12,7 @@ from numpyro.distributions.util import validate_sample
 from spherical_vae.distributions.directional import DirectionalDistribution
 from spherical_vae.distributions.vectors import gaps, log_half
 from spherical_vae.special import log_sphere_area
-from spherical_vae.special.arguments import result_dtype, working_dtype
+from spherical_vae.special.arguments import not_negative, result_dtype, working_dtype
 from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_slope
 
 
@@ -22,7 +22,8 @@ class PowerSpherical(DirectionalDistribution):
     Args:
         mean_direction: unit vectors [..., D].
         concentration: in [0, inf], broadcast against the leading axes; 0 is the uniform
-            distribution, at inf all mass is at the mean direction.
+            distribution, at inf all mass is at the mean direction. A negative one that is not
+            validated gives NaN everywhere.
 
     Accuracy: log density and entropy to a few units of rounding of max(1, |value|), for every
         concentration. Samples are reparameterised in both parameters; the gradient in the
@@ -44,7 +45,7 @@ class PowerSpherical(DirectionalDistribution):
     @property
     def mean(self) -> jax.Array:
         """E[z] = concentration / (concentration + D - 1) mean_direction."""
-        total = self.concentration + (self.event_shape[0] - 1)
+        total = not_negative(self.concentration) + (self.event_shape[0] - 1)
         # In this form it is right at inf too.
         shrinkage = 1.0 - (self.event_shape[0] - 1) / total
         return (shrinkage[..., None] * self.mean_direction).astype(self.mean_direction.dtype)
@@ -53,7 +54,7 @@ class PowerSpherical(DirectionalDistribution):
     def variance(self) -> jax.Array:
         """The diagonal of the covariance of z, [*batch_shape, D]."""
         twice_beta = self.event_shape[0] - 1
-        total = self.concentration + twice_beta
+        total = not_negative(self.concentration) + twice_beta
         low = 0.5 * twice_beta / total
         across = 2.0 * (1.0 - low) / (total + 1.0)
         along = 2.0 * low * across
@@ -70,6 +71,7 @@ def _sample(
     dtype = working_dtype(direction.dtype)
     shape = (*sample_shape, *batch)
     beta = (dimension - 1) / 2
+    concentration = not_negative(concentration)
     # At inf the gamma law has no variate; a NaN must end its loop, not spin it.
     lost = ~(concentration < jnp.inf)
     kappa = jnp.broadcast_to(jnp.where(lost, 1.0, concentration).astype(dtype), shape)

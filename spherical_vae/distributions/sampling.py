@@ -26,8 +26,8 @@ from spherical_vae.random.threefry import (
     key_words,
     normal_of_variance_half,
     row_numbers,
-    together,
     unit_intervals,
+    vary_like,
 )
 from spherical_vae.special.chebyshev import evaluate_table
 from spherical_vae.special.concentration import mode
@@ -141,8 +141,8 @@ def wood_tan_half(
     dtype, shape = w0.dtype, tangent.along.shape
     at_mode = jnp.broadcast_to(jnp.sqrt(w0_gap) / (1.0 + w0), shape)
     # Everything that the loop carries lies where its results will.
-    w0 = together(jnp.broadcast_to(w0, shape), tangent.along)
-    rows = together(rows, w0)
+    w0 = vary_like(jnp.broadcast_to(w0, shape), tangent.along)
+    rows = vary_like(rows, w0)
 
     def uniforms(round_: Array, pair: int) -> tuple[Array, Array]:
         # Columns from the far end: those of the normal vector are counted from 0.
@@ -172,7 +172,7 @@ def wood_tan_half(
         tan_half = jnp.where(accepted, tan_half, proposal)
         return round_ + 1, tan_half, accepted | accepts(uniforms(round_, 1)[0], proposal)
 
-    first = together(_uniform_tan_half(tangent), w0)
+    first = vary_like(_uniform_tan_half(tangent), w0)
     start = jnp.zeros((), jnp.int32)
     # A NaN parameter must end the loop, not spin it.
     accepted = accepts(uniforms(start, 1)[0], first) | jnp.isnan(w0)

@@ -9,7 +9,8 @@ import numpyro
 from numpyro.distributions import Distribution, Normal, constraints, transforms
 from numpyro.infer.reparam import Reparam
 
-# Of log |x|: small against 1, and not so small that the shell is harder to follow than the sphere.
+# Standard deviation of log |x|, where x is the vector that is divided by its norm: small against 1,
+# and not so small that a sampler has more trouble with the thin shell than with the sphere.
 _LENGTH_SPREAD = 0.1
 
 

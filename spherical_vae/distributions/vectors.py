@@ -27,16 +27,16 @@ def as_vectors(x: Any, name: str) -> Float[Array, "*batch D"]:
     return array
 
 
-def as_unit_vectors(x: Any, name: str, traced: bool = True) -> UnitVectors:
+def as_unit_vectors(x: Any, name: str, check_traced: bool = True) -> UnitVectors:
     """Converts to an array of unit vectors, of which the norms are checked.
 
     Raises:
         UserError: a norm is off by more than the square root of the type's spacing. Traced values
-            cannot be looked at; `valid` then says where, unless `traced` is False.
+            cannot be looked at; `valid` then says where, unless `check_traced` is False.
     """
     array = as_vectors(x, name)
     if isinstance(array, jax.core.Tracer) or not array.is_fully_addressable:
-        return UnitVectors(array, _has_unit_length(array) if traced else None)
+        return UnitVectors(array, _has_unit_length(array) if check_traced else None)
     with jax.ensure_compile_time_eval():
         valid = jax.device_get(_has_unit_length(array))
         if not valid.all():

@@ -4,16 +4,17 @@ p(z) = C_d(kappa) exp(kappa mean_direction . z) on the unit sphere of R^d, with 
 area. kappa = 0 is the uniform distribution.
 
 Arguments are arrays, numbers or lists of integers or floating-point numbers of any type; integers
-get the default float type, and half precision is computed in float32. Mean directions and values
-must be unit vectors. Others raise a `UserError`; where they are traced, and cannot be looked at, a
-mean direction gives NaN, and the density is continued to a value as `log_prob` says. A caller that
-holds raw vectors divides by the norm, and gets the right gradient through that division. Only `fit`
-divides by itself.
+get the default float type, and half precision is computed in float32.
+
+Mean directions and values must be unit vectors, and others raise a `UserError`. Traced ones cannot
+be looked at: there, a mean direction of another length gives NaN, and a value gives the density's
+continuation off the sphere, of which `log_prob` tells. A caller that holds raw vectors divides by
+the norm, and gets the right gradient through that division. Only `fit` divides by itself.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Key, Real
+from jaxtyping import Array, ArrayLike, Float, Key, Real, UInt32
 
 from spherical_vae.distributions.sampling import sample_with_tan_half
 from spherical_vae.distributions.vectors import (
@@ -22,6 +23,7 @@ from spherical_vae.distributions.vectors import (
     check_coordinates,
     gaps,
 )
+from spherical_vae.random.keys import as_key
 from spherical_vae.special import (
     bessel_ratio,
     entropy,
@@ -47,7 +49,7 @@ __all__ = [
 
 
 def sample(
-    key: Key[Array, ""],
+    key: Key[Array, ""] | UInt32[Array, "2"],
     mean_direction: Real[ArrayLike, "*directions D"] | Nested,
     concentration: Real[ArrayLike, "*concentrations"] | Nested,
     sample_shape: tuple[int, ...] = (),
@@ -56,7 +58,7 @@ def sample(
     """Draws exact samples.
 
     Args:
-        key: a typed key, `jax.random.key(seed)`.
+        key: one key, `jax.random.key(seed)`, or the raw words of one.
         mean_direction: unit vectors, D >= 2.
         concentration: kappa in [0, inf], broadcast against the leading axes of `mean_direction`; at
             inf every sample is the mean direction.
@@ -70,8 +72,8 @@ def sample(
         concentration is negative.
 
     Raises:
-        UserError: D < 2, an unknown method, vectors that are not of unit length, or an argument
-            that is not of real numbers.
+        UserError: D < 2, an unknown method, vectors that are not of unit length, not one key, or an
+            argument that is not of real numbers.
 
     Gradients: pathwise in `mean_direction` and `concentration`, exact and unbiased for either
         method (see `sampling.py`), in forward and reverse mode.
@@ -87,7 +89,7 @@ def sample(
     if valid is not None:
         kappa, valid = jnp.broadcast_arrays(kappa, valid)
         kappa = jnp.where(valid, kappa, jnp.nan)
-    return sample_unchecked(key, direction, kappa, tuple(sample_shape), method)
+    return sample_unchecked(as_key(key), direction, kappa, tuple(sample_shape), method)
 
 
 def sample_unchecked(
@@ -141,7 +143,7 @@ def log_prob(
         6e-11 sqrt(D) in float32, 7e-24 sqrt(D) in float64.
     """
     # Traced values are not looked at: reading them a second time would double the cost.
-    z = as_unit_vectors(value, "value", traced=False).array
+    z = as_unit_vectors(value, "value", check_traced=False).array
     direction, valid = as_unit_vectors(mean_direction, "mean_direction")
     kappa = as_float(concentration, "concentration")
     density = log_prob_unchecked(z, direction, kappa)

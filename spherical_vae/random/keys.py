@@ -1,9 +1,27 @@
-"""Random keys of a run: one root for each purpose, so that no two uses share a key."""
+"""Random keys: one root for each purpose of a run, so that no two uses share a key."""
 
 import enum
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Key, UInt
+from numpyro.util import is_prng_key
+
+from spherical_vae.system.errors import UserError
+
+
+def as_key(key: Any) -> Key[Array, ""]:
+    """Returns one typed key; raw words of one are wrapped.
+
+    Raises:
+        UserError: it is not a key, or several of them, which are for `jax.vmap`.
+    """
+    if not is_prng_key(key):
+        found = f"{key.dtype}{list(key.shape)}" if hasattr(key, "dtype") else repr(key)
+        raise UserError(f"key must be one key, as jax.random.key(0), got {found}")
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return key if typed else jax.random.wrap_key_data(key)
 
 
 class Purpose(enum.IntEnum):

@@ -49,7 +49,7 @@ def row_numbers(shape: Shape) -> UInt32[Array, "*rows"]:
     return numbers
 
 
-def together(x: Array, *others: Array) -> Array:
+def vary_like(x: Array, *others: Array) -> Array:
     """Returns x, varying over the devices of `jax.shard_map` and sharded as all of them are.
 
     Branches and loops want that of their operands. Adding a zero carries it over and is removed by
@@ -75,15 +75,15 @@ def threefry_words(
 
     Source: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
     """
-    row = together(row, words[0], column)
-    operands = (*(together(words[i], row) for i in range(2)), row, together(column, row))
+    row = vary_like(row, words[0], column)
+    operands = (*(vary_like(words[i], row) for i in range(2)), row, vary_like(column, row))
     return jax.lax.platform_dependent(*operands, cpu=_unrolled, default=_primitive)
 
 
 def _primitive(key_0: Array, key_1: Array, x: Array, y: Array) -> tuple[Array, Array]:
     first, second = threefry2x32_p.bind(key_0, key_1, x, y)
     # The primitive forgets over which devices its results vary.
-    return together(first, x), together(second, x)
+    return vary_like(first, x), vary_like(second, x)
 
 
 def _unrolled(key_0: Array, key_1: Array, x: Array, y: Array) -> tuple[Array, Array]:

@@ -59,6 +59,11 @@ def as_float(x: Any, name: str) -> Array:
         return jax.device_put(array)
 
 
+def not_negative(x: Array) -> Array:
+    """Returns x, with NaN in place of negative numbers."""
+    return jnp.where(x < 0, jnp.nan, x)
+
+
 def working_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
     """Returns the type to compute in: half precision and less is widened to float32."""
     found = jnp.dtype(dtype)
@@ -66,7 +71,10 @@ def working_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
 
 
 def result_dtype(*arrays: Array) -> np.dtype:
-    """Returns the type of the result of several arrays: their own, or the widest to compute in."""
+    """Returns the type of a result of several arrays: the one they share, or else their widest.
+
+    Half precision counts as float32 in the latter case.
+    """
     dtypes = {array.dtype for array in arrays}
     if len(dtypes) == 1:
         return dtypes.pop()

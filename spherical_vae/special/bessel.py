@@ -110,7 +110,8 @@ def _log_iv(order: float, x: Array) -> Array:
     # Below the first limit w0 is x / m, and might be too small for a normal number.
     tiny = x < 1e-20
     log_w0 = jnp.log(jnp.where(tiny, x, w0)) - jnp.where(tiny, math.log(m), 0.0)
-    value = order * log_w0 + value
+    # An order that the type would round to 0 still leaves 0 at x = 0.
+    value = max(order, float(jnp.finfo(x.dtype).tiny)) * log_w0 + value
     if order < _WINDOW_ORDER:
         return value
     window = _window(order, x.dtype.name)

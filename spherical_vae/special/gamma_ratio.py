@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from spherical_vae.special.arguments import not_negative
 from spherical_vae.special.derivatives import with_derivative
 
 # From here on Stirling's series, cut after the last coefficient, is exact to rounding in float64.
@@ -22,6 +23,7 @@ def gamma_ratio_slope(half: float, x: Float[Array, "*batch"]) -> Float[Array, "*
     Gradients: all orders.
     Accuracy: a few units of rounding of the value; all parts of size are positive.
     """
+    x = not_negative(x)
     steps, y = _lifted(half)
     low, high = y + x, (y + half) + x
     value = jnp.log1p(half / low) + (0.5 / low) * (half / high)
@@ -41,11 +43,12 @@ def gamma_ratio_growth(half: float, x: Float[Array, "*batch"]) -> Float[Array, "
         x: >= 0.
 
     Returns:
-        Nats >= 0, same shape; inf at inf.
+        Nats >= 0, same shape; inf at inf, NaN below 0.
 
     Gradients: all orders; the first is `gamma_ratio_slope`.
     Accuracy: a few units of rounding of max(1, value).
     """
+    x = not_negative(x)
     steps, y = _lifted(half)
     infinite = x == jnp.inf
     x = jnp.where(infinite, 0.0, x)

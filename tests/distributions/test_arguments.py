@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro.distributions.kl import kl_divergence
 
 from spherical_vae import special
 from spherical_vae.distributions import (
@@ -124,6 +125,18 @@ BAD = {
         lambda: von_mises_fisher.sample(KEY, [[1.0, 0.0], [1.0]], 1.0),
         "mean_direction must be of integers or floating-point numbers",
     ),
+    "several keys": (
+        lambda: von_mises_fisher.sample(jax.random.split(KEY, 3), AXIS, 5.0),
+        r"key must be one key, as jax\.random\.key\(0\), got key<fry>\[3\]",
+    ),
+    "a seed for a key": (
+        lambda: von_mises_fisher.sample(0, AXIS, 5.0),
+        r"key must be one key, as jax\.random\.key\(0\), got 0",
+    ),
+    "several keys of a distribution": (
+        lambda: HypersphericalUniform(3).sample(jax.random.split(KEY, 3)),
+        "key must be one key",
+    ),
     "no axis": (
         lambda: von_mises_fisher.sample(KEY, 1.0, 1.0),
         "mean_direction must have at least one axis",
@@ -156,7 +169,15 @@ def test_what_is_wrong_is_named(case):
     if isinstance(caught.value, UserError):
         assert caught.match(message)
     else:
-        assert case in ("complex argument", "no axis", "truth", "one row", "other weights")
+        assert case in (
+            "complex argument",
+            "several keys",
+            "a seed for a key",
+            "no axis",
+            "truth",
+            "one row",
+            "other weights",
+        )
 
 
 @pytest.mark.parametrize(
@@ -180,6 +201,26 @@ def test_traced_mean_directions_off_the_sphere_give_nan(method):
     continued = special.log_density_at_mode(3, 5.0) - 5.0 * 0.01**2 / 2
     np.testing.assert_allclose(density(direction[1], AXIS, 5.0), continued, rtol=1e-6)
     np.testing.assert_array_equal(jnp.isnan(density(AXIS, direction, 5.0)), [False, True])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_traced_negative_concentration_gives_nan(kind):
+    @jax.jit
+    def results(kappa):
+        law = kind(AXIS, kappa)
+        others = [kind(AXIS, 2.0), HypersphericalUniform(3)]
+        divergences = [kl_divergence(p, q) for o in others for p, q in ((law, o), (o, law))]
+        return [
+            law.sample(KEY),
+            law.log_prob(AXIS),
+            law.entropy(),
+            law.mean[0],
+            law.variance,
+            *divergences,
+        ]
+
+    assert all(jnp.isnan(found).all() for found in results(-1e-3))
+    assert not any(jnp.isnan(found).any() for found in results(0.0))
 
 
 def test_fit_divides_by_the_norms():
