@@ -27,6 +27,8 @@ _POSITIVE = Number(low=0, low_open=True)
 _NOT_NEGATIVE = Number(low=0)
 _RATE = Number(low=0, high=1, high_open=True)
 _SHARE = Number(low=0, high=1, low_open=True)
+# Samples in float32 are this fine, and importance weights of coarser ones would be wrong.
+_MOST_CONCENTRATED = 1e12
 
 _KEYS: dict[str, tuple[Any, Rule]] = {
     "name": ("kjv", not_empty),
@@ -56,10 +58,10 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     # product_vmf.
     "latent.concentrations": ("learned_each", one_of(("learned_each", "learned_shared", "fixed"))),
     # Of every example; if concentrations are learned, their initial value.
-    "latent.concentration": (30.0, _NOT_NEGATIVE),
+    "latent.concentration": (30.0, Number(low=0, high=_MOST_CONCENTRATED)),
     # The range of learned concentrations, which move on a logarithmic scale.
     "latent.min_concentration": (1.0, _POSITIVE),
-    "latent.max_concentration": (1000.0, _POSITIVE),
+    "latent.max_concentration": (1000.0, Number(low=0, high=_MOST_CONCENTRATED, low_open=True)),
     "latent.range": ("smooth", one_of(("smooth", "clipped"))),  # clipped: no gradient at the ends
     # learned_vmf; kl_only: samples pass no gradient to it, as in the authors' code.
     "latent.concentration_gradient": ("exact", one_of(("exact", "kl_only"))),
@@ -83,7 +85,8 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     "kl_weight.cycles": (4, SIZE),  # cyclical: equal parts of training, each of which starts at 0
     "kl_weight.rising_fraction": (0.5, _SHARE),  # cyclical: of a cycle; then the weight is constant
     # The KL in the training loss; measured bounds do not depend on these keys.
-    "rate.free_nats": (0.0, _NOT_NEGATIVE),  # least KL that the loss charges; 0: off
+    # Least KL that the loss charges; 0: off. Under a learned prior, least estimate of it.
+    "rate.free_nats": (0.0, _NOT_NEGATIVE),
     # factor: a coordinate or a sphere, in the mean over the batch.
     "rate.free_nats_per": ("example", one_of(("example", "factor"))),
     "rate.target_nats": (0.0, _NOT_NEGATIVE),  # a learned multiplier keeps the mean KL there

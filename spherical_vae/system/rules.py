@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import require_name
 
@@ -12,8 +14,14 @@ from spherical_vae.system.names import require_name
 # allowed.
 Rule = Callable[[str, Any], None]
 
-# Training is in float32, where a larger number is infinite.
+# Training is in float32, where larger numbers are infinite and smaller ones may be 0.
 _LARGEST_FLOAT32 = 3.4e38
+_SMALLEST_FLOAT32 = 1.2e-38
+
+
+def in_float32(value: float | int) -> float:
+    """Returns the number that training has in place of a finite one."""
+    return 0.0 if abs(value) < _SMALLEST_FLOAT32 else float(np.float32(value))
 
 
 def one_of(names: Iterable[str]) -> Rule:
@@ -23,7 +31,7 @@ def one_of(names: Iterable[str]) -> Rule:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number between two bounds; an open bound is not allowed itself."""
+    """A finite number between two bounds, in float32 too; an open bound is not allowed itself."""
 
     low: float | int | None = None
     high: float | int | None = None
@@ -33,16 +41,22 @@ class Number:
     def __call__(self, key: str, value: Any) -> None:
         """Raises a `UserError` for a number outside of the bounds or not finite."""
         # Comparisons with NaN are false, so that each one states what is allowed.
-        inside, bounds = abs(value) <= _LARGEST_FLOAT32, []
+        finite, bounds = abs(value) <= _LARGEST_FLOAT32, []
         if self.low is not None:
-            inside = inside and (value > self.low if self.low_open else value >= self.low)
             bounds.append(f" {'>' if self.low_open else '>='} {self.low}")
         if self.high is not None:
-            inside = inside and (value < self.high if self.high_open else value <= self.high)
             bounds.append(f" {'<' if self.high_open else '<='} {self.high}")
-        if not inside:
+        if not (finite and self._inside(value)):
             allowed = f"a finite number{' and'.join(bounds)}"
             raise UserError(f"{key}: {value!r} given, allowed: {allowed}")
+        if isinstance(value, float) and not self._inside(in_float32(value)):
+            allowed = f"a finite number{' and'.join(bounds)}, also when rounded to float32"
+            raise UserError(f"{key}: {value!r} given, allowed: {allowed}")
+
+    def _inside(self, value: float | int) -> bool:
+        above = self.low is None or (value > self.low if self.low_open else value >= self.low)
+        below = self.high is None or (value < self.high if self.high_open else value <= self.high)
+        return above and below
 
 
 def not_empty(key: str, value: str) -> None:

@@ -35,9 +35,11 @@ ENCODERS = Registry(
         "lstm": EncoderKind(
             f"{__name__}.lstm",
             sequences=True,
-            reads=frozenset({"compute.dtype", "dropout_mask"}),
+            reads=frozenset({"compute.dtype", "dropout_mask", "encoder.bidirectional"}),
         ),
-        "bag_of_words": EncoderKind(f"{__name__}.bag_of_words", sequences=False),
+        "bag_of_words": EncoderKind(
+            f"{__name__}.bag_of_words", sequences=False, reads=frozenset({"encoder.counts"})
+        ),
     }
 )
 

@@ -25,6 +25,7 @@ class LatentKind:
       concentration: the meaning of `config.latent.concentration`: "" if it is not read, "fixed" for
         the value of all examples, "start" for the initial value of a learned one.
       several_spheres: whether it reads `config.latent.spheres`.
+      reads: optional keys of the configuration that it reads; setting another one is an error.
     """
 
     module: str
@@ -32,17 +33,34 @@ class LatentKind:
     spherical: bool = False
     concentration: str = ""
     several_spheres: bool = False
+    reads: frozenset[str] = frozenset()
 
+
+_RANGE = frozenset({"latent.range"})
 
 LATENTS = Registry(
     {
         "none": LatentKind(f"{__name__}.none", "RNNLM"),
         "gaussian": LatentKind(f"{__name__}.gaussian", "Gaussian"),
-        "vmf": LatentKind(f"{__name__}.vmf", "vMF", spherical=True, concentration="fixed"),
-        "learned_vmf": LatentKind(f"{__name__}.learned_vmf", "vMF, learned kappa", True, "start"),
-        "product_vmf": LatentKind(f"{__name__}.product_vmf", "product of vMF", True, "start", True),
+        # The range is that of the components of a learned prior.
+        "vmf": LatentKind(f"{__name__}.vmf", "vMF", True, "fixed", reads=_RANGE),
+        "learned_vmf": LatentKind(
+            f"{__name__}.learned_vmf",
+            "vMF, learned kappa",
+            spherical=True,
+            concentration="start",
+            reads=_RANGE | {"latent.concentration_gradient"},
+        ),
+        "product_vmf": LatentKind(
+            f"{__name__}.product_vmf",
+            "product of vMF",
+            spherical=True,
+            concentration="start",
+            several_spheres=True,
+            reads=_RANGE | {"latent.concentrations"},
+        ),
         "power_spherical": LatentKind(
-            f"{__name__}.power_spherical", "power spherical", True, "start"
+            f"{__name__}.power_spherical", "power spherical", True, "start", reads=_RANGE
         ),
     }
 )
