@@ -52,8 +52,17 @@ def main(given: FlagValues) -> None:
     if given.against is not None and given.examples is None:
         raise UserError(f"--against={given.against}: needs --examples=FILE.json of this model")
     # Imported late: mistakes above are reported, in one line, before JAX has loaded.
-    from spherical_vae.evaluation.example_file import paired_difference, read_bounds
-    from spherical_vae.evaluation.measures import build_evaluator, measure_model
+    from spherical_vae.evaluation.example_file import (
+        check_comparable,
+        paired_difference,
+        read_bounds,
+    )
+    from spherical_vae.evaluation.measures import (
+        about_examples,
+        build_evaluator,
+        json_values,
+        measure_model,
+    )
     from spherical_vae.evaluation.sweep import measure_sweep
     from spherical_vae.runs.run_directory import load_run
     from spherical_vae.runs.trained_model import load_all, load_trained
@@ -61,8 +70,9 @@ def main(given: FlagValues) -> None:
     workdir, split, samples = given.workdir, given.split, given.importance_samples
     options = {"seed": given.seed, "protocol": given.protocol}
     examples = None if given.examples is None else expanded(given.examples)
-    if given.against is not None:
-        read_bounds(expanded(given.against))  # before an hour is spent
+    against = None if given.against is None else expanded(given.against)
+    if against is not None:
+        read_bounds(against)  # before an hour is spent
     whole_sweep = given.replica is None and load_run(workdir).replicas is not None
     if examples is not None and whole_sweep:
         raise UserError(f"--examples={examples}: is of one model; choose it by --replica=NAME")
@@ -81,10 +91,13 @@ def main(given: FlagValues) -> None:
             print(line, file=sys.stderr)
         print(f"evaluating step {trained.step} of {workdir}", file=sys.stderr)
     evaluator = build_evaluator(trained, samples)
+    if examples is not None and against is not None:
+        about = about_examples(evaluator, trained, split, given.seed, given.protocol)
+        check_comparable(examples, about, against, read_bounds(against)[0])
     result, _ = measure_model(evaluator, trained, split, examples=examples, **options)
-    if examples is not None and given.against is not None:
-        mean, error = paired_difference(examples, expanded(given.against))
-        result |= {"nats_above_other": mean, "standard_error": error}
+    if examples is not None and against is not None:
+        mean, error = paired_difference(examples, against)
+        result |= json_values({"nats_above_other": mean, "standard_error": error})
     if not hosts.is_first():
         return
     rate = evaluator.token_samples_per_second

@@ -40,6 +40,8 @@ flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "of the examples,
 def main(given: FlagValues) -> None:
     """Prints texts, one a line; reconstructions as pairs of lines."""
     mode = _mode(given)
+    if mode == "interpolate" and given.count < 2:
+        raise UserError("--count=1: at least 2 with --mode=interpolate, which includes both ends")
     _check_word_choice(given)
     # Imported late: mistakes above are reported, in one line, before JAX has loaded.
     import jax
@@ -53,7 +55,9 @@ def main(given: FlagValues) -> None:
     trained = load_trained(given.workdir, given.replica, given_places(given))
     config, corpus = trained.config, trained.corpus
     if not trained.model.decoder.scores_sequences:
-        for name in ("temperature", "top_p", "greedy"):
+        # Of sentences the unknown word is one of those that can be shown.
+        unread = ("temperature", "top_p", "greedy", *["unknown"] * (corpus.kind != "sequences"))
+        for name in unread:
             if given[name].present:
                 raise UserError(
                     f"--{name}: not with this model of documents, whose likeliest words are "

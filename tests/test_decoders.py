@@ -161,6 +161,14 @@ def test_nothing_is_left_out_in_evaluation_or_at_rates_of_zero():
         assert np.abs(in_training(*arguments, one) - expected).max() > 1e-2
 
 
+@pytest.mark.parametrize("layers", [0, 1])
+def test_documents_leave_out_units_of_the_hidden_layer_alone(layers):
+    overrides = {"decoder__kind": "bag_of_words", "decoder__layers": layers}
+    (_, score, in_training), arguments = prepared(overrides, numpy(sentences()))
+    moved = np.abs(in_training(*arguments, rates(units=0.5)) - score(*arguments)).max()
+    assert moved > 1e-2 if layers else moved < 1e-4
+
+
 def test_word_dropout_replaces_previous_words_and_not_what_comes_before_the_first():
     batch = numpy(sentences())
     (decoder, _, in_training), arguments = prepared(DROPS, batch)

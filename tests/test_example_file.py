@@ -71,6 +71,44 @@ def test_a_file_of_something_else_is_an_error(tmp_path):
         measured(tmp_path / "nowhere" / "a.json")
 
 
+@pytest.mark.parametrize(
+    "other", [{"split": "valid"}, {"condition_on_bag": True}, {"importance_samples": 1}]
+)
+def test_what_is_not_the_same_quantity_is_not_compared(tmp_path, other):
+    ours = written(tmp_path / "a.json", np.ones(SIZE), importance_samples=500)
+    theirs = written(tmp_path / "b.json", np.ones(SIZE), **{"importance_samples": 500} | other)
+    (key,) = other
+    with pytest.raises(UserError, match=rf"a\.json has {key} .*b\.json {other[key]!r}"):
+        paired_difference(ours, theirs)
+
+
+def test_an_exact_likelihood_is_compared_with_any_bound(tmp_path):
+    ours = written(tmp_path / "a.json", np.ones(SIZE), importance_samples=500)
+    exact = written(tmp_path / "b.json", np.zeros(SIZE), importance_samples=1, exact=True)
+    assert paired_difference(ours, exact) == (1.0, 0.0)
+
+
+def test_what_is_not_finite_is_missing(tmp_path):
+    path = written(tmp_path / "a.json", np.ones(SIZE))
+    file = measured(path)
+    file.columns["iw_nll_nats"][3] = np.inf
+    file.save()
+    np.testing.assert_array_equal(np.isnan(measured(path).columns["iw_nll_nats"]).nonzero(), [[3]])
+    with pytest.raises(UserError, match="has no importance-weighted bound of every example"):
+        paired_difference(path, path)
+
+
+def test_columns_of_other_lengths_are_an_error(tmp_path):
+    path = written(tmp_path / "a.json", np.ones(SIZE))
+    with pytest.raises(UserError, match=f"has {SIZE} examples, this evaluation {SIZE + 1}"):
+        ExampleFile(path, ABOUT, SIZE + 1)
+    content = json.loads(path.read_text())
+    content["kl_nats"].pop()
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"a\.json"):
+        measured(path)
+
+
 def test_the_difference_is_paired(tmp_path):
     generator = np.random.default_rng(0)
     common = 50 * generator.normal(size=SIZE)
@@ -80,9 +118,6 @@ def test_the_difference_is_paired(tmp_path):
     mean, error = paired_difference(ours, theirs)
     assert mean == pytest.approx(-gains.mean())
     assert error == pytest.approx(gains.std(ddof=1) / np.sqrt(SIZE))
-    elsewhere = written(tmp_path / "c.json", common, split="valid")
-    with pytest.raises(UserError, match="valid"):
-        paired_difference(ours, elsewhere)
     measured(tmp_path / "d.json")
     with pytest.raises(UserError, match=r"d\.json"):
         paired_difference(ours, tmp_path / "d.json")

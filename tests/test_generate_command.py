@@ -161,9 +161,10 @@ def test_labels_of_a_model_without(documents):
     assert "the model uses no labels" in refused(documents, "--label=1")
 
 
-def test_words_of_documents_are_not_sampled(documents):
-    told = refused(documents, "--temperature=0.5")
-    assert "--temperature: not with this model of documents" in told
+@pytest.mark.parametrize("argument", ["--temperature=0.5", "--unknown"])
+def test_words_of_documents_are_not_sampled(documents, argument):
+    name, _, _ = argument.partition("=")
+    assert f"{name}: not with this model of documents" in refused(documents, argument)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,8 @@ def test_words_of_documents_are_not_sampled(documents):
         (["--text=a", "--text=b", "--split=valid"], "--split: not with the given texts"),
         (["--top_p=0"], "--top_p=0.0: a number > 0 and <= 1 is allowed"),
         (["--greedy", "--top_p=0.5"], "--greedy: not with --top_p"),
+        (["--mode=interpolate", "--count=1"], "--count=1: at least 2"),
+        (["--text=a", "--text=b", "--count=1"], "--count=1: at least 2"),
     ],
 )
 def test_arguments_that_do_not_go_together_are_told_without_a_look_at_the_run(

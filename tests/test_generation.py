@@ -128,6 +128,15 @@ def test_words_that_are_kept(choice, kept):
     np.testing.assert_allclose(scores[kept] - scores[2], (expected - expected[2])[kept], atol=1e-5)
 
 
+def test_a_nucleus_of_equally_likely_words_is_the_smallest():
+    alike = word_scores(jnp.zeros((1, 1000)), WordChoice(top_p=0.0205, unknown=True))
+    assert np.isfinite(alike).sum() == 21
+    logits = jnp.array([[1.0, 2.0, 1.0, 1.0, 1.0]])  # 0.40 and four times 0.15
+    kept = np.isfinite(word_scores(logits, WordChoice(top_p=0.5, unknown=True)))
+    assert kept.sum() == 2
+    assert kept[0, 1]
+
+
 def test_a_nucleus_of_one_keeps_the_unlikeliest_word():
     # Of probability 2e-9: in float32 the others have probability 1 together.
     assert np.isfinite(word_scores(jnp.array([[0.0, -20.0]]), WordChoice(unknown=True))).all()
@@ -179,6 +188,17 @@ def test_great_circle(dimension):
     # Constant speed along the shorter arc: equal angles, which add up to the angle of the ends.
     steps = np.arccos(np.clip((points[1:] * points[:-1]).sum(axis=1), -1, 1))
     np.testing.assert_allclose(steps, np.arccos(np.clip(start @ end, -1, 1)) / 8, atol=1e-4)
+
+
+@pytest.mark.parametrize("miss", [0.0, 1e-6, 1e-3])
+def test_great_circle_to_the_other_side(miss):
+    start = jnp.array([0.6, 0.0, 0.8])
+    end = jnp.stack([-start, -start + miss * jnp.array([0.0, 1.0, 0.0])])
+    end = end / jnp.linalg.norm(end, axis=-1, keepdims=True)
+    points = np.asarray(great_circle(jnp.stack([start, start]), end, 5), np.float64)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1, atol=1e-6)
+    np.testing.assert_allclose(points[-1], end, atol=1e-6)
+    np.testing.assert_allclose((points[1:] * points[:-1]).sum(-1), 0.5**0.5, atol=1e-3)
 
 
 def test_great_circle_from_a_point_to_itself():

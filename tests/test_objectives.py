@@ -171,6 +171,11 @@ def test_without_a_latent_all_bounds_are_the_likelihood():
     np.testing.assert_allclose(-exact, bound, rtol=1e-5)
 
 
+def test_without_a_latent_the_prior_is_never_a_learned_one():
+    config = small_config(latent__kind="none", prior__kind="mixture")
+    assert not build_vae(config, WORDS).latent.prior.learned
+
+
 def test_paper_protocol_averages_codes_of_sentences_only():
     batch = rows_of(sentences(), [0])
     for decoder, averaged in (("lstm", True), ("bag_of_words", False)):

@@ -223,6 +223,7 @@ def test_each_replica_is_measured_as_a_single_run_and_once(sweep):
             for one in sweep.replicas
         ]
         assert measure_sweep(other, "test", cache=run) == results
+        assert measure_sweep(sweep.replicas, "test", seed=1, cache=run) != results
     model = sweep.replicas[STOPS].model
     wanted, _ = measure_model(build_evaluator(model), model, "test")
     found = results.replicas[STOPS].result

@@ -50,6 +50,9 @@ class ExampleFile:
             self.save()
             return
         there, self.columns = _read(path)
+        found = len(self.columns["tokens"])
+        if found != examples:
+            raise UserError(f"{path}: has {found} examples, this evaluation {examples}")
         for key in dict.fromkeys([*self._about, *there]):
             if there.get(key) != self._about.get(key):
                 raise UserError(
@@ -62,7 +65,7 @@ class ExampleFile:
         if time.monotonic() - self._saved < after_seconds:
             return
         columns = {
-            name: [None if np.isnan(value) else value for value in column.tolist()]
+            name: [value if np.isfinite(value) else None for value in column.tolist()]
             for name, column in self.columns.items()
         }
         content = {"about": self._about, **columns}
@@ -88,6 +91,22 @@ def read_bounds(path: Path) -> tuple[dict[str, Any], Float[np.ndarray, " N"]]:
     return about, bounds
 
 
+def check_comparable(
+    path: Path, about: Mapping[str, Any], other: Path, about_other: Mapping[str, Any]
+) -> None:
+    """Raises a UserError unless two files are about the same quantity of the same examples.
+
+    Bounds come closer to log p(x) with more samples: only one that is exact stands beside any.
+    """
+    keys = ["corpus", "corpus_fingerprint", "split", "condition_on_bag"]
+    if not (about.get("exact") or about_other.get("exact")):
+        keys.append("importance_samples")
+    for key in keys:
+        ours, theirs = about.get(key, False), about_other.get(key, False)
+        if ours != theirs:
+            raise UserError(f"{path} has {key} {ours!r} and {other} {theirs!r}")
+
+
 def paired_difference(path: Path, other: Path) -> tuple[float, float]:
     """Compares two finished files of the same examples by their importance-weighted bounds.
 
@@ -95,14 +114,10 @@ def paired_difference(path: Path, other: Path) -> tuple[float, float]:
       The mean of the nats in `path` minus those in `other`, and its standard error over examples.
 
     Raises:
-      UserError: as `read_bounds`, or the examples are not the same.
+      UserError: as `read_bounds`, or the two are not comparable.
     """
     (about, ours), (about_other, theirs) = read_bounds(path), read_bounds(other)
-    for key in ("corpus", "corpus_fingerprint", "split"):
-        if about.get(key) != about_other.get(key):
-            raise UserError(
-                f"{path} has {key} {about.get(key)!r} and {other} {about_other.get(key)!r}"
-            )
+    check_comparable(path, about, other, about_other)
     if len(ours) != len(theirs):
         raise UserError(f"{path} has {len(ours)} examples and {other} {len(theirs)}")
     difference = ours - theirs
@@ -115,7 +130,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Float[np.ndarray, " N"]
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content["about"], dict):
             raise TypeError
-        return content["about"], {name: np.array(content[name], np.float64) for name in COLUMNS}
+        columns = {name: np.array(content[name], np.float64) for name in COLUMNS}
+        if len({column.shape for column in columns.values()}) > 1:
+            raise ValueError
+        return content["about"], columns
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except (OSError, ValueError, KeyError, TypeError):

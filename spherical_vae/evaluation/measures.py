@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from spherical_vae.system.jax_settings import settings_of_models
 
 # Rows of the matrix log q(z_i|x_j) that are formed at once.
 PAIR_ROWS = 64
+# Most examples over which the mutual information is averaged.
+INFORMATION_EXAMPLES = 20_000
 
 PAPER_NOTE = (
     "protocol 'paper', for comparison with printed tables only: the latent is the mean of three "
@@ -80,7 +83,7 @@ def measure_model(
     config, corpus, honest = trained.config, trained.corpus, protocol == "honest"
     kept = None
     if examples is not None:
-        about = _about(evaluator, trained, split, seed, protocol)
+        about = about_examples(evaluator, trained, split, seed, protocol)
         kept = ExampleFile(examples, about, len(corpus.splits[split]))
     hyper = latent.latent_hyperparameters(config.latent)
     key_nats, key_information = jax.random.split(root_key(seed, Purpose.EVALUATE))
@@ -121,15 +124,21 @@ def measure_model(
     if notes:
         result["note"] = " ".join(notes)
     result |= {"step": trained.step, "seed": seed}
-    # JSON has no number that is not finite.
-    bad = {k: None for k, v in result.items() if isinstance(v, float) and not math.isfinite(v)}
-    return result | bad, nats
+    return json_values(result), nats
 
 
-def _about(
+def json_values(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a result with None for numbers that are not finite, which JSON does not have."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in result.items()
+    }
+
+
+def about_examples(
     evaluator: Evaluator, trained: TrainedModel, split: str, seed: int, protocol: str
 ) -> dict[str, Any]:
-    """Returns what determines the nats of each example."""
+    """Returns what determines the nats of each example, and what they are nats of."""
     digest = 0
     for leaf in jax.tree.leaves(trained.params):
         digest = zlib.crc32(np.asarray(leaf).tobytes(), digest)
@@ -143,12 +152,15 @@ def _about(
         "batch_size": trained.config.evaluation.batch_size,
         "step": trained.step,
         "parameters_crc32": digest,
+        # Without these keys it is a bound, on log p(x).
+        **({} if trained.model.latent_size else {"exact": True}),
+        **({"condition_on_bag": True} if trained.config.condition_on_bag else {}),
     }
 
 
 def mutual_information_nats(
     posterior: Distribution, key: Key[Array, ""]
-) -> Float[np.ndarray, " N"]:
+) -> Float[np.ndarray, " terms"]:
     """Estimates I(x; z) = E KL(q(z|x) || p(z)) - KL(aggregate posterior || p(z)), in nats.
 
     The aggregate is the mixture of all N posteriors. With one sample z_i of each q(z|x_i) both
@@ -156,19 +168,26 @@ def mutual_information_nats(
     aggregate(z_i), with much less variance than the difference. It is at most ln N. Its standard
     error is that of a mean: to first order in 1/N the aggregate's own sampling adds nothing.
 
+    The cost is that of all pairs; of more than `INFORMATION_EXAMPLES` the mean is over so many, and
+    the aggregate still of all.
+
     Args:
       posterior: of all examples of a split, batch shape `[N]`.
-      key: for the samples.
+      key: for the samples, and for the choice.
 
     Returns:
-      The N terms, of which the mean is the estimate.
+      The terms, of which the mean is the estimate.
 
     Source: Hoffman and Johnson (2016).
     """
     z = latent.sample(posterior, key, 1)[0]  # [N, *event]
+    own = np.asarray(latent.log_prob(posterior, z))
+    if len(z) > INFORMATION_EXAMPLES:
+        key_rows = jax.random.fold_in(key, 1)
+        rows = jax.random.choice(key_rows, len(z), (INFORMATION_EXAMPLES,), replace=False)
+        z, own = z[rows], own[np.asarray(rows)]
     blocks = [z[first : first + PAIR_ROWS] for first in range(0, z.shape[0], PAIR_ROWS)]
     aggregate = np.concatenate([np.asarray(_log_aggregate(posterior, rows)) for rows in blocks])
-    own = np.asarray(latent.log_prob(posterior, z))
     return own.astype(np.float64) - aggregate
 
 

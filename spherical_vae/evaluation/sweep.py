@@ -151,7 +151,9 @@ def measure_sweep(
         if one.model is None or one.diverged_step is not None:
             return None
         file = None if cache is None else cache.replica(one.replica.name).evaluation_path
-        cached = None if file is None else _cached(file, split, one.model.step, samples)
+        cached = (
+            None if file is None else _cached(file, split, one.model.step, samples, seed, protocol)
+        )
         if cached is not None:
             return cached
         print(f"{one.replica.name}: measuring {split}", file=sys.stderr)
@@ -165,8 +167,10 @@ def measure_sweep(
         for one in trained
     ]
     bound = "" if samples is None else f"; IW: {samples} samples"
+    # Under protocol paper a sentence's nats are those a padded slot, times a mean length.
+    unit = "nats" if protocol == "paper" else "nats per example"
     title = (
-        f"{first.corpus.name}, {split}: nats per example, protocol {protocol}{bound}; "
+        f"{first.corpus.name}, {split}: {unit}, protocol {protocol}{bound}; "
         "each replica at its best step on validation"
     )
     return SweepResults(title, results)
@@ -193,12 +197,20 @@ def _numbers(values: Mapping[str, Any]) -> str:
     return "".join(f"{'-':>9s}" if x is None else f"{x:9.{decimals}f}" for x, decimals in numbers)
 
 
-def _cached(file: Path, split: str, step: int, samples: int | None) -> dict[str, Any] | None:
-    """Returns the result in a file, or None if it has none of that split, step and samples."""
+def _cached(
+    file: Path, split: str, step: int, samples: int | None, seed: int, protocol: str
+) -> dict[str, Any] | None:
+    """Returns the result in a file, or None if it is another one than is asked for."""
+    asked = {
+        "split": split,
+        "step": step,
+        "importance_samples": samples,
+        "seed": seed,
+        "protocol": protocol,
+    }
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
-        measured = (result["split"], result["step"], result.get("importance_samples"))
-        return result if measured == (split, step, samples) else None
+        return result if {key: result[key] for key in asked} == asked else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):

@@ -38,15 +38,17 @@ def word_scores(logits: Float[Array, "N V"], choice: WordChoice) -> Float[Array,
     scores = logits / jnp.maximum(choice.temperature, jnp.finfo(logits.dtype).tiny)
     # Excluded words stay excluded at an infinite temperature, as a large one is in float32.
     scores = jnp.where(allowed[None], scores, -jnp.inf)
-    ordered = -jnp.sort(-scores, axis=1)
+    order = jnp.argsort(-scores, axis=1)
+    ordered = jnp.take_along_axis(scores, order, axis=1)
     probabilities = jax.nn.softmax(ordered, axis=1)
     likelier = jnp.cumsum(probabilities, axis=1) - probabilities
     # Sums are rounded to 1 before the unlikeliest words are added.
     kept = (likelier < choice.top_p) | (choice.top_p >= 1)
     # The first, also if top_p is rounded to 0.
     kept = kept.at[:, 0].set(True)
-    lowest = jnp.where(kept, ordered, jnp.inf).min(axis=1, keepdims=True)
-    return jnp.where(scores >= lowest, scores, -jnp.inf)
+    # By rank, not by score: of words that are equally likely some may be outside.
+    kept = jnp.take_along_axis(kept, jnp.argsort(order, axis=1), axis=1)
+    return jnp.where(kept, scores, -jnp.inf)
 
 
 @partial(jax.jit, static_argnames=("model", "max_length", "shared_noise"))
@@ -114,17 +116,27 @@ def great_circle(
 
     Args:
       start: unit vectors.
-      end: unit vectors; not opposite to `start`, since the great circle is not unique then.
-      points: P, both ends included.
+      end: unit vectors; of great circles to the opposite of `start` one is taken.
+      points: P, at least 2: both ends are included.
 
     Returns:
       Unit vectors. Source: Shoemake (1985), spherical linear interpolation.
     """
-    cosine = (end * start).sum(axis=-1, keepdims=True)
-    tangent = end - cosine * start
-    length = jnp.linalg.norm(tangent, axis=-1, keepdims=True)
-    angle = jnp.arctan2(length, cosine)
-    tangent = jnp.where(length > 0, tangent / jnp.where(length > 0, length, 1.0), 0.0)
+
+    def beside_start(x: Array) -> Array:
+        return x - (x * start).sum(axis=-1, keepdims=True) * start
+
+    def norm(x: Array) -> Array:
+        return jnp.linalg.norm(x, axis=-1, keepdims=True)
+
+    tangent = beside_start(end)
+    length = norm(tangent)
+    angle = jnp.arctan2(length, (end * start).sum(axis=-1, keepdims=True))
+    axis = jax.nn.one_hot(jnp.abs(start).argmin(axis=-1), start.shape[-1])
+    tangent = jnp.where(length > 0, tangent / jnp.where(length > 0, length, 1.0), axis)
+    # Of nearly opposite ends the difference was mostly rounding.
+    tangent = beside_start(tangent)
+    tangent = tangent / norm(tangent)
     places = jnp.linspace(0.0, 1.0, points).reshape(-1, *(1,) * start.ndim)
     angles = angle[None] * places
     return jnp.cos(angles) * start[None] + jnp.sin(angles) * tangent[None]

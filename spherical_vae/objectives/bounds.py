@@ -119,7 +119,7 @@ def guu_kl_nats(pair: LatentPair, z: Float[Array, "S B *event"]) -> Float[Array,
     """Computes the KL of the authors' code.
 
     For a vMF under the uniform prior it is Guu et al.'s formula, the exact KL two dimensions
-    higher; other KLs are exact.
+    higher; for others, that of `latent.kl_nats`.
     """
     posterior, prior = pair
     if isinstance(posterior, Independent) and isinstance(prior, Independent):

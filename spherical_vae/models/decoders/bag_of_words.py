@@ -28,7 +28,7 @@ class BagOfWordsDecoder(Decoder):
       hidden_size: size of the hidden layer.
       layers: number of hidden layers, 0 or 1.
       vocabulary_size: V.
-      skip: whether a linear map of z is added to the logits, beside the hidden layer.
+      skip: whether a linear map of z and the conditions is added to the logits.
     """
 
     hidden_size: int
@@ -62,8 +62,9 @@ class BagOfWordsDecoder(Decoder):
             hidden = jnp.tanh(dense(self.hidden_size, name=f"hidden_{i}")(hidden))
         # Of the hidden layer, not of the logits as in the authors' code: a dropped logit would be
         # 0, neither likely nor unlikely, and the noise would act on the normaliser.
-        rate = None if dropout is None else dropout.units
-        hidden = Dropout(name="hidden_dropout")(hidden, rate)
+        if self.layers:
+            rate = None if dropout is None else dropout.units
+            hidden = Dropout(name="hidden_dropout")(hidden, rate)
         logits = dense(self.vocabulary_size, name="words")(hidden)
         if self.skip:
             shape = (given.shape[-1], self.vocabulary_size)

@@ -197,9 +197,10 @@ def is_spherical(distribution: Distribution) -> bool:
 
 
 def unit_variance_scale(prior: Distribution) -> float:
-    """Returns the factor that gives each coordinate unit variance under a standard prior.
+    """Returns sqrt(d) for a sphere of R^d, and 1 for anything else.
 
-    sqrt(d) for the uniform distribution on the sphere of R^d, 1 for the standard normal.
+    Under the uniform distribution on the sphere, coordinates then have unit variance, as those of a
+    standard normal have.
     """
     return math.sqrt(prior.event_shape[-1]) if is_spherical(prior) else 1.0
 

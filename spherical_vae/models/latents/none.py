@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from spherical_vae.models.latents.gaussian import GaussianLatent, diagonal_normal
 from spherical_vae.models.latents.latent import Latent, LatentHyperparameters, LatentPair
+from spherical_vae.models.latents.priors import standard
 
 
 class NoLatent(GaussianLatent):
@@ -22,5 +23,6 @@ class NoLatent(GaussianLatent):
 
 
 def build(settings: ConfigDict, prior: nn.Module) -> Latent:
-    """Returns the empty latent."""
-    return NoLatent(prior)
+    """Returns the empty latent, whose prior has nothing to learn."""
+    del prior
+    return NoLatent(standard.Prior(0))

@@ -16,8 +16,8 @@ class VonMisesFisherLatent(SphericalLatent):
     """vMF(mean direction, concentration).
 
     The concentration is `hyper["concentration"]`, the same for every example: under the uniform
-    prior the KL is a constant that training cannot collapse. Components of a learned prior have
-    learned concentrations of their own.
+    prior the KL is a constant that training cannot collapse. Components of a mixture prior have
+    learned concentrations of their own; those of a vamp prior are posteriors.
     """
 
     shared_concentration = True
