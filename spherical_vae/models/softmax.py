@@ -84,7 +84,7 @@ def _wanted_in_blocks(
     targets: Array,
     wanted: Array,
 ) -> Array:
-    """Does the same up to the last block with a wanted score, 0 after it."""
+    """Scores as `_in_blocks` does, up to the last block with a wanted score; the rest is 0."""
     steps, rows = targets.shape
     block = max(1, logits_at_once // (rows * kernel.shape[1]))
     if block >= steps:

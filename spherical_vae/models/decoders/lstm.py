@@ -96,7 +96,9 @@ class LSTMDecoder(Decoder):
         embeddings: Float[Array, "V E"],
         dropout: DropoutRates | None = None,
     ) -> Float[Array, "S B"]:
-        """Returns log p(x|z) in nats; all samples are decoded as one batch of S * B rows."""
+        """Returns log p(x|z) in nats."""
+        # Time is the first axis. The layers see S * B rows, those of a sample together; the softmax
+        # sees T * S steps of B rows, so that a block of logits can be one sample of one step.
         samples, rows, _ = z.shape
         steps = batch.ids.shape[1]
         constant = with_conditions(z, conditions).reshape(samples * rows, -1)

@@ -1,8 +1,5 @@
 """The von Mises-Fisher latent whose concentration is learned for each example, within a range."""
 
-from collections.abc import Mapping
-from functools import partial
-
 import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -10,7 +7,7 @@ from ml_collections import ConfigDict
 from numpyro.distributions import Distribution
 
 from spherical_vae.distributions import VonMisesFisher, von_mises_fisher
-from spherical_vae.models.latents.latent import Latent, LatentHyperparameters
+from spherical_vae.models.latents.latent import Latent
 from spherical_vae.models.latents.spherical import Range, SphericalLatent
 
 
@@ -40,14 +37,12 @@ class LearnedVonMisesFisherLatent(SphericalLatent):
 
     gradient: str = "exact"
 
-    def distribution(
-        self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
+    def family(
+        self, mean: Float[Array, "*rows D"], concentration: Float[Array, "*rows"]
     ) -> Distribution:
-        """Returns the vMF distributions with these features."""
-        if self.gradient == "exact":
-            return super().distribution(features, hyper)
-        family = partial(DetachedVonMisesFisher, method=self.sampler, validate_args=False)
-        return self.with_learned_concentration(family, features, hyper["concentration"])
+        """Returns the vMF distributions with these gradients."""
+        kind = VonMisesFisher if self.gradient == "exact" else DetachedVonMisesFisher
+        return kind(mean, concentration, method=self.sampler, validate_args=False)
 
 
 def build(settings: ConfigDict, prior: nn.Module) -> Latent:

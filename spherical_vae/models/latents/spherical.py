@@ -1,6 +1,6 @@
 """What latents on the unit sphere share: the range of learned concentrations, and components."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
@@ -50,8 +50,8 @@ class Range:
         low, high = jnp.log(self.low), jnp.log(self.high)
         if self.clipped:
             return jnp.exp(jnp.clip(jnp.log(start) + offset, low, high))
-        place = jax.scipy.special.logit((jnp.log(start) - low) / (high - low))
-        return jnp.exp(low + (high - low) * jax.nn.sigmoid(place + offset))
+        at_start = jax.scipy.special.logit((jnp.log(start) - low) / (high - low))
+        return jnp.exp(low + (high - low) * jax.nn.sigmoid(at_start + offset))
 
     def component_start(self, dimension: int) -> float:
         """Returns the initial concentration of a prior's component: broad, inside of the range.
@@ -92,24 +92,19 @@ class SphericalLatent(Latent):
         self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
     ) -> Distribution:
         """Returns distributions of learned concentration, initially `hyper["concentration"]`."""
-        return self.with_learned_concentration(self.family, features, hyper["concentration"])
+        return self._distributions(features, hyper["concentration"])
 
     def component(
         self, features: Mapping[str, Float[Array, " rows _"]], hyper: LatentHyperparameters
     ) -> Distribution:
         """Returns components with concentrations of their own, initially broad."""
-        start = self.range.component_start(self.dimension)
-        return self.with_learned_concentration(self.family, features, start)
+        return self._distributions(features, self.range.component_start(self.dimension))
 
-    def with_learned_concentration(
-        self,
-        family: Callable[[Array, Array], Distribution],
-        features: Mapping[str, Float[Array, " rows _"]],
-        start: Float[ArrayLike, ""],
+    def _distributions(
+        self, features: Mapping[str, Float[Array, " rows _"]], start: Float[ArrayLike, ""]
     ) -> Distribution:
-        """Returns `family(mean directions, concentrations)`; `start` is the one at offset 0."""
         concentration = self.range.concentration(start, features["concentration"][:, 0])
-        return family(unit_vectors(features["mean"]), concentration)
+        return self.family(unit_vectors(features["mean"]), concentration)
 
     def family(
         self, mean: Float[Array, "*rows D"], concentration: Float[Array, "*rows"]
