@@ -54,7 +54,9 @@ def main(given: FlagValues) -> None:
             f"--init_from: not with config.baselines={config.baselines!r}, allowed: a single "
             "model, or a sweep"
         )
-    workdir = given.workdir or f"runs/{config.name}{'-sweep' if replicas else ''}"
+    workdir = given.workdir
+    if workdir is None:
+        workdir = f"runs/{config.name}{'-sweep' if replicas else ''}"
     corpus = load_corpus(config.data)
     hosts.require_same("the corpus", str(corpus.fingerprint) if hosts.several() else "")
     if given.init_from is not None:

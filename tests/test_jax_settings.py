@@ -30,7 +30,7 @@ GROUPS = {
     },
     "keys and transfers": {
         "jax_default_prng_impl": "rbg",
-        "jax_transfer_guard": "disallow",
+        "jax_transfer_guard": "disallow_explicit",
         "jax_debug_nans": True,
         "jax_default_device": "cpu",
     },

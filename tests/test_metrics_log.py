@@ -31,6 +31,12 @@ def filled(path, steps=(1, 2, 3)):
     return log
 
 
+def test_a_file_that_cannot_be_written_is_told(path):
+    path.mkdir()
+    with pytest.raises(UserError, match=r"metrics\.jsonl: cannot be written \("):
+        MetricsLog(path).write(1, "train", nll_nats=1.0)
+
+
 def test_each_record_is_a_line_on_disk_at_once(path):
     log = MetricsLog(path)
     assert log.records() == []

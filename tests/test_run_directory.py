@@ -94,6 +94,22 @@ def test_a_run_goes_on_with_other_values_of_what_changes_no_result(workdir):
     assert load_run(workdir).config == config
 
 
+def test_epochs_that_are_not_read_may_change(workdir, capsys):
+    config = base_config()
+    config.train.steps, config.train.epochs = 100, 5
+    begin(workdir, config)
+    config.train.epochs = 2
+    open_run(workdir, config).close()
+    assert capsys.readouterr().err == ""
+    config.train.steps = 0
+    assert "config.train.steps" in refusal(workdir, config)
+
+
+def test_an_empty_path_is_no_run():
+    with pytest.raises(UserError, match="--workdir"):
+        RunDirectory("")
+
+
 def stored_without(workdir, *keys, **more):
     """Makes a run of the base configuration; takes keys out of what is stored, or adds some."""
     begin(workdir, base_config())

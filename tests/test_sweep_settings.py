@@ -96,9 +96,21 @@ def test_what_cannot_be_swept_with_this_model_is_told():
     assert "kl_weight.cycles has no effect with kl_weight.schedule=constant" in complaint(
         "kl_weight.cycles=2,4"
     )
-    # With one of them it has.
-    schedules = parse_sweep("optimizer.schedule=cosine,plateau;optimizer.plateau_divisor=1.2,2")
-    assert len(build_replicas(small_config(), schedules)) == 4
+    # With one of them it has, and the other is trained once.
+    one, two = "optimizer.schedule=cosine", "optimizer.schedule=plateau"
+    divisors = ";optimizer.plateau_divisor=1.2"
+    assert len(replicas_of(f"{one},{two.partition('=')[2]}{divisors}")) == 2
+    assert complaint(f"{one},plateau{divisors},2").startswith(
+        f"--sweep: {one},optimizer.plateau_divisor=1.2 and {one},optimizer.plateau_divisor=2 are "
+        "the same training"
+    )
+
+
+def test_a_name_that_no_folder_can_have_is_told():
+    axes = [f"{key}={value}" for key, value in flatten(small_config()).items() if key in SWEEPABLE]
+    assert "is too long for a folder; give keys that have one value as --config.KEY" in complaint(
+        ";".join(axis for axis in axes if "_divisor" not in axis and "kl_weight.l" not in axis)
+    )
 
 
 def test_a_kind_of_ones_own_says_whether_it_reads_the_concentration(monkeypatch):

@@ -22,6 +22,7 @@ from spherical_vae.runs.checkpoint import CheckpointStore
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
 from spherical_vae.system.errors import Interrupted, UserError
+from spherical_vae.system.signals import Termination
 from spherical_vae.training.trainer import train_model
 
 
@@ -100,6 +101,44 @@ def test_the_seconds_of_a_record_are_those_of_the_device(tmp_path):
     records = MetricsLog(tmp_path / "metrics.jsonl").records()
     assert [record["step"] for record in records] == [3, 6]
     assert min(record["seconds"] for record in records) >= 0.15
+
+
+@pytest.mark.parametrize(("log_every", "timed"), [(4, [True, True]), (3, [False, True])])
+def test_steps_of_an_earlier_start_have_no_seconds(tmp_path, log_every, timed):
+    """Stopped at step 4, which ended a record or did not, by what was then logged."""
+
+    def counted(after):
+        def before_step(state):
+            one = jnp.ones_like(state.sums.examples)
+            sums = state.sums._replace(examples=state.sums.examples + one, tokens=one)
+            return stop(after)(state)._replace(sums=sums)
+
+        return before_step
+
+    for after, every in ((4, log_every), (8, 2)):
+        with pytest.raises(Interrupted):
+            train(tmp_path, counted(after), train__log_every=every)
+    records = MetricsLog(tmp_path / "metrics.jsonl").records()
+    assert ["seconds" in record for record in records if record["step"] > 4] == timed
+
+
+def test_records_without_a_checkpoint_are_not_removed_in_silence(tmp_path, capsys):
+    MetricsLog(tmp_path / "metrics.jsonl").write(7, "train", nll_nats=1.0)
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop(after=1))
+    assert f"{tmp_path}: there is no checkpoint: training begins anew, 1 metrics" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Termination() as termination:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert termination.signal is None
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def test_an_error_of_the_data_ends_training_and_leaves_the_checkpoint(tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     "kl_weight.linear_epochs": (20.0, _POSITIVE),  # linear: min(1, epoch / linear_epochs)
     "kl_weight.sigmoid_slope": (0.5, _POSITIVE),  # sigmoid(slope * epoch - shift)
     "kl_weight.sigmoid_shift": (5.0, Number()),
-    "kl_weight.cycles": (4, SIZE),  # cyclical: equal parts of training, each of which starts at 0
+    "kl_weight.cycles": (4, SIZE),  # cyclical: equal parts of training, each of which rises from 0
     "kl_weight.rising_fraction": (0.5, _SHARE),  # cyclical: of a cycle; then the weight is constant
     # The KL in the training loss; measured bounds do not depend on these keys.
     # Least KL that the loss charges; 0: off. Under a learned prior, least estimate of it.

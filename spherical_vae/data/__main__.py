@@ -117,6 +117,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         raise UserError(f"{command}: a corpus is missing, one of {', '.join(CORPORA)}")
     if name is not None:
         require_name("corpus", name, CORPORA)
+    if command == "verify":
+        for key in _FLAGS:
+            if key != "cache_dir" and hasattr(parsed, key):
+                raise UserError(f"--{key}: not with verify, which takes all settings")
     if parsed.json and command != "stats":
         raise UserError(f"--json: not with {command}, allowed: with stats")
     return parsed

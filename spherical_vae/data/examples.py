@@ -277,6 +277,9 @@ def _carve(whole: Examples, fractions: Mapping[str, float], seed: int) -> dict[s
     Splits are taken one after the other from one shuffled order, so a split does not change with
     the fraction of a later one.
     """
+    if sum(fractions.values()) >= 1:
+        given = " and ".join(f"data.{name}_fraction={share!r}" for name, share in fractions.items())
+        raise UserError(f"config.{given}: nothing is left to train on, allowed: less than 1 in all")
     parts, rest = {}, shuffled(len(whole), seed, CARVING)
     for name, fraction in fractions.items():
         size = max(1, round(len(whole) * fraction))

@@ -32,7 +32,13 @@ from spherical_vae.data.corpus import (
 from spherical_vae.data.examples import encode
 from spherical_vae.data.files import printable
 from spherical_vae.data.settings import check_settings
-from spherical_vae.data.sources import TFDS, MissingFilesError, cache_root, digest_of_files
+from spherical_vae.data.sources import (
+    TFDS,
+    MissingFilesError,
+    cache_root,
+    digest_of_files,
+    usable_path,
+)
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.folder_lock import one_at_a_time, put_in_place, temporary_beside
 
@@ -106,7 +112,7 @@ class _Key(NamedTuple):
     def of(cls, root: Path, config_data: Any) -> "_Key":
         settings = {k: value for k, value in config_data.items() if k not in _NO_MATTER}
         if CORPORA[config_data.name].source.path == "required":
-            settings["path"] = str(Path(config_data.path).expanduser().absolute())
+            settings["path"] = str(usable_path("path", config_data.path).absolute())
         settings = {"format": FORMAT, **settings}
         return cls(root / f"{config_data.name}-{digest_of_json(settings)[:16]}", settings)
 

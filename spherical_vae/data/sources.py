@@ -70,7 +70,7 @@ class OwnFiles:
 
     def files(self, config_data: Any) -> list[Path]:
         """As `Source.files`."""
-        place = _usable_path("path", config_data.path)
+        place = usable_path("path", config_data.path)
         if not place.is_dir():
             return [place]
         return [place / file for name in self.names for file in (name, f"{name}.gz")]
@@ -147,7 +147,7 @@ class Archive:
             return _given_path(config_data)
         folders, manual, root = [], config_data.manual_dir, cache_root(config_data)
         if manual.strip():
-            folders.append(_usable_path("manual_dir", manual))
+            folders.append(usable_path("manual_dir", manual))
             if not folders[0].is_dir():
                 message = f"config.data.manual_dir: {printable(manual)} is not a folder"
                 raise MissingFilesError(message)
@@ -276,7 +276,7 @@ def cache_root(config_data: Any) -> Path | None:
     if config_data.cache_dir == "none":
         return None
     if config_data.cache_dir:
-        return _usable_path("cache_dir", config_data.cache_dir)
+        return usable_path("cache_dir", config_data.cache_dir)
     home = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(home) if home else Path("~/.cache").expanduser()) / "spherical_vae"
@@ -284,7 +284,7 @@ def cache_root(config_data: Any) -> Path | None:
         return None  # the user has no home folder
 
 
-def _usable_path(key: str, given: str) -> Path:
+def usable_path(key: str, given: str) -> Path:
     """Returns the path that `config.data` gives, `~` being a home folder."""
     try:
         path = Path(given).expanduser()
@@ -305,7 +305,7 @@ def _usable_path(key: str, given: str) -> Path:
 
 
 def _given_path(config_data: Any) -> Path:
-    place = _usable_path("path", config_data.path)
+    place = usable_path("path", config_data.path)
     if not place.exists():
         raise MissingFilesError(
             f"config.data.path: {printable(config_data.path)} does not exist; the docstring of "

@@ -145,21 +145,30 @@ def measure_sweep(
         )
     first = models[0]
     evaluator = build_evaluator(first, importance_samples)
-    samples = evaluator.config.evaluation.importance_samples if protocol == "honest" else None
+    settings = evaluator.config.evaluation
+    samples = settings.importance_samples if protocol == "honest" else None
+    # What determines a replica's result, beside its step.
+    common = {
+        "split": split,
+        "seed": seed,
+        "protocol": protocol,
+        "importance_samples": samples,
+        "batch_size": settings.batch_size,
+    }
 
     def result_of(one: TrainedReplica) -> dict[str, Any] | None:
         if one.model is None or one.diverged_step is not None:
             return None
         file = None if cache is None else cache.replica(one.replica.name).evaluation_path
-        cached = (
-            None if file is None else _cached(file, split, one.model.step, samples, seed, protocol)
-        )
+        asked = common | {"step": one.model.step}
+        cached = None if file is None else _cached(file, asked)
         if cached is not None:
             return cached
         print(f"{one.replica.name}: measuring {split}", file=sys.stderr)
         result, _ = measure_model(evaluator, one.model, split, seed=seed, protocol=protocol)
         if file is not None:
-            write_atomically(file, json.dumps(result, allow_nan=False) + "\n")
+            content = {"asked": asked, "result": result}
+            write_atomically(file, json.dumps(content, allow_nan=False) + "\n")
         return result
 
     results = [
@@ -197,20 +206,11 @@ def _numbers(values: Mapping[str, Any]) -> str:
     return "".join(f"{'-':>9s}" if x is None else f"{x:9.{decimals}f}" for x, decimals in numbers)
 
 
-def _cached(
-    file: Path, split: str, step: int, samples: int | None, seed: int, protocol: str
-) -> dict[str, Any] | None:
+def _cached(file: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the result in a file, or None if it is another one than is asked for."""
-    asked = {
-        "split": split,
-        "step": step,
-        "importance_samples": samples,
-        "seed": seed,
-        "protocol": protocol,
-    }
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-        return result if {key: result[key] for key in asked} == asked else None
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content["result"] if content.get("asked") == asked else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):

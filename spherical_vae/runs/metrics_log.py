@@ -41,15 +41,21 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
           step: number of training steps done.
           split: train, valid, test, or another name for what the figures are of.
           **values: names (units included) to numbers, texts, None, or lists and dicts of them.
+
+        Raises:
+          UserError: the file cannot be written, because the disk is full for instance.
         """
         if self._path is None:
             return
         plain = {name: _plain(value) for name, value in values.items()}
         record = {"step": int(step), "split": split, **plain}
         line = json.dumps(record, allow_nan=False) + "\n"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written ({error.strerror})") from error
         if self._tensorboard_directory is None:
             return
         if self._tensorboard is None:

@@ -216,6 +216,8 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
         one, other = old.get(key), new.get(key)
         if key in RESUMABLE or (type(one) is type(other) and one == other):
             continue
+        if key == "train.epochs" and old["train.steps"] > 0 and new["train.steps"] > 0:
+            continue  # The steps are given, and the epochs are not read.
         difference = f"config.{key}: {one!r} in {path}, {other!r}"
         messages.append(f"{difference} from now on")
         objection = _objection(key, old, new, sweep=given.replicas is not None)

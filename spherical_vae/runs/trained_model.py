@@ -50,7 +50,7 @@ class TrainedModel:
       params: of the best step on validation; of the latest one before the first evaluation.
       step: the step of `params`.
       last_step: steps done up to the latest checkpoint.
-      tokens_seen: in training up to the latest checkpoint.
+      tokens_seen: in training up to the last train record before the latest checkpoint.
       mesh: over which the parameters lie.
     """
 

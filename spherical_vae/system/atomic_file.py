@@ -1,6 +1,7 @@
 """Replaces a small text file so that a crash leaves the old content or the new, never a part."""
 
 import os
+import threading
 from pathlib import Path
 
 
@@ -10,7 +11,7 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
       OSError: the folder does not exist or cannot be written; the old file is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)

@@ -34,9 +34,11 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a folder that can hold a run, `~` replaced.
 
     Raises:
-      UserError: the path is a URL, or checkpoints could not be read back from it.
+      UserError: the path is empty or a URL, or checkpoints could not be read back from it.
     """
     text = os.fspath(path)
+    if not text:
+        raise UserError("the folder of a run (--workdir, --init_from): '' given, allowed: a path")
     if _URL.match(text):
         raise UserError(f"{text}: a URL, allowed: a folder; mount the store and give its path")
     folder = expanded(path)

@@ -24,8 +24,9 @@ class Termination(contextlib.ExitStack):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 previous = signal.getsignal(number)
-                # None: a handler of a program that embeds Python, which could not be restored.
-                if previous is not None:
+                # None: a handler of a program that embeds Python, which could not be restored. What
+                # is ignored, as SIGINT in a job in the background, stays so.
+                if previous not in (None, signal.SIG_IGN):
                     signal.signal(number, self._catch)
                     self.callback(signal.signal, number, previous)
         return self

@@ -55,7 +55,7 @@ def kl_weight(settings: ConfigDict, epoch: int, step: int, total_steps: int) -> 
         exponent = settings.sigmoid_slope * epoch - settings.sigmoid_shift
         return settings.value * 0.5 * (1 + math.tanh(0.5 * exponent))
     if settings.schedule == "cyclical":
-        # In integers: at the start of a cycle the weight is exactly 0.
+        # In integers: where a step is the start of a cycle, the weight is exactly 0.
         done = step * settings.cycles % total_steps / total_steps
         return settings.value * min(1.0, done / settings.rising_fraction)
     return settings.value

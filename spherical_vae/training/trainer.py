@@ -201,6 +201,13 @@ class Trainer:
     @settings_of_models()
     def train(self) -> list[TrainedReplica]:
         """Trains all replicas to their ends; see `train_model` and `train_replicas`."""
+        if self._first_step == 0 and hosts.is_first():
+            lost = sum(len(one.log.records()) for one in self._supervisors)
+            if lost:
+                message = (
+                    f"there is no checkpoint: training begins anew, {lost} metrics are removed"
+                )
+                tqdm.write(f"{self._run.path}: {message}", file=sys.stderr)
         with contextlib.ExitStack() as logs:
             for one in self._supervisors:
                 logs.enter_context(one.log).truncate_after(self._first_step)
@@ -222,9 +229,12 @@ class Trainer:
         name = config.name if self._single else f"{config.name}, {len(self._replicas)} replicas"
         since = time.monotonic()
         # The totals of steps before a stop are not of the time since this start.
-        begun_earlier = step > 0 and not timetable.is_log(step)
+        examples = np.atleast_1d(jax.device_get(self._state.sums.examples))
+        begun_earlier = any(examples[number] > 0 for number, _ in self._active())
+        # The settings are those of a thread, and batches are sent by another one.
+        send = settings_of_models()(partial(shard_batch, mesh=self._mesh))
         with (
-            prefetched(feed, lambda batches: shard_batch(batches, self._mesh)) as on_devices,
+            prefetched(feed, send) as on_devices,
             Termination() as termination,
             ProgressBar(name, step, timetable.total_steps) as bar,
         ):

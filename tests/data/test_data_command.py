@@ -217,6 +217,8 @@ def test_verify_without_a_name_takes_all_that_is_prepared(data, mistake, write_f
         (["list", "--manual_dir=nowhere"], "nowhere is not a folder"),
         (["verify", "ptbb"], "did you mean 'ptb'?"),
         (["verify", "ptb"], "nothing of ptb is prepared in"),
+        (["verify", "ptb", "--max_length=3"], "--max_length: not with verify"),
+        (["stats", "text", "--path=~nosuchuser/x"], "~nosuchuser/x is not a usable path"),
         ([], "the following arguments are required: command"),
     ],
     ids=" ".join,

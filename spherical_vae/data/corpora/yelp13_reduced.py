@@ -79,7 +79,7 @@ def matches(raw: Sequence[str], official: Sequence[Sequence[str]]) -> Bool[np.nd
       raw: texts.
       official: words of each review, cut at `MAX_TOKENS`.
     """
-    shared, short = set[str](), list[tuple[list[str], bool]]()
+    shared, short = set[str](), list[re.Pattern[str]]()
     for words in official:
         runs = [_letters(run) for run in " ".join(words).split(UNKNOWN_WORD)]
         longest = max(runs, key=len)
@@ -87,12 +87,12 @@ def matches(raw: Sequence[str], official: Sequence[Sequence[str]]) -> Bool[np.nd
             starts = ((run, i) for run in runs for i in range(0, len(run) - SHARED + 1, SHARED))
             shared.update(run[i : i + SHARED] for run, i in starts)
         elif longest:
-            short.append((runs, len(words) < MAX_TOKENS))
+            short.append(_pattern(runs, whole=len(words) < MAX_TOKENS))
     plain = [_letters(text) for text in raw]
     return np.array(
         [
             any(text[i : i + SHARED] in shared for i in range(len(text) - SHARED + 1))
-            or any(_is_made_of(text, runs, whole) for runs, whole in short)
+            or any(pattern.match(text) for pattern in short)
             for text in plain
         ],
         bool,
@@ -103,18 +103,10 @@ def _letters(text: str) -> str:
     return _SIGN.sub("", _BRACKET.sub("", text.lower()))
 
 
-def _is_made_of(text: str, runs: Sequence[str], whole: bool) -> bool:
-    """Returns whether a text begins with these runs, an unknown word between any two of them."""
-    if not text.startswith(runs[0]):
-        return False
-    end = len(runs[0])
-    for run in runs[1:]:
-        begin = text.find(run, end + 1, end + LONGEST_UNKNOWN + len(run))
-        if begin < 0:
-            return False
-        end = begin + len(run)
-    # After an unknown word at the end more may follow.
-    return not whole or len(text) - end <= (0 if runs[-1] else LONGEST_UNKNOWN)
+def _pattern(runs: Sequence[str], whole: bool) -> re.Pattern[str]:
+    """Returns what matches the runs in this order, with some letters for each unknown word."""
+    unknown = f"[a-z0-9]{{1,{LONGEST_UNKNOWN}}}"
+    return re.compile(unknown.join(runs) + ("$" if whole else ""))
 
 
 class _TwoArchives:
