@@ -201,7 +201,7 @@ class Trainer:
     @settings_of_models()
     def train(self) -> list[TrainedReplica]:
         """Trains all replicas to their ends; see `train_model` and `train_replicas`."""
-        if self._first_step == 0 and hosts.is_first():
+        if self._store.latest_step() is None and hosts.is_first():
             lost = sum(len(one.log.records()) for one in self._supervisors)
             if lost:
                 message = (
