@@ -242,10 +242,11 @@ def _by_fingerprint(key: _Key, config_data: Any) -> dict[int, list[tuple[Path, d
     for folder, manifest in _good(key.folders()):
         if not end or end in manifest["facts"]["places"]:
             found.setdefault(manifest["fingerprint"], []).append((folder, manifest["facts"]))
-    for folder in () if found else key.folders():
+    if not found:
         # What may be good is not passed over in silence.
-        with contextlib.suppress(DamagedStoreError):
-            read_manifest(folder)
+        for folder in key.folders():
+            with contextlib.suppress(DamagedStoreError):
+                read_manifest(folder)
     return found
 
 

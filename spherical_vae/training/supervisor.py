@@ -43,14 +43,19 @@ class Supervisor:
         log: MetricsLog,
         step: int = 0,
     ) -> None:
-        self.config, self.state, self.log = config, state, log
-        self._timetable = timetable
-        # Saved after `step` steps, perhaps under another configuration: a training that was over
-        # continues if it is to be longer, or more patient. A replica that diverged or stopped
-        # before the others stays as it is.
-        if state.diverged_step is None and state.step == step:
-            over = state.finished and self._is_over(step, state.stale)
-            self.state = dataclasses.replace(state, finished=over)
+        self.config, self.log, self._timetable = config, log, timetable
+        self.state = self._reopened(state, step)
+
+    def _reopened(self, state: Progress, step: int) -> Progress:
+        """Returns the progress that was saved after `step` steps, under this configuration.
+
+        A training that was over continues if it is to be longer now, or more patient. A replica
+        that diverged, or stopped before the others, stays as it is.
+        """
+        if state.diverged_step is not None or state.step != step:
+            return state
+        over = state.finished and self._is_over(step, state.stale)
+        return dataclasses.replace(state, finished=over)
 
     def hyperparameters(self, step: int) -> Hyperparameters:
         """Returns the hyperparameters of the step that follows `step` steps.
