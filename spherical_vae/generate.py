@@ -55,8 +55,9 @@ def main(given: FlagValues) -> None:
     trained = load_trained(given.workdir, given.replica, given_places(given))
     config, corpus = trained.config, trained.corpus
     if not trained.model.decoder.scores_sequences:
-        # Of sentences the unknown word is one of those that can be shown.
-        unread = ("temperature", "top_p", "greedy", *["unknown"] * (corpus.kind != "sequences"))
+        unread = ["temperature", "top_p", "greedy"]
+        if corpus.kind != "sequences":  # Of sentences the unknown word can be shown.
+            unread.append("unknown")
         for name in unread:
             if given[name].present:
                 raise UserError(

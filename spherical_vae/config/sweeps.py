@@ -8,7 +8,6 @@ import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -21,26 +20,26 @@ from spherical_vae.system.names import require_name
 Value = int | float | str
 Settings = dict[str, Value]
 
-# A key that does not always have an effect has another key, and the value that is needed there.
-SWEEPABLE: dict[str, tuple[str, str] | None] = {
-    "seed": None,
-    "latent.concentration": None,  # needs some kinds of latent, see `_values_needed`
-    "dropout_rate": None,
-    "state_dropout_rate": None,
-    "word_dropout_rate": None,
-    "optimizer.learning_rate": None,
-    "optimizer.schedule": None,
-    "optimizer.warmup_steps": None,
+# A key that does not always have an effect is followed by another key and the value it needs there.
+SWEEPABLE: dict[str, tuple[str, ...]] = {
+    "seed": (),
+    "latent.concentration": (),  # needs some kinds of latent, see `_check_effects`
+    "dropout_rate": (),
+    "state_dropout_rate": (),
+    "word_dropout_rate": (),
+    "optimizer.learning_rate": (),
+    "optimizer.schedule": (),
+    "optimizer.warmup_steps": (),
     "optimizer.final_fraction": ("optimizer.schedule", "cosine"),
     "optimizer.plateau_divisor": ("optimizer.schedule", "plateau"),
-    "kl_weight.value": None,
-    "kl_weight.schedule": None,
+    "kl_weight.value": (),
+    "kl_weight.schedule": (),
     "kl_weight.linear_epochs": ("kl_weight.schedule", "linear"),
     "kl_weight.sigmoid_slope": ("kl_weight.schedule", "sigmoid"),
     "kl_weight.sigmoid_shift": ("kl_weight.schedule", "sigmoid"),
     "kl_weight.cycles": ("kl_weight.schedule", "cyclical"),
     "kl_weight.rising_fraction": ("kl_weight.schedule", "cyclical"),
-    "train.early_stopping": None,
+    "train.early_stopping": (),
 }
 # Bytes of the name of a folder that every file system can hold, with room for what is written.
 _LONGEST_NAME = 200
@@ -125,34 +124,30 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
 
 def _check_effects(replicas: Sequence[Replica]) -> None:
     """Raises a `UserError` if replicas differ by keys without effect, and only seem to differ."""
+    leaves = [flatten(replica.config) for replica in replicas]
+    kinds = [kind for kind in (*LATENTS, leaves[0]["latent.kind"]) if LATENTS[kind].concentration]
+    acts_with = SWEEPABLE | {"latent.concentration": ("latent.kind", *kinds)}
+    for key in filter(acts_with.get, replicas[0].settings):
+        other, *allowed = acts_with[key]
+        others = {one[other] for one in leaves}
+        if others.isdisjoint(allowed):
+            raise UserError(
+                f"--sweep: {key} has no effect with {other}={', '.join(sorted(others))}, allowed: "
+                f"{other} {' or '.join(allowed)}"
+            )
     alike: dict[tuple, Replica] = {}
-    for replica in replicas:
-        leaves, effects = flatten(replica.config), list[tuple[str, Value]]()
-        for key, value in replica.settings.items():
-            other, needed = _values_needed(key, leaves)
-            if leaves.get(other) in needed:
-                effects.append((key, value))
-            elif all(flatten(one.config)[other] not in needed for one in replicas):
-                others = sorted({flatten(one.config)[other] for one in replicas})
-                raise UserError(
-                    f"--sweep: {key} has no effect with {other}={', '.join(others)}, allowed: "
-                    f"{other} {' or '.join(needed)}"
-                )
-        twin = alike.setdefault(tuple(effects), replica)
+    for replica, one in zip(replicas, leaves, strict=True):
+        effects = tuple(
+            (key, value)
+            for key, value in replica.settings.items()
+            if not acts_with[key] or one[acts_with[key][0]] in acts_with[key][1:]
+        )
+        twin = alike.setdefault(effects, replica)
         if twin is not replica:
             raise UserError(
                 f"--sweep: {twin.name} and {replica.name} are the same training, as what differs "
                 "has no effect there; allowed: one of them, by a --sweep of its own"
             )
-
-
-def _values_needed(key: str, leaves: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Returns another key, and its values with which a key has an effect; itself, if always."""
-    if key == "latent.concentration":
-        kinds = (*LATENTS, leaves["latent.kind"])
-        return "latent.kind", [kind for kind in kinds if LATENTS[kind].concentration]
-    need = SWEEPABLE[key]
-    return (key, [leaves[key]]) if need is None else (need[0], [need[1]])
 
 
 def _build_replica(config: ConfigDict, values: Mapping[str, Value]) -> Replica:

@@ -29,6 +29,7 @@ from spherical_vae.random.threefry import (
     unit_intervals,
     vary_like,
 )
+from spherical_vae.special.arguments import not_negative
 from spherical_vae.special.chebyshev import evaluate_table
 from spherical_vae.special.concentration import mode
 
@@ -99,7 +100,7 @@ def transport_tan_half(dimension: int, tangent: SplitNormal, concentration: Arra
         below = square / (1.0 + square)  # P(cosine of a uniform direction is larger)
         above = 1.0 / (1.0 + square)
         # Not below 0, where the mode is NaN in other dimensions too.
-        kappa = jnp.where(concentration < 0, jnp.nan, jnp.maximum(concentration, 1e-20))
+        kappa = jnp.maximum(not_negative(concentration), 1e-20)
         kappa = jnp.broadcast_to(kappa, below.shape)
         change = below * jnp.expm1(-2.0 * kappa)
         # Near the antipode `below` is rounded to 1, and what is left of 1 is known from `above`.

@@ -13,6 +13,7 @@ from typing import Any
 
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.folder_lock import cannot_write
 
 
 class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
@@ -55,7 +56,7 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
-            raise UserError(f"{self._path}: cannot be written ({error.strerror})") from error
+            raise UserError(cannot_write(self._path, error)) from error
         if self._tensorboard_directory is None:
             return
         if self._tensorboard is None:

@@ -17,7 +17,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from spherical_vae.special.arguments import Numbers, as_float, check_dimension, working_dtype
+from spherical_vae.special.arguments import (
+    Numbers,
+    as_float,
+    check_dimension,
+    not_negative,
+    working_dtype,
+)
 from spherical_vae.special.chebyshev import evaluate_series
 from spherical_vae.special.cosine_law import concentration_series
 from spherical_vae.special.derivatives import Function, with_derivative
@@ -25,11 +31,10 @@ from spherical_vae.special.derivatives import Function, with_derivative
 
 def mode(dimension: float | int, concentration: Array) -> tuple[Array, Array]:
     """Maps the concentration in [0, inf) to w0 in [0, 1), and 1 - w0^2 without cancellation."""
-    unbounded = concentration * (2.0 / (dimension - 1))
+    unbounded = not_negative(concentration) * (2.0 / (dimension - 1))
     # Beyond the clip w0 is 1 to rounding and the square would overflow.
     largest = 1e18 if unbounded.dtype == jnp.float32 else 1e150
     ratio = jnp.minimum(unbounded, largest)
-    ratio = jnp.where(concentration < 0, jnp.nan, ratio)
     denominator = 1.0 + jnp.sqrt(1.0 + ratio * ratio)
     gap = 2.0 / jnp.where(unbounded > largest, unbounded, denominator)
     return ratio / denominator, gap

@@ -46,12 +46,13 @@ class Number:
             bounds.append(f" {'>' if self.low_open else '>='} {self.low}")
         if self.high is not None:
             bounds.append(f" {'<' if self.high_open else '<='} {self.high}")
+        allowed = f"a finite number{' and'.join(bounds)}"
         if not (finite and self._inside(value)):
-            allowed = f"a finite number{' and'.join(bounds)}"
             raise UserError(f"{key}: {value!r} given, allowed: {allowed}")
         if isinstance(value, float) and not self._inside(in_float32(value)):
-            allowed = f"a finite number{' and'.join(bounds)}, also when rounded to float32"
-            raise UserError(f"{key}: {value!r} given, allowed: {allowed}")
+            raise UserError(
+                f"{key}: {value!r} given, allowed: {allowed}, also when rounded to float32"
+            )
 
     def _inside(self, value: float | int) -> bool:
         above = self.low is None or (value > self.low if self.low_open else value >= self.low)
