@@ -134,7 +134,7 @@ def _draw_fig5(rows: Sequence[Filled]) -> Any:
         axes.set(title=plain, xlabel="probability that a pair is swapped")
         axes.set_xlim(-0.05, 1.05)
         if not axes.lines:
-            axes.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center")
+            axes.annotate(tables.NOT_RUN, (0.5, 0.5), xycoords="axes fraction", ha="center")
         # Cosines near 1 are written out: an offset above the axis would meet the title.
         axes.ticklabel_format(axis="y", useOffset=False)
     panels[0].set_ylabel("cosine of mean codes")

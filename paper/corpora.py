@@ -93,4 +93,8 @@ def _beside(ours: int | None, printed: int | None) -> str:
     return text if printed is None else f"{text} ({printed})"
 
 
-EXPERIMENTS = (Computed("table2", compute, tables),)
+def _lacking(values: Any) -> set[str]:
+    return {one.name for one in values.corpora if hasattr(one, "missing")}
+
+
+EXPERIMENTS = (Computed("table2", compute, tables, lacking=_lacking),)

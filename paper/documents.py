@@ -133,14 +133,11 @@ def _by_size(rows: Sequence[Filled]) -> list[Table]:
         ours, other = (tables.reference(rows, group, model) for model in (VMF, GAUSSIAN))
         if ours is None or other is None:
             continue
-        theirs = {run.seed: run.bounds[HONEST].nats for run in other.runs}
-        pairs = [
-            (run.bounds[HONEST].nats, theirs[run.seed]) for run in ours.runs if run.seed in theirs
-        ]
-        if not pairs or not all(map(all, pairs)):
+        pairs = tables.common(ours.runs, other.runs, tables.weighted(HONEST))
+        nats = tables.paired_nats(pairs) if pairs else None
+        if nats is None:
             continue
-        nats = np.mean(np.asarray(pairs), axis=0)  # [2, examples]
-        quarters = np.array_split(np.argsort(nats.mean(axis=0), kind="stable"), 4)
+        quarters = np.array_split(np.argsort(sum(nats), kind="stable"), 4)
         gaps = [(nats[0] - nats[1])[quarter] for quarter in quarters]
         cells = [tables.Difference(float(g.mean()), standard_error(g), True).text() for g in gaps]
         body.append([group, *cells, str(len(pairs))])
@@ -161,7 +158,7 @@ def _published(rows: Sequence[Filled]) -> list[Table]:
         for group, published in _PUBLISHED.items()
         if (ours := [one for one in rows if one.row.group == group and one.runs])
         for line in (
-            *([name, f"{ppl:g}", "no"]
+            *([name, printed_cell(ppl), "no"]
               for name, ppl in published.items()),
             *([one.row.name, mean_and_range(values_of(one, value)), "yes"] for one in ours),
         )
@@ -189,7 +186,7 @@ def _printed_documents(rows: Sequence[Filled]) -> list[Table]:
             corpus, _ = ranges
             hit = corpus and min(corpus) <= (printed or 0) <= max(corpus)
             inside = NOTHING if printed is None else "yes" if hit else "no"
-            cells = [*map(mean_and_range, ranges), inside, str(len(one.runs))]
+            cells = [*map(mean_and_range, ranges), inside, tables.seeds(one)]
         body.append([one.row.name, printed_cell(printed), *cells])
     body += [
         [name, printed_cell(value), "not reproduced", *[NOTHING] * 3]
@@ -271,7 +268,7 @@ def _learned_tables(rows: Sequence[Filled], scale: str) -> list[Table]:
 
 
 def _draw_learned(rows: Sequence[Filled]) -> Any:
-    """Draws KL on validation through training, a line for each learned row, seed 0."""
+    """Draws KL on validation through training, a line for each learned row: its first seed."""
     figure, (axes,) = new_figure(1, width=6.4, height=3.8)
     learned = [one for one in rows if one.row.model == LEARNED and one.runs]
     for i, one in enumerate(learned):

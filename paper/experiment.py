@@ -1,5 +1,6 @@
 """A table or figure: rows of runs, or computed numbers, and how they are shown."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 from paper import smoke
 from paper.notes import read_notes
 from paper.runner import Runner
-from paper.specs import SAMPLES, Filled, Row
+from paper.specs import SAMPLES, SCALES, Filled, Row
 from paper.store import Provenance, Record, read_record, write_record
 from paper.tables import Table
+from spherical_vae.system.errors import UserError
 from spherical_vae.system.provenance import circumstances
 
 NOTES = read_notes()
@@ -57,19 +59,37 @@ class Computed:
     Attributes:
       name, tables, draw: as of `Trained`, but of the values.
       compute: the values, a `SimpleNamespace` of what JSON can hold.
+      lacking: names of what the values have no numbers of, as its files are not here.
     """
 
     name: str
     compute: Callable[[Runner], SimpleNamespace]
     tables: Callable[[Any, str], Sequence[Table]]
     draw: Callable[[Any], Any] | None = None
+    lacking: Callable[[Any], set[str]] = lambda values: set()
 
     def write(self, runner: Runner, folder: Path) -> Path:
-        """Computes the values, and returns the file that they are written to."""
-        scale = runner.place.scale
+        """Computes the values, and returns the file that they are written to.
+
+        What is there stays, and it is told, if numbers would be lost.
+
+        Raises:
+          UserError: what is there is no such record, or one of a larger scale.
+        """
+        scale, path, before = runner.place.scale, self._path(folder), self.read(folder)
+        if before is not None and SCALES.index(before.scale) > SCALES.index(scale):
+            raise UserError(
+                f"{path}: has numbers of scale {before.scale}, which those of scale {scale} do not "
+                "replace; use another --results"
+            )
+        values = self.compute(runner)
+        lost = self.lacking(values) - (self.lacking(before.values) if before else set())
+        if before is not None and lost:
+            names = ", ".join(sorted(lost))
+            print(f"{path}: stays as it is, for it has numbers of {names}", file=sys.stderr)
+            return path
         command = f"python -m paper {self.name} --scale={scale} --manual_dir=FOLDER"
-        record = Record(scale, Provenance(command, **circumstances()), self.compute(runner))
-        return write_record(folder / f"{self.name}.json", record)
+        return write_record(path, Record(scale, Provenance(command, **circumstances()), values))
 
     def read(self, folder: Path) -> Record | None:
         """Returns what was computed; None if there is no file.
@@ -77,5 +97,8 @@ class Computed:
         Raises:
           UserError: the file is not such a record.
         """
-        path = folder / f"{self.name}.json"
+        path = self._path(folder)
         return read_record(path, Record, f"a record of {self.name}") if path.exists() else None
+
+    def _path(self, folder: Path) -> Path:
+        return folder / f"{self.name}.json"

@@ -47,8 +47,8 @@ def _tables(rows: Sequence[Filled], scale: str) -> list[Table]:
                 body.append([one.row.name, str(run.trace.tokens), str(point.step), *numbers, kl])
     head = ["row", "tokens", "step", "mean", "deviation or kappa", "KL"]
     caption = (
-        "Seed 0: q of the first example of validation through training. Mean: of the Gaussian, or "
-        "the mean direction of vMF; KL in nats."
+        "First seed: q of the first example of validation through training. Mean: of the Gaussian, "
+        "or the mean direction of vMF; KL in nats."
     )
     return [Table(head, body, caption), *bounds_table(rows, documents=True)]
 
@@ -66,7 +66,7 @@ def cap_cosine(concentration: float) -> float:
 
 
 def draw(rows: Sequence[Filled]) -> Any:
-    """Draws the paths of seed 0 in the plane and on the sphere, and the KL on the way."""
+    """Draws the paths of the first seeds in the plane and on the sphere, and the KL on the way."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

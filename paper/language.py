@@ -276,7 +276,15 @@ def curves_table(rows: Sequence[Filled]) -> list[Table]:
         return select(found) if found else None
 
     first, last = itemgetter(0), itemgetter(-1)
-    ended, lowest = (partial(value, "perplexity", select) for select in (last, min))
+    lowest = partial(value, "perplexity", min)
+
+    def ended(run: Run) -> float | None:
+        return run.validation[-1].perplexity
+
+    def is_lowest(run: Run) -> str | None:
+        if (end := ended(run)) is None:
+            return None
+        return "yes" if end == lowest(run) else "no"
 
     columns = [
         distinct("evaluations", lambda run: str(len(run.validation))),
@@ -286,7 +294,7 @@ def curves_table(rows: Sequence[Filled]) -> list[Table]:
         mean("PPL: first", partial(value, "perplexity", first)),
         mean("PPL: lowest", lowest),
         mean("PPL: last", ended),
-        distinct("last is lowest", lambda run: "yes" if ended(run) == lowest(run) else "no"),
+        distinct("last is lowest", is_lowest),
         tables.SEEDS,
     ]
     caption = (

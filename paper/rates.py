@@ -10,7 +10,7 @@ from paper.experiment import Trained
 from paper.language import KAPPA, PTB, PTB_BAG, PTB_INPUTLESS_BAG, PTB_INPUTLESS_SHORT, Panel
 from paper.plots import MODEL_COLOURS, new_figure
 from paper.specs import GAUSSIAN, HONEST, VMF, Filled, Row
-from paper.tables import Column, Table, bound, bounds_table, mean_of
+from paper.tables import NOT_RUN, NOTHING, Column, Table, bound, bounds_table, mean_of
 
 _DIMENSION = 50
 _KL_WEIGHTS = (0.2, 0.5, 1.0)
@@ -70,7 +70,7 @@ def _above_lowest(title: str, key: str) -> Column:
         group = [mean_of(one, value) for one in rows if one.row.group == filled.row.group]
         levels = [level for level in group if level is not None]
         own = mean_of(filled, value)
-        return "-" if own is None or len(levels) < 2 else f"{100 * (own / min(levels) - 1):.1f}"
+        return NOTHING if own is None or len(levels) < 2 else f"{100 * (own / min(levels) - 1):.1f}"
 
     return Column(f"{title} PPL above the lowest, %", cell)
 
@@ -94,7 +94,7 @@ def _draw_fig6(rows: Sequence[Filled]) -> Any:
     picture = axes.imshow(values / lowest, cmap="cividis_r", aspect="auto")
     figure.colorbar(picture, ax=axes, label="over the lowest of the line")
     for (i, j), value in np.ndenumerate(values):
-        text = "not run" if np.isnan(value) else f"{value:.0f}"
+        text = NOT_RUN if np.isnan(value) else f"{value:.0f}"
         patch = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
         axes.annotate(text, (j, i), ha="center", va="center", bbox=patch)
     axes.set_xticks(range(len(kappas)), [f"{kappa:g}" for kappa in kappas])

@@ -1,17 +1,16 @@
 """`RESULTS.md` and one HTML page from the store; no number comes from anywhere else."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from markdown_it import MarkdownIt
 
 from paper.catalogue import EXPERIMENTS
 from paper.experiment import NOTES, Computed, Trained
 from paper.plots import save
-from paper.specs import Filled, Place, Row, fill
-from paper.store import Provenance, Record, Store
+from paper.specs import SCALES, Filled, Place, fill
+from paper.store import Provenance, Record, Run, Store
 from paper.tables import Table, runs_table, trials_table
 from paper.verdicts import Views, missing_runs, verdict_table
 from spherical_vae.system.atomic_file import write_atomically
@@ -48,7 +47,7 @@ class Section:
 
     Attributes:
       facts: command and provenance.
-      missing: rows without runs.
+      gaps: sentences on rows of which runs or measures are missing.
       figure: drawn by matplotlib, or None.
     """
 
@@ -56,7 +55,7 @@ class Section:
     scale: str
     facts: str
     tables: Sequence[Table]
-    missing: Sequence[str] = ()
+    gaps: Sequence[str] = ()
     figure: Any = None
 
     @property
@@ -72,33 +71,39 @@ class Section:
         cpu = self.scale == "cpu"
         parts = [f"## {name[0].upper()}{name[1:]}{', scale cpu' * cpu}: {title}", self.facts]
         parts += [_CPU] if cpu else []
-        parts += [f"Not run: {'; '.join(self.missing)}."] if self.missing else []
+        parts += self.gaps
         parts += [f"![{title}]({folder}/figures/{self.name}.png)"] if self.figure else []
         return [*parts, *(table.markdown() for table in self.tables), *notes]
 
 
 def views_of(results: Path, places: Sequence[Place], names: Iterable[str]) -> Views:
-    """Returns the filled rows of some experiments; a grid that two scales share is filled once."""
+    """Returns the filled rows of some experiments by name and scale.
+
+    Where scale cpu has the very grid of scale full, that is what it is.
+    """
     store = Store(results / "runs")
     views: dict[tuple[str, str], Sequence[Filled]] = {}
     for name in names:
-        experiment, grids = EXPERIMENTS[name], list[Sequence[Row]]()
+        experiment = EXPERIMENTS[name]
         if isinstance(experiment, Computed):
             continue
         for place in places:
             rows = experiment.rows(place.scale)
-            if rows not in grids:
-                views[name, place.scale] = fill(rows, store, place)
-            grids.append(rows)
+            if place.scale == "cpu" and rows == experiment.rows("full"):
+                place = replace(place, scale="full")
+            views[name, place.scale] = fill(rows, store, place)
     return views
 
 
-def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Section]:
-    """Yields what there is of some experiments, at each scale that has runs."""
+def sections(
+    results: Path, views: Views, names: Iterable[str], scales: Sequence[str] = SCALES
+) -> Iterator[Section]:
+    """Yields what there is of some experiments, at each scale that has runs or numbers."""
     for name in names:
         experiment = EXPERIMENTS[name]
         if isinstance(experiment, Computed):
-            if found := experiment.read(results / "data"):
+            found = experiment.read(results / "data")
+            if found and found.scale in scales:
                 yield _computed(experiment, found)
             continue
         for (shown, scale), filled in views.items():
@@ -107,8 +112,6 @@ def sections(results: Path, views: Views, names: Iterable[str]) -> Iterator[Sect
 
 
 def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Section:
-    missing = [one.row.name for one in filled if not (one.runs or one.diverged)]
-    diverged = [f"{one.row.name} (diverged)" for one in filled if one.diverged]
     versions = {_versions(run.provenance) for one in filled for run in one.runs}
     return Section(
         experiment,
@@ -116,9 +119,23 @@ def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Secti
         f"`python -m paper {experiment.name} --scale={scale} --manual_dir=FOLDER`; runs with "
         f"{'; '.join(sorted(versions))}.",
         [*experiment.tables(filled, scale), *trials_table(filled), *runs_table(filled)],
-        [*missing, *diverged],
+        list(_gaps(filled)),
         experiment.draw and experiment.draw(filled),
     )
+
+
+def _gaps(filled: Sequence[Filled]) -> Iterator[str]:
+    def some(of: Callable[[Filled], Sequence[Run]]) -> str:
+        found = [(one.row.name, [str(run.seed) for run in of(one)]) for one in filled if of(one)]
+        return "; ".join(f"{name} (seed {', '.join(seeds)})" for name, seeds in found)
+
+    missing = [one.row.name for one in filled if not (one.runs or one.diverged or one.unfinished)]
+    if missing:
+        yield f"Not run: {'; '.join(missing)}."
+    if unfinished := some(lambda one: one.unfinished):
+        yield f"Trained and not yet measured: {unfinished}."
+    if diverged := some(lambda one: one.diverged):
+        yield f"Diverged, so that means are of the other seeds: {diverged}."
 
 
 def _computed(experiment: Computed, record: Record) -> Section:
@@ -151,17 +168,22 @@ def write_sections(found: Iterable[Section], results: Path) -> list[Path]:
     return paths
 
 
-def write_report(results: Path, text_path: Path = Path("RESULTS.md")) -> list[Path]:
+def write_report(results: Path, text_path: Path) -> list[Path]:
     """Draws all figures and writes both pages; returns the paths that were written.
 
     The store is in the folder `results`. Links in the Markdown page, `text_path`, start from its
-    folder.
+    folder. What is of scale smoke is not shown.
     """
-    views = views_of(results, [Place(Path(), scale) for scale in ("full", "cpu")], EXPERIMENTS)
-    found = list(sections(results, views, EXPERIMENTS))
+    # Imported by nobody else: other commands do without it.
+    from markdown_it import MarkdownIt
+
+    scales = "full", "cpu"
+    views = views_of(results, [Place(Path(), scale) for scale in scales], EXPERIMENTS)
+    found = list(sections(results, views, EXPERIMENTS, scales))
     paths = write_sections(found, results)
     verdicts = [verdict_table(views).markdown(), missing_runs(views)]
-    write_atomically(text_path, page(found, verdicts, results.as_posix()))
+    links = os.path.relpath(results, text_path.parent)
+    write_atomically(text_path, page(found, verdicts, Path(links).as_posix()))
     html = MarkdownIt().enable("table").render(page(found, verdicts, "."))
     write_atomically(
         results / "report.html",

@@ -23,7 +23,7 @@ from paper.measures.swaps import swap_cosines
 from paper.measures.tight import concentrations, tight_bound
 from paper.measures.trace import Tracer, read_trace
 from paper.specs import Place, Row, Spec, choose
-from paper.store import Bounds, Point, Provenance, Run, Store, Training
+from paper.store import Bounds, Measured, Point, Provenance, Run, Store, Training
 from spherical_vae.data import load_corpus
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.evaluation import metrics
@@ -101,6 +101,8 @@ class Runner:
             self._require_checkpoint(spec.origin, "so no run can start from it")
         if run is not None:
             self._require_checkpoint(spec, "so it cannot be measured further")
+        # Before anything is made: without its files there is nothing to begin.
+        self.corpus(self.place.config(spec))
         try:
             lock = lock_folder(directory, ".paper.lock")
         except BlockingIOError:
@@ -112,7 +114,11 @@ class Runner:
                 run = self._train(spec, directory, row is not None and "trace" in row.extras)
                 self.store.save(run)
             if row is not None and not run.training.diverged and not row.is_complete(run):
-                self._measure(run, row, spec, directory)
+                try:
+                    self._measure(run, row, spec, directory)
+                except UserError as reason:
+                    # The other rows do not depend on it.
+                    raise Unavailable(str(reason)) from reason
 
     def _directory(self, spec: Spec) -> Path:
         return self.place.workdir / "runs" / self.place.run_id(spec)
@@ -130,15 +136,14 @@ class Runner:
         """Opens a corpus, once.
 
         Raises:
-          Unavailable: its files are not here.
+          Unavailable: its files are not here, or not as they should be.
         """
         key = json.dumps(dict(config.data.items()), sort_keys=True)
         if key not in self._corpora:
             try:
                 self._corpora[key] = load_corpus(config.data)
             except UserError as error:
-                print(f"{config.data.name}: {error}", file=sys.stderr)
-                raise Unavailable(f"the files of {config.data.name} are not here") from error
+                raise Unavailable(str(error)) from error
         return self._corpora[key]
 
     def _train(self, spec: Spec, directory: Path, traced: bool) -> Run:
@@ -191,7 +196,12 @@ class Runner:
         return load_trained(directory, places=places)
 
     def _measure(self, run: Run, row: Row, spec: Spec, directory: Path) -> None:
-        """Adds what a row needs to a run, and saves it after each measure."""
+        """Adds what a row needs to a run, and saves it after each measure.
+
+        Raises:
+          Unavailable: the checkpoint is of another training.
+          UserError: what the measure needs is not there.
+        """
         # Two rows may want different numbers of samples of one run.
         model = replace(self._load(directory), config=self.place.config(spec))
         if model.step != run.training.best_step:
@@ -211,12 +221,18 @@ class Runner:
             if not row.has_bounds(run, name):
                 print(f"measuring {name}: {row.name}, seed {run.seed}", file=sys.stderr)
                 found = measure_bounds(evaluator, model, name, directory)
-                run = replace(run, bounds={**run.bounds, name: found})
-                self.store.save(run)
+                run = self._with(run, name, bounds={**run.bounds, name: found})
         for name in row.measures:
-            if getattr(run, name) is None:
-                run = replace(run, **{name: makers[name]()})
-                self.store.save(run)
+            if not row.has_measure(run, name):
+                run = self._with(run, name, **{name: makers[name]()})
+
+    def _with(self, run: Run, measure: str, **found: Any) -> Run:
+        """Adds what was measured, and its origin, to a run in the store."""
+        facts = circumstances()
+        origin = Measured(facts["commit"], facts["device"], facts["date"])
+        run = replace(run, measured={**(run.measured or {}), measure: origin}, **found)
+        self.store.save(run)
+        return run
 
 
 def measure_bounds(evaluator: Evaluator, model: TrainedModel, name: str, directory: Path) -> Bounds:

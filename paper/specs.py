@@ -19,6 +19,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 # By scale: `smoke` runs everything in seconds, `full` is the paper's setting, `cpu` what two cores
 # can do.
 SEEDS = {"smoke": 1, "cpu": 1, "full": 3}
+SCALES = tuple(SEEDS)
 RNNLM, GAUSSIAN, VMF = "RNNLM", "Gaussian", "vMF"
 HONEST, PAPER, AVERAGED = "test/honest", "test/paper", "test/averaged"
 SAMPLES = "evaluation.importance_samples"
@@ -125,10 +126,16 @@ class Row:
         found, wanted = run.bounds.get(name), int(self.overrides.get(SAMPLES, 0))
         return found is not None and (found.importance_samples or wanted) >= wanted
 
+    def has_measure(self, run: Run, name: str) -> bool:
+        """Returns whether a field of `Run` was measured; the tight bound with enough samples."""
+        if name == "tight" and run.tight is not None:
+            return run.tight.importance_samples >= self.tight_samples
+        return getattr(run, name) is not None
+
     def is_complete(self, run: Run) -> bool:
         """Returns whether everything that the row shows has been measured."""
         return all(self.has_bounds(run, name) for name in self.bounds) and all(
-            getattr(run, name) is not None for name in self.measures
+            self.has_measure(run, name) for name in self.measures
         )
 
 
@@ -201,6 +208,8 @@ class Filled:
       trials: one for each alternative, or none; None for one that was not run.
       chosen: the alternative that is run with every seed; None while trials are missing.
       diverged: runs that have no best step.
+      unfinished: runs that were trained, and not measured in all that the row shows.
+      wanted: the runs that the scale has of each row; 0 if nobody says.
     """
 
     row: Row
@@ -208,6 +217,8 @@ class Filled:
     chosen: Mapping[str, Value] | None
     runs: tuple[Run, ...]
     diverged: tuple[Run, ...] = ()
+    unfinished: tuple[Run, ...] = ()
+    wanted: int = 0
 
 
 def fill(rows: Sequence[Row], store: Store, place: Place) -> list[Filled]:
@@ -218,9 +229,12 @@ def fill(rows: Sequence[Row], store: Store, place: Place) -> list[Filled]:
         chosen, runs = choose(row, trials), list[Run]()
         if chosen is not None:
             runs = store.of_family(family(place.settings(row.spec(chosen))))
-        complete = tuple(run for run in runs if row.is_complete(run))
         diverged = tuple(run for run in runs if run.training.diverged)
-        filled.append(Filled(row, trials, chosen, complete, diverged))
+        trained = [run for run in runs if not run.training.diverged]
+        complete = tuple(run for run in trained if row.is_complete(run))
+        unfinished = tuple(run for run in trained if not row.is_complete(run))
+        wanted = SEEDS[place.scale]
+        filled.append(Filled(row, trials, chosen, complete, diverged, unfinished, wanted))
     return filled
 
 

@@ -61,6 +61,15 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The origin of one measure of a run, which may be another than that of the training."""
+
+    commit: str | None = None
+    device: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True)
 class Point:
     """One evaluation on validation; None where a value was not finite or not recorded."""
 
@@ -101,6 +110,11 @@ class Bounds:
     nats: tuple[float, ...] | None = None
 
     @property
+    def samples(self) -> int | None:
+        """Of the importance-weighted bound; None if there is none, or no code to draw: exact."""
+        return None if self.kl_nats == 0 else self.importance_samples
+
+    @property
     def level(self) -> float | None:
         """The mean of `nats`."""
         return self.nll_nats if self.iw_nll_nats is None else self.iw_nll_nats
@@ -124,6 +138,11 @@ class Tight:
     gain_nats: float
     gain_nats_standard_error: float
     nats: tuple[float, ...]
+
+    @property
+    def samples(self) -> int:
+        """Of the bound."""
+        return self.importance_samples
 
     @property
     def level(self) -> float:
@@ -154,6 +173,7 @@ class Run:
       tight: of `measures/tight.py`; None if it was not measured.
       swaps, probes, concentrations, trace: as the other modules of `measures/` return them:
         namespaces, or lists of such; None if not measured.
+      measured: origins of the bounds and measures, by name; None in older records.
       note: on what is not as usual.
     """
 
@@ -171,6 +191,7 @@ class Run:
     probes: Any = None
     concentrations: Any = None
     trace: Any = None
+    measured: dict[str, Measured] | None = None
     note: str | None = None
 
     @property
@@ -252,9 +273,14 @@ def read_record(path: Path, kind: type, what: str) -> Any:
       UserError: the file is not `what`.
     """
     try:
-        return decode(kind, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        return decode(kind, found)
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not {what} ({error})") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def to_json(record: Any) -> str:

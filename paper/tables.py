@@ -40,7 +40,7 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False) -> str:
-    """Returns the mean of the seeds' values, and the lowest and highest if there are several.
+    """Returns the mean of the seeds' values, and the lowest and highest if they differ.
 
     Three seeds give no standard deviation worth the name.
     """
@@ -48,9 +48,8 @@ def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False)
         return NOTHING
     mean = number(sum(values) / len(values), digits)
     mean = f"**{mean}**" if bold else mean
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({number(min(values), digits)} to {number(max(values), digits)})"
+    low, high = number(min(values), digits), number(max(values), digits)
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,13 @@ class Difference:
     """The difference of two means, below 0 if the first is lower, and its standard error.
 
     The error is over examples if it is `paired`, otherwise over seeds; None if one seed without
-    values per example leaves it unknown.
+    values per example leaves it unknown. `seeds` is how many of them each mean is over.
     """
 
     value: float
     error: float | None
     paired: bool = False
+    seeds: int = 1
 
     @property
     def decided(self) -> bool:
@@ -86,33 +86,58 @@ def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Di
 
     Returns:
       The difference of what `select` returns, paired if both have it per example; None if no seed
-      is common, or one has no such measure.
+      is common, one has no such measure, or the measures cannot be compared: of other examples, or
+      with other numbers of samples.
     """
-    ours, theirs = ({run.seed: select(run) for run in some} for some in (runs, others))
-    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    found = [(one, other) for one, other in pairs if one is not None and other is not None]
-    if not pairs or len(found) < len(pairs):
+    pairs = common(runs, others, select)
+    if not pairs or not all(map(_comparable, *zip(*pairs, strict=True))):
         return None
-    nats = [(one.nats, other.nats) for one, other in found if one.nats and other.nats]
-    if len(nats) == len(found):
-        gap = np.mean([np.subtract(one, other) for one, other in nats], axis=0)
-        return Difference(float(gap.mean()), standard_error(gap), paired=True)
-    levels = [(one.level, other.level) for one, other in found]
+    nats = paired_nats(pairs)
+    if nats is not None:
+        gap = nats[0] - nats[1]
+        return Difference(float(gap.mean()), standard_error(gap), paired=True, seeds=len(pairs))
+    levels = [(one.level, other.level) for one, other in pairs]
     known = [(one, other) for one, other in levels if one is not None and other is not None]
     if len(known) < len(levels):
         return None
     return unpaired([one for one, _ in known], [other for _, other in known])
 
 
+def common(
+    runs: Sequence[Run], others: Sequence[Run], select: Select
+) -> list[tuple[Bounds | Tight, Bounds | Tight]]:
+    """Returns what `select` returns of both, for each common seed; empty if one has no such."""
+    ours, theirs = ({run.seed: select(run) for run in some} for some in (runs, others))
+    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    found = [(one, other) for one, other in pairs if one is not None and other is not None]
+    return found if len(found) == len(pairs) else []
+
+
+def _comparable(one: Bounds | Tight, other: Bounds | Tight) -> bool:
+    same_samples = one.samples == other.samples or None in (one.samples, other.samples)
+    return one.examples == other.examples and same_samples
+
+
+def paired_nats(
+    pairs: Sequence[tuple[Bounds | Tight, Bounds | Tight]],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns nats per example of either side, means over pairs; None if one has none."""
+    nats = [(one.nats, other.nats) for one, other in pairs if one.nats and other.nats]
+    if len(nats) < len(pairs):
+        return None
+    one, other = (np.mean(side, axis=0) for side in zip(*nats, strict=True))
+    return one, other
+
+
 def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:
     """Returns the difference of two means over seeds; None if one is empty."""
     if not one or not other:
         return None
-    value = statistics.fmean(one) - statistics.fmean(other)
-    if min(len(one), len(other)) < 2:
+    value, seeds = statistics.fmean(one) - statistics.fmean(other), min(len(one), len(other))
+    if seeds < 2:
         return Difference(value, None)
     error = sum(statistics.variance(some) / len(some) for some in (one, other)) ** 0.5
-    return Difference(value, error)
+    return Difference(value, error, seeds=seeds)
 
 
 def reference(
@@ -207,7 +232,13 @@ def distinct(title: str, of: Callable[[Run], str | None]) -> Column:
     return text(title, cell)
 
 
-SEEDS = text("seeds", lambda filled: str(len(filled.runs)))
+def seeds(filled: Filled) -> str:
+    """Returns how many seeds the row has, and of how many if some are missing."""
+    found = str(len(filled.runs))
+    return found if len(filled.runs) >= filled.wanted else f"{found} of {filled.wanted}"
+
+
+SEEDS = text("seeds", seeds)
 
 
 def table(rows: Sequence[Filled], columns: Sequence[Column], caption: str) -> list[Table]:
@@ -239,6 +270,21 @@ def _information(name: str, filled: Filled, rows: Sequence[Filled]) -> str:
     return f"{text}, ceiling" if any(near) else text
 
 
+def weighted(name: str) -> Select:
+    """Returns a function from a run to its bounds, None without the importance-weighted one."""
+
+    def of(run: Run) -> Bounds | None:
+        found = run.bounds.get(name)
+        return None if found is None or found.iw_nll_nats is None else found
+
+    return of
+
+
+def _samples(name: str, run: Run) -> str:
+    found = run.bounds[name].samples
+    return NOTHING if found is None else str(found)
+
+
 def bounds_table(
     rows: Sequence[Filled],
     name: str = HONEST,
@@ -259,16 +305,15 @@ def bounds_table(
         mean("KL", bound(name, "kl_nats"), 1 if documents else 2),
         mean("active units", bound(name, "active_units")),
         Column("MI", partial(_information, name)),
-        *(
-            above(model, lambda run: run.bounds.get(name))
-            for model in (RNNLM, GAUSSIAN)
-            if model in present
-        ),
+        *(above(model, weighted(name)) for model in (RNNLM, GAUSSIAN) if model in present),
         *more,
         SEEDS,
     ]
     found = [run.bounds[name] for filled in rows for run in filled.runs]
-    samples = sorted({str(one.importance_samples) for one in found})
+    samples = [str(n) for n in sorted({one.samples for one in found if one.samples is not None})]
+    if len(samples) > 1:
+        # Which row has which.
+        columns.insert(-1, distinct("samples", partial(_samples, name)))
     ceilings = sorted({number(one.mutual_information_ceiling_nats, 2) for one in found})
     split = {"test": "Test", "valid": "Validation"}[name.split("/")[0]]
     caption = (
@@ -317,7 +362,7 @@ def printed_table(rows: Sequence[Filled], name: str = PAPER, quoted: str = "") -
             continue
         keys = ("nll_nats", "kl_nats", "perplexity")
         ours = [mean_and_range(values_of(filled, bound(name, key))) for key in keys]
-        cells = [*ours, str(len(filled.runs))] if filled.runs else [NOT_RUN, *[NOTHING] * 3]
+        cells = [*ours, seeds(filled)] if filled.runs else [NOT_RUN, *[NOTHING] * 3]
         body.append([filled.row.name, printed_text(filled.row.printed), *cells])
     head = ["row", "paper: NLL (KL) / PPL", "ours: NLL", "KL", "PPL", "seeds"]
     caption = (
@@ -375,8 +420,25 @@ def runs_table(rows: Sequence[Filled]) -> list[Table]:
         "measured. Cores are those that the process was bound to; up to 2026-11-29, those of the "
         "machine."
     )
-    notes = [f" {one.row.name}: {run.note}." for one in rows for run in one.runs if run.note]
+    notes = [
+        f" {one.row.name}: {note}."
+        for one in rows
+        for run in one.runs
+        for note in (run.note, _measured_elsewhere(run))
+        if note
+    ]
     return table(rows, columns, caption + "".join(notes))
+
+
+def _measured_elsewhere(run: Run) -> str:
+    """Returns which measures have another device or commit than the training, and which."""
+    trained, places = run.provenance, dict[str, list[str]]()
+    for name, origin in (run.measured or {}).items():
+        commits = (trained.commit or "").split(", ")
+        if origin.device != trained.device or (origin.commit or "") not in commits:
+            place = f"{origin.device}, {origin.date}, commit `{origin.commit}`"
+            places.setdefault(place, []).append(name)
+    return "; ".join(f"{', '.join(names)} measured on {place}" for place, names in places.items())
 
 
 def _command(run: Run) -> str:

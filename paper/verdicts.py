@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -12,7 +13,16 @@ from paper.documents import LEARNED
 from paper.language import BAG, INPUTLESS, STANDARD, YELP_REDUCED
 from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF, Filled
 from paper.store import Run
-from paper.tables import NOTHING, Difference, Table, bound, difference, unpaired, values_of
+from paper.tables import (
+    NOTHING,
+    Difference,
+    Table,
+    bound,
+    difference,
+    unpaired,
+    values_of,
+    weighted,
+)
 
 # Filled rows by experiment and scale.
 Views = Mapping[tuple[str, str], Sequence[Filled]]
@@ -43,7 +53,7 @@ class Measure:
     threshold: float = 0.0
     digits: int = 2
 
-    def cells(self, found: Difference, seeds: int) -> list[str]:
+    def cells(self, found: Difference) -> list[str]:
         """Returns verdict, title, number, error and the seeds that it is a mean over."""
         above = Difference(found.value - self.threshold, found.error)
         holds = (above.value < 0) == self.below
@@ -52,20 +62,22 @@ class Measure:
         elif not above.decided:
             verdict = "not decided: within two errors"
         else:
-            verdict = f"**{'holds' if holds else 'does not hold'}**" + " (one seed)" * (seeds == 1)
+            verdict = f"**{'holds' if holds else 'does not hold'}**" + " (one seed)" * (
+                found.seeds == 1
+            )
         numbers = [f"{found.value:+.{self.digits}f}", tables.number(found.error, self.digits)]
-        return [verdict, self.title, *numbers, str(seeds)]
+        return [verdict, self.title, *numbers, str(found.seeds)]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim in one setting: a measure of one side against another, or of all rows.
+    """A claim in one setting: a measure of one side, of one against another, or of all rows.
 
     Attributes:
       setting: as it is shown, and the group of both sides.
       experiment: that the rows are of.
-      models: of one side and the other; of several rows the best on validation stands for it.
-      labels: of the rows of both sides; None for any.
+      models: one for each side; of several rows the best on validation stands for it.
+      labels: of the rows of each side; any if there are none.
       group: if it is not the setting; of a claim about all rows of the experiment it is empty.
       floors: whether rows count whose loss holds the KL up.
     """
@@ -74,8 +86,8 @@ class Claim:
     measure: Measure
     experiment: str
     setting: str
-    models: tuple[str, str] = (VMF, GAUSSIAN)
-    labels: tuple[str | None, str | None] = (None, None)
+    models: tuple[str, ...] = (VMF, GAUSSIAN)
+    labels: tuple[str, ...] = ()
     group: str | None = None
     floors: bool = True
 
@@ -87,8 +99,7 @@ class Claim:
                 continue
             found = self.measure.of(*sides)
             if isinstance(found, Difference):
-                seeds = min(len(side.runs) for side in sides)
-                return [self.text, self.setting, *self.measure.cells(found, seeds), scale]
+                return [self.text, self.setting, *self.measure.cells(found), scale]
             if found is not None:
                 numbers = [NOTHING] * 3
                 verdict = f"not decided: {found}"
@@ -102,7 +113,7 @@ class Claim:
             return rows if all(one.runs for one in rows) else ()
         if not self.floors:
             rows = [one for one in rows if not any(map(_has_floor, one.runs))]
-        wanted = zip(self.models, self.labels, strict=True)
+        wanted = zip(self.models, self.labels or [None] * len(self.models), strict=True)
         sides = [tables.reference(rows, group, *side) for side in wanted]
         return [side for side in sides if side] if all(sides) else ()
 
@@ -111,16 +122,19 @@ def _has_floor(run: Run) -> bool:
     return any(run.settings.get(key) for key in _FLOORS)
 
 
+_group, _label = attrgetter("row.group"), attrgetter("row.label")
+
+
 def _nats(one: Filled, other: Filled) -> Difference | None:
     tight = difference(one.runs, other.runs, lambda run: run.tight)
-    return tight or difference(one.runs, other.runs, lambda run: run.bounds.get(HONEST))
+    return tight or difference(one.runs, other.runs, weighted(HONEST))
 
 
 def _kl(one: Filled, other: Filled) -> Difference | None:
     return unpaired(*(values_of(side, bound("valid/honest", "kl_nats")) for side in (one, other)))
 
 
-def _information(one: Filled, other: Filled) -> Difference | None:
+def _information(one: Filled) -> Difference | None:
     values, errors = values_of(one, _MI), values_of(one, _MI_ERROR)
     if len(values) == len(errors) == 1:
         return Difference(values[0], errors[0])
@@ -140,7 +154,7 @@ def _swapped(one: Filled, other: Filled) -> Difference | str | None:
     swaps = [[run.swaps[-1] for run in side.runs if run.swaps] for side in (one, other)]
     means = [statistics.fmean(swap.mean_cosine for swap in some) for some in swaps]
     errors = [statistics.fmean(swap.standard_error for swap in some) for some in swaps]
-    return Difference(means[0] - means[1], math.hypot(*errors))
+    return Difference(means[0] - means[1], math.hypot(*errors), seeds=min(map(len, swaps)))
 
 
 def _transferred(*rows: Filled) -> Difference | str | None:
@@ -149,16 +163,17 @@ def _transferred(*rows: Filled) -> Difference | str | None:
     It is that of the worst setting, for the best concentration; the mean over seeds.
     """
     excess, best, perplexity = [], set[int](), bound(HONEST, "perplexity")
-    settings = {one.row.group for one in rows}
-    by_seed = [{run.seed: perplexity(run) or math.inf for run in one.runs} for one in rows]
-    for seed in sorted(set.intersection(*map(set, by_seed))):
-        levels = [found[seed] for found in by_seed]
-        # Each setting has the same concentrations, in the same order.
-        table = np.reshape(levels, (len(settings), -1))
+    groups, labels = (dict.fromkeys(map(of, rows)) for of in (_group, _label))
+    levels = {
+        (_group(one), _label(one)): {run.seed: perplexity(run) or math.inf for run in one.runs}
+        for one in rows
+    }
+    for seed in sorted(set.intersection(*map(set, levels.values()))):
+        table = np.array([[levels[group, label][seed] for label in labels] for group in groups])
         above = 100 * (table / table.min(axis=1, keepdims=True) - 1)
         excess.append(float(above.max(axis=0).min()))
         best.update(table.argmin(axis=1).tolist())
-    ends = {0: "smallest", len(rows) // len(settings) - 1: "largest"}
+    ends = {0: "smallest", len(labels) - 1: "largest"}
     if len(best) == 1 and best <= ends.keys():
         # The best of each setting may lie beyond, and apart.
         return f"the best kappa is the {ends[best.pop()]} tried, in all settings"
@@ -203,7 +218,7 @@ _SETTINGS = (
 )
 CLAIMS = (
     *(
-        Claim("A vMF latent does not collapse", _INFORMATION, *setting, floors=False)
+        Claim("A vMF latent does not collapse", _INFORMATION, *setting, (VMF,), floors=False)
         for setting in _SETTINGS
     ),
     *(Claim("vMF beats the Gaussian", _NATS, *setting) for setting in _SETTINGS),
@@ -253,4 +268,5 @@ def missing_runs(views: Views) -> str:
         if claim.row(views) is None:
             settings.setdefault(claim.text, []).append(claim.setting)
     found = [f"*{text}* ({'; '.join(some)})" for text, some in settings.items()]
-    return f"Not decided, since runs are missing: {', '.join(found)}." if found else ""
+    why = "since runs are missing, or no seed is common"
+    return f"Not decided, {why}: {', '.join(found)}." if found else ""

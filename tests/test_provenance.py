@@ -1,5 +1,6 @@
 """A record says which code it is of, None if there is no commit, and the cores it could use."""
 
+import datetime
 import os
 import subprocess
 
@@ -73,8 +74,19 @@ def test_the_cores_of_a_record_are_those_that_the_process_may_use():
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(allowed)})
-        circumstances.cache_clear()
         assert circumstances()["device"] == "1 CPU core"
     finally:
         os.sched_setaffinity(0, allowed)
-        circumstances.cache_clear()
+
+
+def test_the_date_is_that_of_the_call(monkeypatch):
+    """A grid of runs may take several days."""
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2030, 1, 2, tzinfo=tz)
+
+    before = circumstances()["date"]
+    monkeypatch.setattr(datetime, "datetime", Later)
+    assert before != circumstances()["date"] == "2030-01-02"

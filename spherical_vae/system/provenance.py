@@ -19,9 +19,8 @@ _CODE = ("spherical_vae", "configs", "paper")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
-@functools.cache
 def circumstances() -> dict[str, Any]:
-    """Returns `device`, `versions`, `date` and `commit`, as they were at the first call."""
+    """Returns `device`, `versions` and `date` (in UTC) as they are, and `commit()`."""
     device = jax.devices()[0]
     accelerators = f"{jax.device_count()} {device.device_kind}"
     return {

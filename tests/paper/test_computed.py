@@ -1,13 +1,16 @@
 """The computed figures, and the corpora's counts: what they say agrees with what else is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from paper import corpora, fig1, fig2, fig3
 from paper.catalogue import EXPERIMENTS
-from paper.runner import Runner
+from paper.runner import Runner, Unavailable
 from paper.specs import Place
-from paper.store import Store
+from paper.store import Store, write_record
+from spherical_vae.system.errors import UserError
 
 
 @pytest.fixture
@@ -67,3 +70,23 @@ def test_table_2_counts_what_is_there_and_is_read_back(runner, tmp_path):
     assert record.values == values
     assert record.scale == "smoke"
     assert EXPERIMENTS["fig1"].read(tmp_path / "data") is None
+
+
+def test_numbers_are_not_replaced_by_fewer(runner, tmp_path, monkeypatch, capsys):
+    """Of a corpus whose files are not here any more, or of a smaller scale."""
+    table2, folder = EXPERIMENTS["table2"], tmp_path / "data"
+    whole = table2.write(runner, folder).read_text()
+
+    def unavailable(config):
+        raise Unavailable("its archive is damaged")
+
+    without = Runner(Place(tmp_path, "smoke"), Store(tmp_path / "runs"))
+    monkeypatch.setattr(without, "corpus", unavailable)
+    assert table2.write(without, folder).read_text() == whole
+    assert "stays as it is, for it has numbers of 20NG" in capsys.readouterr().err
+    found = table2.write(without, tmp_path / "other").read_text()
+    assert "its archive is damaged" in found
+    record = dataclasses.replace(table2.read(folder), scale="full")
+    write_record(folder / "table2.json", record)
+    with pytest.raises(UserError, match="scale full, which those of scale smoke do not replace"):
+        table2.write(runner, folder)

@@ -26,11 +26,25 @@ def test_names_are_those_of_the_experiments():
         (["tabel4"], "did you mean 'table4'"),
         ([], "the first argument must be one of table1, table2"),
         (["table4", "--scale=huge"], "scale"),
+        (["fig1", "--only=kappa"], "--only: not with fig1, allowed: --scale, --workdir"),
+        (["report", "--seeds=2"], "--seeds: not with report, allowed: --results"),
+        (["table3", "--only=PTB vFM"], "no row has it in its name; did you mean 'PTB"),
+        (["table3", "--workdir=pyproject.toml"], "--workdir=pyproject.toml: pyproject.toml cannot"),
+        (["table3", "--results=pyproject.toml"], "--results=pyproject.toml: pyproject.toml cannot"),
+        (["report", "--results=tests"], "--results=tests: no store is here"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(arguments, part):
     done = run(command(*arguments), environment(), expect=2, cwd=ROOT)
     assert part in one_error_line(done)
+
+
+def test_what_is_wrong_in_the_store_is_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "smoke" / "runs").mkdir(parents=True)
+    (tmp_path / "smoke" / "runs" / "ptb-0.json").mkdir()
+    done = run(command("fig6", f"--workdir={tmp_path}"), environment(), expect=2, cwd=ROOT)
+    assert "ptb-0.json: not a run" in one_error_line(done)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_old_command_says_where_it_went():

@@ -1,6 +1,7 @@
 """RESULTS.md is what the store gives; figures of whatever was run; the list."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +11,10 @@ from small_run import ROOT
 from paper.catalogue import EXPERIMENTS, listing
 from paper.experiment import Trained
 from paper.plots import save
-from paper.report import write_report
-from paper.specs import Place, fill
-from paper.store import Store
+from paper.report import sections, write_report
+from paper.runner import Runner
+from paper.specs import Filled, Place, fill
+from paper.store import Store, Training
 
 TRACE = SimpleNamespace(split="valid", example=0, tokens=7, points=[])
 
@@ -59,6 +61,36 @@ def test_figures_are_drawn_before_anything_was_run(name, tmp_path):
     figure = experiment.draw(rows)
     if figure is not None:
         assert all(path.stat().st_size > 1000 for path in save(figure, tmp_path, name))
+
+
+def test_a_store_of_ones_own_has_its_own_page_without_runs_of_scale_smoke(tmp_path):
+    runner = Runner(Place(tmp_path, "smoke"), Store(tmp_path / "mine" / "runs"))
+    EXPERIMENTS["fig1"].write(runner, tmp_path / "mine" / "data")
+    text_path, html, *_ = write_report(tmp_path / "mine", tmp_path / "mine" / "RESULTS.md")
+    assert "Figure 1" not in text_path.read_text(encoding="utf-8")
+    cpu = Runner(Place(tmp_path, "cpu"), runner.store)
+    EXPERIMENTS["fig1"].write(cpu, tmp_path / "mine" / "data")
+    write_report(tmp_path / "mine", text_path)
+    assert "](./figures/fig1-cpu.png)" in text_path.read_text(encoding="utf-8")
+    assert html.is_file()
+
+
+def test_what_is_missing_is_told_apart():
+    """Not run, not measured, and diverged beside other seeds."""
+    experiment = EXPERIMENTS["fig4"]
+    rows = experiment.rows("cpu")
+    diverged = dataclasses.replace(made_run(2), training=Training(diverged="NaN"))
+    filled = [
+        Filled(rows[0], (), {}, ()),
+        Filled(rows[1], (), {}, (), unfinished=(made_run(1),)),
+        Filled(rows[2], (), {}, (made_run(0),), (diverged,), wanted=3),
+    ]
+    (section,) = sections(Path(), {("fig4", "cpu"): filled}, ["fig4"])
+    text = "\n\n".join(section.markdown("."))
+    assert f"Not run: {rows[0].name}.\n" in text
+    assert f"not yet measured: {rows[1].name} (seed 1).\n" in text
+    assert f"Diverged, so that means are of the other seeds: {rows[2].name} (seed 2)." in text
+    assert section.tables[0].rows[0][-1] == "1 of 3"
 
 
 def test_the_list_has_the_seconds_of_the_runs_in_the_store(tmp_path):

@@ -9,7 +9,7 @@ from made import filled, made_run
 from paper.ablation import SENTENCES, ideas_table
 from paper.language import curves_table
 from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF, Printed
-from paper.store import Bounds, Point
+from paper.store import Bounds, Measured, Point
 from paper.tables import (
     Difference,
     above,
@@ -134,6 +134,34 @@ def test_rows_without_runs_are_in_no_table_but_beside_printed_values():
     assert trials_table(rows) == []
     for table in (*bounds_table(rows), *runs_table(rows)):
         assert {len(row) for row in table.rows} == {len(table.head)}
+
+
+def test_rows_with_other_numbers_of_samples_say_so():
+    few, many = made_run(), made_run(importance_samples=500)
+    exact = made_run(importance_samples=100, kl_nats=0.0)
+    (same,) = bounds_table([filled(few, name="a"), filled(exact, name="c")])
+    assert "samples" not in same.head
+    (table,) = bounds_table([filled(few), filled(many), filled(exact)])
+    column = table.head.index("samples")
+    assert [row[column] for row in table.rows] == ["20", "500", "-"]
+
+
+def test_a_bound_is_measured_again_with_more_samples():
+    row = dataclasses.replace(filled().row, tight_samples=500)
+    run = made_run(tight=ONE)
+    assert row.is_complete(run)
+    assert not dataclasses.replace(row, tight_samples=10_000).is_complete(run)
+
+
+def test_what_was_measured_elsewhere_is_said():
+    here, there = (
+        Measured("abc", "2 CPU cores", "2026-11-28"),
+        Measured("def", "1 GPU", "2026-12-01"),
+    )
+    run = dataclasses.replace(made_run(), measured={"tight": here, "swaps": there, HONEST: there})
+    caption = runs_table([filled(run)])[0].caption
+    assert "swaps, test/honest measured on 1 GPU, 2026-12-01, commit `def`" in caption
+    assert "tight" not in caption
 
 
 def test_a_curve_has_its_ends_and_extremes():

@@ -71,6 +71,34 @@ def test_a_code_without_information_has_collapsed():
     assert verdict([0.01, 0.02, 0.01]) == "**does not hold**"
     assert verdict([0.0, 0.9, 0.1]) == "not decided: within two errors"
     assert verdict([3.8]).startswith("not decided: one seed")
+    # It is about the vMF alone.
+    views = {("table3", "full"): pair([made_run(s, mutual_information_nats=4.0 + s)
+                                       for s in range(2)], [])}  # fmt: skip
+    assert decided("A vMF latent does not collapse", views)[0] == "**holds**"
+
+
+def test_seeds_are_those_that_the_number_is_a_mean_of():
+    nats = [1.0, 2.0, 3.0], [2.0, 3.1, 4.0]
+    vmf, gaussian = (
+        [made_run(seed, tight=values) for seed in seeds]
+        for values, seeds in zip(nats, ((0, 1, 2), (2, 3)), strict=True)
+    )
+    found = decided("vMF beats the Gaussian", {("table3", "full"): pair(vmf, gaussian)})
+    assert (found[0], found[3]) == ("**holds** (one seed)", "1")
+
+
+def test_bounds_with_other_samples_or_examples_or_of_the_elbo_alone_are_not_compared():
+    def verdict(vmf, gaussian):
+        views = {("table3", "full"): pair([made_run(**vmf)], [made_run(**gaussian)])}
+        return decided("vMF beats the Gaussian", views)
+
+    ours, theirs = {"nats": [1.0, 2.0, 3.0]}, {"nats": [2.0, 3.1, 4.0]}
+    assert verdict(ours, theirs)[0] == "**holds** (one seed)"
+    assert verdict(ours, theirs | {"importance_samples": 500}) is None
+    # Without a code the bound is exact, however many samples there would have been.
+    assert verdict(ours, theirs | {"importance_samples": 500, "kl_nats": 0.0}) is not None
+    assert verdict(ours, {"nats": [2.0, 3.1]}) is None
+    assert verdict({"iw_nll_nats": None, "nll_nats": 2.0}, {"iw_nll_nats": None}) is None
 
 
 @pytest.mark.parametrize("floor", ["rate.free_nats", "rate.target_nats"])
