@@ -155,7 +155,7 @@ class Runner:
         if spec.origin is not None:
             origin = origin_record(self._directory(spec.origin), directory, config, corpus)
         with (
-            open_run(directory, config, origin=origin) as opened,
+            open_run(directory, config, origin=origin, corpus=corpus) as opened,
             timed(directory) as starts,
         ):
             try:

@@ -63,7 +63,7 @@ def main(given: FlagValues) -> None:
         from spherical_vae.runs.trained_model import origin_record
 
         origin = origin_record(given.init_from, workdir, config, corpus)
-    with open_run(workdir, config, settings, origin) as directory:
+    with open_run(workdir, config, settings, origin, corpus) as directory:
         for line in corpus.report if hosts.is_first() else ():
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.

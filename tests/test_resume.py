@@ -211,9 +211,29 @@ def test_another_corpus_is_an_error(reference, tmp_path, new_word):
     shutil.copytree(reference.workdir, workdir)
     with (corpus / "train.txt").open("a", encoding="utf-8") as file:
         file.write(f"1 the {new_word}\n")
-    message = dataclasses.replace(reference, corpus=corpus).error(workdir)
-    assert "another version of corpus 'text:corpus'" in message
+    before = (workdir / "config.json").read_text(encoding="utf-8")
+    # With more steps, which the run could be given, and is not.
+    message = dataclasses.replace(reference, corpus=corpus).error(workdir, train__steps=STEPS + 1)
+    assert f"path='{corpus}' given, which is another text; use another --workdir" in message
+    assert str(reference.corpus) in message
+    assert (workdir / "config.json").read_text(encoding="utf-8") == before
     assert checkpoint_contents(workdir) == checkpoint_contents(reference.workdir)
+
+
+def test_a_corpus_that_has_changed_in_its_place_is_an_error(reference, tmp_path):
+    corpus, workdir = tmp_path / "corpus", tmp_path / "run"
+    shutil.copytree(reference.corpus, corpus)
+    moved = dataclasses.replace(reference, corpus=corpus)
+    shutil.copytree(reference.workdir, workdir)
+    moved.train(workdir)
+    with (corpus / "train.txt").open("a", encoding="utf-8") as file:
+        file.write("1 the cat\n")
+    assert f"is another than {workdir} was begun with; restore it" in moved.error(workdir)
+    # Of a run that is older than the fingerprint in its configuration the checkpoint knows.
+    stored = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    del stored["corpus"]
+    (workdir / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+    assert "was trained on another text than this corpus" in moved.error(workdir)
 
 
 def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
@@ -228,6 +248,7 @@ def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):
     assert metrics_without_times(tmp_path)[-1]["step"] == STEPS_PER_EPOCH
 
 
+@pytest.mark.thorough
 def test_commands_do_from_python_what_they_do_as_processes(reference, tmp_path, capsys):
     """In a thread, and again; the signals of the process stay as they are."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

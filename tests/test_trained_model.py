@@ -70,10 +70,11 @@ def test_another_corpus_is_an_error(stores):
     other = dataclasses.replace(
         CORPUS, splits=dict.fromkeys([train, *others], CORPUS.splits[train])
     )
-    with pytest.raises(UserError, match="workdir: the run was trained on another version of corp"):
+    with pytest.raises(UserError, match="workdir: the run was trained on another text than"):
         check_corpus(reader, other, "workdir")
 
 
+@pytest.mark.thorough
 def test_a_run_is_opened_without_the_state_of_its_optimiser(tmp_path, monkeypatch):
     config = small_config(train__steps=2, train__log_every=1)
     with open_run(tmp_path, config) as run:

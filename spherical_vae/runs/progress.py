@@ -39,8 +39,9 @@ class Progress:
         """Raises a `UserError` if `corpus` is not the training corpus of this state."""
         if self.corpus != corpus.fingerprint:
             raise UserError(
-                f"{workdir}: the run was trained on another version of corpus {corpus.name!r}; "
-                "restore the files it was trained on, or train in another --workdir"
+                f"{workdir}: the run was trained on another text than this corpus, "
+                f"{corpus.name!r}; restore the files it was trained on, or train in another "
+                "--workdir"
             )
 
 

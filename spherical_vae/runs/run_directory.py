@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
 from spherical_vae.config.validation import flatten
+from spherical_vae.data.corpus import Corpus
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.system.atomic_file import write_atomically
@@ -91,11 +92,13 @@ class StoredRun(NamedTuple):
       replicas: settings of the replicas of a sweep by name, in their order; None for a single run.
       origin: the run from whose parameters this one started, `{"workdir": path, "step": its best
         step}`, or None.
+      corpus: fingerprint of the corpus; None if nobody has said it.
     """
 
     config: ConfigDict
     replicas: Replicas | None
     origin: Origin | None
+    corpus: int | None = None
 
     def to_json(self) -> str:
         """Returns the text of the file."""
@@ -104,6 +107,8 @@ class StoredRun(NamedTuple):
             content["replicas"] = self.replicas
         if self.origin is not None:
             content["origin"] = dict(self.origin)
+        if self.corpus is not None:
+            content["corpus"] = self.corpus
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -112,6 +117,7 @@ def open_run(
     config: ConfigDict,
     replicas: Replicas | None = None,
     origin: Origin | None = None,
+    corpus: Corpus | None = None,
 ) -> RunDirectory:
     """Makes or reopens a working directory for training, and locks it.
 
@@ -125,14 +131,16 @@ def open_run(
       replicas: of a sweep, as in `StoredRun`; stored and compared too.
       origin: of a new run, as in `StoredRun`; stored. One that has begun must have the same; None
         for the one that is stored with this configuration.
+      corpus: to train on; its fingerprint is stored and compared. None: it is not.
 
     Raises:
       UserError: the directory cannot be written or checkpoints could not be read back from it,
-        another process trains in it, it holds a run or sweep with another configuration, or the
-        processes were given different ones.
+        another process trains in it, it holds a run or sweep with another configuration or corpus,
+        or the processes were given different ones. What is stored stays.
     """
     run = RunDirectory(workdir)
-    given = StoredRun(config, replicas, origin)
+    fingerprint = None if corpus is None else corpus.fingerprint
+    given = StoredRun(config, replicas, origin, fingerprint)
     hosts.require_same("the configuration", given.to_json())
     hosts.from_first(lambda: _open(run, given))
     return run
@@ -184,13 +192,14 @@ def load_run(workdir: str | os.PathLike[str]) -> StoredRun:
             None if content.get(key) is None else dict(content[key])
             for key in ("replicas", "origin")
         )
+        corpus = content.get("corpus")
         if unknown := stored.keys() - flatten(config).keys():
             raise UserError(
                 f"{path}: config.{min(unknown)}: this version has no such key; use the version "
                 "that the run was trained with"
             )
         config.update_from_flattened_dict(stored)
-        return StoredRun(config, replicas, origin)
+        return StoredRun(config, replicas, origin, corpus)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{workdir}: no run here (there is no {path.name}); train with --workdir={workdir} "
@@ -228,6 +237,8 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
                 f"{schedule}: every step to come is that of a training of the new length"
                 for schedule in _schedules_of_all_steps(given)
             ]
+    if None not in (stored.corpus, given.corpus) and stored.corpus != given.corpus:
+        objections.append(_other_corpus(path, stored.config.data, given.config.data))
     if objections:
         raise UserError("; ".join([*objections, "use another --workdir"]))
     # The order of the replicas is that of the arrays in the checkpoints.
@@ -245,7 +256,20 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
         )
     for message in dict.fromkeys(messages):
         print(message, file=sys.stderr)
-    return given._replace(origin=stored.origin)
+    return given._replace(
+        origin=stored.origin, corpus=stored.corpus if given.corpus is None else given.corpus
+    )
+
+
+def _other_corpus(path: Path, old: ConfigDict, new: ConfigDict) -> str:
+    """Returns the objection to another corpus, or another version of it."""
+    one, other = (
+        ", ".join(f"{key}={data[key]!r}" for key in ("name", "path", "manual_dir") if data[key])
+        for data in (old, new)
+    )
+    if one == other:
+        return f"config.data: the text of {one} is another than {path} was begun with; restore it"
+    return f"config.data: {one} in {path}, {other} given, which is another text"
 
 
 def _schedules_of_all_steps(given: StoredRun) -> list[str]:

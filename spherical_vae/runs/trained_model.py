@@ -122,7 +122,8 @@ def load_all(
     Raises:
       UserError: there is no run or no checkpoint, or the corpus is missing or has changed.
     """
-    config, settings, _ = load_run(workdir)
+    stored = load_run(workdir)
+    config, settings = stored.config, stored.replicas
     config.data.update(places or {})
     store = CheckpointStore(RunDirectory(workdir).checkpoints_path, read_only=True)
     if store.latest_step() is None:

@@ -93,7 +93,7 @@ def train_rows(
             baseline.latent.kind = kind
             baseline.baselines = ()
             baseline.name = f"{config.name}-{kind}"
-        with open_run(run.baselines_path / kind, baseline) as directory:
+        with open_run(run.baselines_path / kind, baseline, corpus=corpus) as directory:
             try:
                 trained = train_model(baseline, corpus, directory)
             except DivergedError as error:
