@@ -15,7 +15,8 @@ from spherical_vae.config import base_config
 from spherical_vae.config.validation import validate
 from spherical_vae.data.batch import END_ID
 from spherical_vae.models.decoders import build_decoder
-from spherical_vae.models.latents import LatentKind
+from spherical_vae.models.latents import LATENTS, LatentKind, build_latent
+from spherical_vae.models.latents.latent import latent_hyperparameters
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.registry import Registry
 
@@ -28,7 +29,10 @@ DECODER = {
 }
 
 
-@pytest.mark.parametrize("settings", [LATENT, PRIOR | DECODER | {"decoder.layers": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [LATENT, pytest.param(PRIOR | DECODER | {"decoder.layers": 1}, marks=pytest.mark.thorough)],
+)
 def test_train_resume_evaluate_and_generate(settings, tmp_path, capsys):
     corpus = write_text_corpus(tmp_path / "corpus")
 
@@ -85,6 +89,7 @@ def test_the_transformer_writes_what_it_scores():
         ("decoder.kind", "extensions.laplace_latent"),
         ("latent.kind", "json.decoder"),
         ("latent.kind", "laplace_latent"),
+        ("latent.kind", "./extensions/laplace_latent.py"),
         ("prior.kind", "extensions.laplace_latent"),
         ("state_dropout_rate", 0.1),
         ("decoder.tied_embeddings", True),
@@ -102,5 +107,29 @@ def test_the_table_lists_its_own_kinds():
     assert list(table) == ["one"]
     assert len(table) == 1
     assert table["extensions.laplace_latent"].label == "Laplace"
-    with pytest.raises(KeyError):
+    with pytest.raises(UserError, match="'two' given, allowed: one, or a module of your own"):
         table["two"]
+    assert "two" not in table
+    assert table.get("absent.module") is None
+
+
+def test_a_latent_whose_coordinates_are_no_event_is_told(monkeypatch):
+    """Its author has forgotten `to_event`."""
+    from extensions.laplace_latent import LaplaceLatent
+
+    plain = LaplaceLatent.distribution
+    monkeypatch.setattr(LaplaceLatent, "distribution", lambda *given: plain(*given).base_dist)
+    config = base_config()
+    config.update_from_flattened_dict(LATENT)
+    latent = build_latent(config.latent, config.prior)
+    hyper = latent_hyperparameters(config.latent)
+    with pytest.raises(UserError, match=r"LaplaceLatent: its posterior .* as by to_event\(1\)"):
+        latent.init(jax.random.key(0), jnp.zeros((3, 7)), hyper)
+
+
+def test_a_module_without_the_function_that_builds_is_told(monkeypatch):
+    monkeypatch.setitem(LATENTS, "mine", LatentKind("json", "Mine"))
+    config = base_config()
+    config.latent.kind = "mine"
+    with pytest.raises(UserError, match="module json has no build"):
+        build_latent(config.latent, config.prior)

@@ -34,11 +34,12 @@ _FLAGS = {key: entry for key, entry in SETTINGS.items() if key not in ("name", "
 def list_corpora(config_data: ConfigDict) -> None:
     """Prints a line for each corpus: what it is, and what is missing."""
     root = cache_root(config_data)
+    width = 2 + max(len(spec.description) for spec in CORPORA.values())
     for name, spec in CORPORA.items():
         lacking = spec.missing(config_data)
         ready = root and prepared_folders(root, name)
         state = "prepared" if ready else "ready" if lacking is None else f"needs {lacking}"
-        print(f"{name:<18}{spec.description:<40}{state}")
+        print(f"{name:<18}{spec.description:<{width}}{state}")
 
 
 def prepare(config_data: ConfigDict) -> None:
@@ -116,7 +117,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if command in ("prepare", "stats") and name is None:
         raise UserError(f"{command}: a corpus is missing, one of {', '.join(CORPORA)}")
     if name is not None:
-        require_name("corpus", name, CORPORA)
+        CORPORA.check("corpus", name)
     if command == "verify":
         for key in _FLAGS:
             if key != "cache_dir" and hasattr(parsed, key):

@@ -315,7 +315,7 @@ def _other_ways(key: _Key, name: str) -> str:
 
 def prepared_folders(root: Path, name: str | None = None) -> list[Path]:
     """Returns the folders of prepared corpora, those of one corpus if `name` is given."""
-    pattern = re.compile((name or r"\w+") + 2 * "-[0-9a-f]{16}")
+    pattern = re.compile((re.escape(name) if name else r"[\w.]+") + 2 * "-[0-9a-f]{16}")
     folders = []
     # A folder that may not be listed has none that could be opened.
     with contextlib.suppress(PermissionError):

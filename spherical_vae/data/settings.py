@@ -9,7 +9,8 @@ from spherical_vae.system.errors import UserError
 from spherical_vae.system.rules import COUNT, FRACTION, SEED, SIZE, Number, Rule, no_rule, one_of
 
 SETTINGS: dict[str, tuple[Any, Rule]] = {
-    "name": ("kjv", one_of(CORPORA)),  # in data/corpora/: kjv, text, feat, ptb, yelp ...
+    # In data/corpora/: kjv, text, feat, ptb, yelp ...; or a module of one's own with a SPEC.
+    "name": ("kjv", CORPORA.check),
     # A folder with the files of published corpora, under the names they are published by.
     "manual_dir": ("", no_rule),
     "path": ("", no_rule),  # text, feat: folder or zip of train/valid/test files; else an archive
@@ -46,7 +47,7 @@ def check_settings(config_data: Any) -> None:
 def check_together(config_data: Any) -> None:
     """Raises a `UserError` unless values that are allowed alone fit together and to the corpus."""
     spec = CORPORA[config_data.name]
-    with_name = f"with data.name={spec.name}"
+    with_name = f"with data.name={config_data.name}"
     path, classes = config_data.path.strip(), config_data.label_classes
     if spec.source.path == "required" and not path:
         _raise("path", config_data, f"a folder or zip archive with your own files {with_name}")

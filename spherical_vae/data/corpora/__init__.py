@@ -17,23 +17,26 @@ from spherical_vae.data.corpora import (
     yelp10k,
     yelp13_reduced,
 )
-from spherical_vae.data.sources import CorpusSpec
+from spherical_vae.system.registry import Registry
 
-CORPORA: dict[str, CorpusSpec] = {
-    spec.name: spec
-    for spec in (
-        kjv.SPEC,
-        text.SPEC,
-        feat.SPEC,
-        ptb.SPEC,
-        yelp.SPEC,
-        news20.SPEC,
-        news20_prodlda.SPEC,
-        rcv1.SPEC,
-        yelp10k.SPEC,
-        yelp13_reduced.SPEC,
-        movie_reviews.SPEC,
-        movie_reviews.BAGS,
-        reuters.SPEC,
-    )
-}
+CORPORA = Registry(
+    {
+        spec.name: spec
+        for spec in (
+            kjv.SPEC,
+            text.SPEC,
+            feat.SPEC,
+            ptb.SPEC,
+            yelp.SPEC,
+            news20.SPEC,
+            news20_prodlda.SPEC,
+            rcv1.SPEC,
+            yelp10k.SPEC,
+            yelp13_reduced.SPEC,
+            movie_reviews.SPEC,
+            movie_reviews.BAGS,
+            reuters.SPEC,
+        )
+    },
+    "SPEC",
+)

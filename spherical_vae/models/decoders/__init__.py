@@ -5,13 +5,12 @@ vocabulary_size)` and a line here, or a user's module with a `KIND` (see `Regist
 of the decoder is in `decoder.py`.
 """
 
-import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
-from spherical_vae.system.registry import Registry
+from spherical_vae.system.registry import Registry, part
 
 if TYPE_CHECKING:
     from spherical_vae.models.decoders.decoder import Decoder
@@ -57,6 +56,5 @@ DECODERS = Registry(
 
 def build_decoder(config: ConfigDict, vocabulary_size: int) -> "Decoder":
     """Returns the decoder that `config.decoder` describes (already validated)."""
-    module = importlib.import_module(DECODERS[config.decoder.kind].module)
-    decoder: Decoder = module.build(config, vocabulary_size)
+    decoder: Decoder = part(DECODERS[config.decoder.kind].module, "build")(config, vocabulary_size)
     return decoder

@@ -6,13 +6,12 @@ the attributes `reads_embeddings`, whether it reads the word embeddings, and `vo
 a decoder has.
 """
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from spherical_vae.system.registry import Registry
+from spherical_vae.system.registry import Registry, part
 
 
 @dataclass(frozen=True)
@@ -46,5 +45,4 @@ ENCODERS = Registry(
 
 def build_encoder(config: ConfigDict, vocabulary_size: int) -> Any:
     """Returns the Flax module that `config.encoder` describes (already validated)."""
-    module = importlib.import_module(ENCODERS[config.encoder.kind].module)
-    return module.build(config, vocabulary_size)
+    return part(ENCODERS[config.encoder.kind].module, "build")(config, vocabulary_size)

@@ -5,13 +5,12 @@ the contract is in `latent.py`. A new kind is a file with a function `build(sett
 one line here.
 """
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from spherical_vae.system.registry import Registry
+from spherical_vae.system.registry import Registry, part
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,5 @@ PRIORS = Registry(
 
 def build_latent(latent: ConfigDict, prior: ConfigDict) -> Any:
     """Returns the module that `config.latent` and `config.prior` describe (already validated)."""
-    kind = importlib.import_module(LATENTS[latent.kind].module)
-    prior_kind = importlib.import_module(PRIORS[prior.kind].module)
-    return kind.build(latent, prior_kind.Prior(prior.components))
+    build = part(LATENTS[latent.kind].module, "build")
+    return build(latent, part(PRIORS[prior.kind].module, "Prior")(prior.components))

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from numpyro.distributions import Distribution, Independent, constraints, kl_divergence
 
 from spherical_vae.models.layers import dense
+from spherical_vae.system.errors import UserError
 
 # Scalars that a latent reads and that may vary without compiling again; opaque to all others.
 LatentHyperparameters = Mapping[str, Any]
@@ -102,8 +103,17 @@ class Latent(nn.Module):
         def posterior_of(hidden: Float[Array, " rows H"]) -> Distribution:
             return self.distribution({name: map_(hidden) for name, map_ in maps.items()}, hyper)
 
-        prior = self.prior(self, posterior_of, hidden.shape[-1], hyper)
-        return LatentPair(posterior_of(hidden), prior)
+        pair = LatentPair(
+            posterior_of(hidden), self.prior(self, posterior_of, hidden.shape[-1], hyper)
+        )
+        for name, found, batch in zip(pair._fields, pair, (hidden.shape[:1], ()), strict=True):
+            if found.batch_shape != batch or not found.event_shape:
+                raise UserError(
+                    f"{type(self).__name__}: its {name} has batch shape {found.batch_shape} and "
+                    f"event shape {found.event_shape}, allowed: batch shape {batch}, and the "
+                    "coordinates of z as event, as by to_event(1)"
+                )
+        return pair
 
 
 def latent_hyperparameters(settings: ConfigDict) -> dict[str, np.ndarray]:
