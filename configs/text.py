@@ -22,6 +22,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     """Returns the default model on plain text: inputless, or seeing the previous word."""
     config = base_config()
     config.name = "text"
+    config.baselines = ()  # ("none", "gaussian") are trained beside it, and compared
     config.data.name = "text"
     config.data.path = "data/text"
     config.data.vocabulary_size = 10_000

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 from absl.flags import FlagValues
 
@@ -39,8 +40,12 @@ flags.DEFINE_string("replica", None, "of a sweep, by its name; default: all of t
 
 
 @flags.command
-def main(given: FlagValues) -> None:
-    """Evaluates the best checkpoint of a run, or of all replicas of a sweep."""
+def main(given: FlagValues) -> dict[str, Any]:
+    """Evaluates the best checkpoint of a run, or of all replicas of a sweep.
+
+    Returns:
+      What `--json` prints.
+    """
     if given.importance_samples is not None and given.protocol != "honest":
         raise UserError(
             f"--importance_samples={given.importance_samples}: given with "
@@ -81,10 +86,10 @@ def main(given: FlagValues) -> None:
     if whole_sweep:
         replicas = load_all(workdir, given_places(given))
         results = measure_sweep(replicas, split, importance_samples=samples, **options)
+        found = results.to_json()
         if hosts.is_first():
-            as_json = json.dumps(results.to_json(), allow_nan=False) if given.json else None
-            print(as_json or results.table())
-        return
+            print(json.dumps(found, allow_nan=False) if given.json else results.table())
+        return found
     trained = load_trained(workdir, given.replica, given_places(given))
     if hosts.is_first():
         for line in trained.corpus.report:
@@ -98,17 +103,20 @@ def main(given: FlagValues) -> None:
     if examples is not None and against is not None:
         mean, error = paired_difference(examples, against)
         result |= json_values({"nats_above_other": mean, "standard_error": error})
-    if not hosts.is_first():
-        return
     rate = evaluator.token_samples_per_second
     result["token_samples_per_second"] = rate
+    if not hosts.is_first():
+        return result
     if rate is not None:
         print(f"importance-weighted bound: {rate:,.0f} tokens x samples a second", file=sys.stderr)
     if given.json:
         print(json.dumps(result, allow_nan=False))
-        return
+        return result
+    width = max(map(len, result))
     for name, value in result.items():
-        print(f"{name:34s} {value:.4f}" if isinstance(value, float) else f"{name:34s} {value}")
+        shown = f"{value:.4f}" if isinstance(value, float) else value
+        print(f"{name:{width}s} {shown}")
+    return result
 
 
 if __name__ == "__main__":

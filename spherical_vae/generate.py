@@ -37,8 +37,12 @@ flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "of the examples,
 
 
 @flags.command
-def main(given: FlagValues) -> None:
-    """Prints texts, one a line; reconstructions as pairs of lines."""
+def main(given: FlagValues) -> list[str]:
+    """Prints texts, one a line; reconstructions as pairs of lines.
+
+    Returns:
+      What is printed: the texts or pairs.
+    """
     mode = _mode(given)
     if mode == "interpolate" and given.count < 2:
         raise UserError("--count=1: at least 2 with --mode=interpolate, which includes both ends")
@@ -68,8 +72,7 @@ def main(given: FlagValues) -> None:
     choice = WordChoice(0.0 if given.greedy else given.temperature, given.top_p, given.unknown)
     key = root_key(given.seed, Purpose.GENERATE)
     if mode == "prior":
-        print("\n".join(texts.prior_texts(trained, key, given.count, choice, label)))
-        return
+        return _shown(texts.prior_texts(trained, key, given.count, choice, label))
     key_choice, key_words = jax.random.split(key)
     unknown: tuple[str, ...] = ()
     if given.text is not None:
@@ -87,7 +90,12 @@ def main(given: FlagValues) -> None:
         done = "read as <unk>" if corpus.kind == "sequences" else "left out"
         listed = ", ".join(printable(word, 40) for word in unknown)
         print(f"note: not in the vocabulary, {done}: {listed}", file=sys.stderr)
+    return _shown(lines)
+
+
+def _shown(lines: list[str]) -> list[str]:
     print("\n".join(lines))
+    return lines
 
 
 def _mode(given: FlagValues) -> str:

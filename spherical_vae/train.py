@@ -6,6 +6,7 @@ verses. With `--sweep` it trains several settings of one model at once.
 
 import json
 import sys
+from typing import Any
 
 from absl.flags import FlagValues
 
@@ -35,8 +36,13 @@ flags.DEFINE_string(
 
 
 @flags.command
-def main(given: FlagValues) -> None:
-    """Trains, or continues training, and prints the results."""
+def main(given: FlagValues) -> dict[str, Any] | None:
+    """Trains, or continues training, and prints the results.
+
+    Returns:
+      The content of `results.json` if replicas or baselines are compared; None for a single model,
+      which `spherical_vae.runs.trained_model.load_trained` opens.
+    """
     config = given.config
     replicas = settings = origin = None
     if given.sweep is not None:
@@ -52,7 +58,7 @@ def main(given: FlagValues) -> None:
     elif given.init_from is not None and config.baselines:
         raise UserError(
             f"--init_from: not with config.baselines={config.baselines!r}, allowed: a single "
-            "model, or a sweep"
+            "model (--config.baselines=), or a sweep"
         )
     workdir = given.workdir
     if workdir is None:
@@ -76,17 +82,23 @@ def main(given: FlagValues) -> None:
             results = measure_sweep(trained_replicas, "test", cache=directory)
             as_json = json.dumps(results.to_json(), indent=2, allow_nan=False)
             write_atomically(directory.results_path, as_json + "\n")
-            summary = results.table()
+            summary, result = results.table(), results.to_json()
         elif config.baselines:
-            summary = compare(config, corpus, directory)
+            compared = compare(config, corpus, directory)
+            summary, result = compared.text(), compared.to_json()
+            if hosts.is_first():
+                as_json = json.dumps(result, indent=2, allow_nan=False)
+                write_atomically(directory.results_path, as_json + "\n")
         else:
             trained = train_model(config, corpus, directory)
+            result = None
             summary = (
                 f"{trained.last_step} steps, {trained.tokens_seen} tokens; best on validation: "
                 f"step {trained.step}. Next: python -m spherical_vae.evaluate --workdir={workdir}"
             )
         if hosts.is_first():
             print(summary)
+        return result
 
 
 if __name__ == "__main__":

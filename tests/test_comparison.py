@@ -24,7 +24,7 @@ def test_a_baseline_that_diverges_is_said_to(tmp_path, monkeypatch):
         model = build_vae(config, len(corpus.vocabulary))
         return TrainedModel(config, corpus, model, {}, 1, 1, 9, data_mesh(jax.device_count()))
 
-    def measure(trained):
+    def measure(trained, directory):
         nats, tokens = np.linspace(1.0, 2.0, size), np.full(size, 4)
         return ExampleNats(nats, nats, nats, tokens, tokens * 1.0)
 
@@ -32,8 +32,8 @@ def test_a_baseline_that_diverges_is_said_to(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "measure_test", measure)
     config = small_config(baselines=("none", "gaussian"))
     with open_run(tmp_path, config) as run:
-        rows, failed, trained = train_rows(config, corpus, run)
+        rows, diverged, trained = train_rows(config, corpus, run)
     assert [row.label for row in rows] == ["unigram", "RNNLM", "vMF"]
-    assert failed == ["Gaussian            diverged in step 3"]
+    assert diverged == {"Gaussian": "diverged in step 3"}
     assert trained.config is config
     assert [line.split()[0] for line in table(rows)] == ["model", "unigram", "RNNLM", "vMF"]

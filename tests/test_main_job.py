@@ -3,6 +3,7 @@
 Also what `python -m spherical_vae.train` refuses, before it compiles anything.
 """
 
+import json
 import re
 
 import pytest
@@ -21,7 +22,7 @@ from small_run import (
     write_text_corpus,
 )
 
-from spherical_vae import train
+from spherical_vae import evaluate, train
 from spherical_vae.system.errors import UserError
 
 TINY = {
@@ -63,7 +64,17 @@ def twice(tmp_path_factory):
 def test_the_table_has_all_rows(twice):
     lines = twice[0].stdout.splitlines()
     head = next(i for i, line in enumerate(lines) if line.startswith("model"))
-    assert lines[head].split() == ["model", "tokens", "seen", "recon", "KL", "ELBO", "IW", "PPL"]
+    assert lines[head].split() == [
+        "model",
+        "tokens",
+        "seen",
+        "recon",
+        "KL",
+        "ELBO",
+        "IW",
+        "IW",
+        "PPL",
+    ]
     rows = {line.split()[0]: line.split()[1:] for line in lines[head + 1 : head + 5]}
     assert list(rows) == ROWS
     for seen, *numbers in rows.values():
@@ -79,6 +90,23 @@ def test_the_table_has_all_rows(twice):
     differences = [line for line in lines if line.startswith("vMF against ")]
     assert [line.split()[2].rstrip(":") for line in differences] == ROWS[:3]
     assert all("standard error" in line for line in differences)
+
+
+def test_what_is_printed_is_kept(twice):
+    first, _, workdir = twice
+    found = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+    assert [one["model"] for one in found["models"]] == ROWS
+    below = {one["model"]: one["iw_nats_below"] for one in found["iw_nats_below"]}
+    means = {one["model"]: one["iw_nll_nats"] for one in found["models"]}
+    for label, gain in below.items():
+        assert gain == pytest.approx(means[label] - means["vMF"], abs=1e-6)
+        better = "vMF" if gain >= 0 else label
+        line = f"vMF against {label}: {abs(gain):.2f} nats per example in favour of {better}, "
+        assert line in first.stdout
+    assert all(text in first.stdout for text in found["texts"])
+    # As the evaluation of the run says.
+    evaluated = evaluate.main([f"--workdir={workdir}"])
+    assert evaluated["iw_nll_nats"] == pytest.approx(means["vMF"], rel=1e-6)
 
 
 def test_samples_and_a_walk_are_printed(twice):

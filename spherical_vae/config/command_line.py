@@ -105,7 +105,7 @@ class CommandFlags:
         self._first_argument = name
         self.DEFINE_string(name, "", "the first argument, also without its name")
 
-    def command(self, main: Callable[[FlagValues], None]) -> "Command":
+    def command(self, main: Callable[[FlagValues], Any]) -> "Command":
         """Decorator: makes a command of the function that does its work with the given flags."""
         return Command(self, main)
 
@@ -183,18 +183,19 @@ class Command:
     """A command, as a process and as a function.
 
     `command(["--workdir=runs/a"])` does in Python what the process with these arguments does: it
-    computes, writes and prints the same, and raises a mistake as a `UserError`. It changes nothing
+    computes, writes and prints the same, returns its result as the command says, and raises a
+    mistake as a `UserError`. It changes nothing
     of the process: no signal handlers outside of the main thread, no logging, and the folder of
     compiled programs only if the flag is given.
     """
 
-    def __init__(self, command_flags: CommandFlags, main: Callable[[FlagValues], None]) -> None:
+    def __init__(self, command_flags: CommandFlags, main: Callable[[FlagValues], Any]) -> None:
         self._flags = command_flags
         self._main = main
         self.__doc__ = main.__doc__
 
-    def __call__(self, arguments: Sequence[str] = ()) -> None:
-        """Runs the command with these arguments, without the program's name.
+    def __call__(self, arguments: Sequence[str] = ()) -> Any:
+        """Runs the command with these arguments, without the program's name; returns its result.
 
         Raises:
           UserError: bad input, in one line.
@@ -203,9 +204,10 @@ class Command:
         given = self._flags.parse([self._main.__module__, *arguments])
         _prepare_process(given, with_cache=False)
         with jax_settings.settings_of_models():
-            self._main(given)
+            result = self._main(given)
         # A process that ends first would be missed by the others.
         hosts.wait_for_all()
+        return result
 
     def run(self) -> NoReturn:
         """Runs the command as this process, with `sys.argv`; errors end it as in `exit_on_error`.

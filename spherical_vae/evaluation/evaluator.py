@@ -1,5 +1,6 @@
 """The compiled measures of a model: bounds of each example of a split, and its posteriors."""
 
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,9 +20,12 @@ from spherical_vae.models.latents import latent
 from spherical_vae.models.latents.latent import LatentHyperparameters, LatentPair
 from spherical_vae.models.vae import VAE, call
 from spherical_vae.objectives.bounds import PROTOCOLS, elbo_terms, importance_weighted_nats
+from spherical_vae.parallel import hosts
 from spherical_vae.parallel.sharding import place, replicated, require_divisible
 from spherical_vae.system.jax_settings import settings_of_models
 
+# Between two lines on how far a measurement is.
+_TELL_SECONDS = 30.0
 # Sentences in a batch of the authors' code, from which its padded slots follow.
 PAPER_BATCH = 20
 
@@ -107,7 +111,7 @@ class Evaluator:
         examples = self._corpus.splits[split]
         hyper = self._hyper if hyper is None else hyper
         columns = empty_columns(len(examples)) if kept is None else kept.columns
-        seconds, measured = 0.0, 0
+        seconds, measured, told = 0.0, 0, time.monotonic()
         for i, (batch, real, rows) in enumerate(self._batches(examples)):
             if np.isfinite(columns["tokens"][rows]).all():
                 continue
@@ -126,6 +130,9 @@ class Evaluator:
             columns["tokens"][rows] = batch.counts.sum(axis=1)[real]
             if kept is not None:
                 kept.save(after_seconds=SAVE_SECONDS)
+            if time.monotonic() - told >= _TELL_SECONDS and hosts.is_first():
+                told, done = time.monotonic(), int(np.isfinite(columns["tokens"]).sum())
+                print(f"measuring {split}: {done} of {len(examples)} examples", file=sys.stderr)
         if kept is not None:
             kept.save()
         if importance_weighted:

@@ -76,6 +76,16 @@ class ExampleFile:
         self._saved = time.monotonic()
 
 
+def own_example_file(path: Path, about: Mapping[str, Any], examples: int) -> ExampleFile:
+    """Returns the file of a run in its own directory, begun anew if it is about something else."""
+    try:
+        return ExampleFile(path, about, examples)
+    except UserError:
+        # Of an earlier step, say; nobody has named this file.
+        path.unlink(missing_ok=True)
+        return ExampleFile(path, about, examples)
+
+
 def read_bounds(path: Path) -> tuple[dict[str, Any], Float[np.ndarray, " N"]]:
     """Returns what a finished file is about, and its importance-weighted bound of each example.
 

@@ -64,7 +64,8 @@ class RunDirectory(contextlib.ExitStack):
         self.replicas_path = self.path / "replicas"
         self.baselines_path = self.path / "baselines"
         self.evaluation_path = self.path / "evaluation.json"  # of a replica, on one split
-        self.results_path = self.path / "results.json"  # of all replicas of a sweep
+        self.results_path = self.path / "results.json"  # of a sweep, or beside baselines
+        self.examples_path = self.path / "test.examples.json"  # nats of each, beside baselines
 
     def replica(self, name: str) -> "RunDirectory":
         """Returns the folder of the metrics and results of a replica; that of "" is the run's."""

@@ -4,13 +4,27 @@ import copy
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from spherical_vae.data.corpus import Corpus
-from spherical_vae.evaluation.measures import BAG_NOTE, build_evaluator
-from spherical_vae.evaluation.metrics import ExampleNats, perplexity, standard_error, unigram_nats
+from spherical_vae.evaluation.example_file import own_example_file
+from spherical_vae.evaluation.measures import (
+    BAG_NOTE,
+    about_examples,
+    build_evaluator,
+    json_values,
+)
+from spherical_vae.evaluation.metrics import (
+    ExampleNats,
+    perplexity,
+    standard_error,
+    summarise,
+    unigram_nats,
+)
 from spherical_vae.generation import texts
 from spherical_vae.generation.decoding import WordChoice
 from spherical_vae.models.latents import LATENTS
@@ -36,55 +50,126 @@ class Row:
     nats: ExampleNats
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The result of the main job.
+
+    Attributes:
+      corpus: its name.
+      config: of the model.
+      rows: of the models, that of the configured one last.
+      diverged: the reason, by the label of each baseline without a row.
+      texts: samples.
+      seconds: of this start.
+      folder: of the run.
+    """
+
+    corpus: str
+    config: ConfigDict
+    rows: list[Row]
+    diverged: dict[str, str]
+    texts: list[str]
+    seconds: float
+    folder: Path
+
+    def differences(self) -> list[tuple[Row, float, float]]:
+        """Returns by how many nats an example the model is below each other one, and the error."""
+        own, found = self.rows[-1].nats.iw_nll_nats, []
+        for row in self.rows[:-1]:
+            assert own is not None
+            assert row.nats.iw_nll_nats is not None
+            gains = row.nats.iw_nll_nats - own
+            found.append((row, float(gains.mean()), standard_error(gains)))
+        return found
+
+    def text(self) -> str:
+        """Returns what the command prints."""
+        nats, model = self.rows[-1].nats, self.rows[-1].label
+        samples = self.config.evaluation.importance_samples
+        lines = [
+            "",
+            f"{self.corpus}, test: {len(nats.tokens)} examples, {nats.tokens.sum()} tokens; nats "
+            f"per example; IW: importance-weighted bound, {samples} samples; seed "
+            f"{self.config.seed}",
+            *table(self.rows),
+            *(f"{label:20s}{reason}" for label, reason in self.diverged.items()),
+            "",
+        ]
+        for row, gain, error in self.differences():
+            better = model if gain >= 0 else row.label
+            lines.append(
+                f"{model} against {row.label}: {abs(gain):.2f} nats per example in favour of "
+                f"{better}, standard error {error:.2f} (paired, IW)"
+            )
+        return "\n".join(
+            [
+                *lines,
+                "",
+                *self.texts,
+                f"{self.seconds:.0f} s for training, evaluation and text, this start; the run is "
+                f"in {self.folder}",
+            ]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of `results.json`."""
+        return {
+            "corpus": self.corpus,
+            "split": "test",
+            "seed": self.config.seed,
+            "importance_samples": self.config.evaluation.importance_samples,
+            "models": [
+                {"model": row.label, "tokens_seen": row.tokens_seen}
+                | json_values(summarise(row.nats))
+                for row in self.rows
+            ],
+            "diverged": self.diverged,
+            "iw_nats_below": [
+                {"model": row.label} | json_values({"iw_nats_below": gain, "standard_error": error})
+                for row, gain, error in self.differences()
+            ],
+            "texts": self.texts,
+        }
+
+
 @settings_of_models()
-def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> str:
+def compare(config: ConfigDict, corpus: Corpus, run: RunDirectory) -> Comparison:
     """Trains the baselines and the model, measures all on test, and writes samples.
 
     Each of `config.baselines` is a run of its own below that of the model.
-
-    Returns:
-      The output of the main job.
     """
     begun = time.monotonic()
-    rows, failed, trained = train_rows(config, corpus, run)
-    row = rows[-1]
+    rows, diverged, trained = train_rows(config, corpus, run)
+    texts = sample_texts(trained)
     seconds = time.monotonic() - begun
-    samples = config.evaluation.importance_samples
-    lines = [
-        "",
-        f"{corpus.name}, test: {len(row.nats.tokens)} examples, {row.nats.tokens.sum()} tokens; "
-        f"nats per example; IW: importance-weighted bound, {samples} samples; seed {config.seed}",
-        *table(rows),
-        *failed,
-        "",
-        *(_difference(row, other) for other in rows[:-1]),
-        "",
-        *sample_texts(trained),
-        f"{seconds:.0f} s for training, evaluation and text, this start; the run is in {run.path}",
-    ]
-    return "\n".join(lines)
+    return Comparison(corpus.name, config, rows, diverged, texts, seconds, run.path)
 
 
-def measure_test(trained: TrainedModel) -> ExampleNats:
-    """Measures a trained model on test."""
+def measure_test(trained: TrainedModel, directory: RunDirectory) -> ExampleNats:
+    """Measures a trained model on test; what has been measured is kept in its directory."""
+    evaluator, kept = build_evaluator(trained), None
+    if not hosts.several():
+        about = about_examples(evaluator, trained, "test", 0, "honest")
+        size = len(trained.corpus.splits["test"])
+        kept = own_example_file(directory.examples_path, about, size)
     if hosts.is_first():
         print(f"{trained.config.name}: measuring test", file=sys.stderr)
     # The samples of `python -m spherical_vae.evaluate --seed=0`, so that both print the same.
     key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
-    return build_evaluator(trained).nats(trained.params, "test", key, importance_weighted=True)
+    return evaluator.nats(trained.params, "test", key, importance_weighted=True, kept=kept)
 
 
 def train_rows(
     config: ConfigDict, corpus: Corpus, run: RunDirectory
-) -> tuple[list[Row], list[str], TrainedModel]:
+) -> tuple[list[Row], dict[str, str], TrainedModel]:
     """Trains the baselines and the model, and measures them on test.
 
     Returns:
-      The rows of the table, that of the model last; a line for each baseline that diverged; the
-      model.
+      The rows of the table, that of the model last; the reason by the label of each baseline that
+      diverged; the model.
     """
     rows = [Row("unigram", corpus.splits["train"].tokens, unigram_nats(corpus, "test"))]
-    failed: list[str] = []
+    diverged: dict[str, str] = {}
     for kind in config.baselines:
         if kind == config.latent.kind:
             continue  # It is the model itself.
@@ -98,19 +183,20 @@ def train_rows(
                 trained = train_model(baseline, corpus, directory)
             except DivergedError as error:
                 # It would diverge again at the next start, and the model may not.
-                failed.append(f"{LATENTS[kind].label:20s}{error.reason}")
+                diverged[LATENTS[kind].label] = error.reason
                 continue
-        rows.append(Row(LATENTS[kind].label, trained.tokens_seen, measure_test(trained)))
+            nats = measure_test(trained, directory)
+        rows.append(Row(LATENTS[kind].label, trained.tokens_seen, nats))
     trained = train_model(config, corpus, run)
-    rows.append(Row(LATENTS[config.latent.kind].label, trained.tokens_seen, measure_test(trained)))
-    return rows, failed, trained
+    nats = measure_test(trained, run)
+    rows.append(Row(LATENTS[config.latent.kind].label, trained.tokens_seen, nats))
+    return rows, diverged, trained
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Returns the lines of the table; perplexities are of the importance-weighted bound."""
-    lines = [
-        f"{'model':20s}{'tokens seen':>12s}{'recon':>9s}{'KL':>8s}{'ELBO':>9s}{'IW':>9s}{'PPL':>9s}"
-    ]
+    """Returns the lines of the table."""
+    titles = "".join(f"{title:>9s}" for title in ("ELBO", "IW", "IW PPL"))
+    lines = [f"{'model':20s}{'tokens seen':>12s}{'recon':>9s}{'KL':>8s}{titles}"]
     for row in rows:
         nats = row.nats
         assert nats.iw_nll_nats is not None
@@ -120,16 +206,6 @@ def table(rows: list[Row]) -> list[str]:
             f"{perplexity(nats.iw_nll_nats, nats.tokens):9.1f}"
         )
     return lines
-
-
-def _difference(row: Row, other: Row) -> str:
-    assert row.nats.iw_nll_nats is not None
-    assert other.nats.iw_nll_nats is not None
-    gains = other.nats.iw_nll_nats - row.nats.iw_nll_nats
-    return (
-        f"{row.label} against {other.label}: {gains.mean():+.2f} nats per example in its favour, "
-        f"standard error {standard_error(gains):.2f} (paired, IW)"
-    )
 
 
 def sample_texts(trained: TrainedModel) -> list[str]:
