@@ -174,6 +174,7 @@ def test_values_of_the_wrong_type_are_refused(argument, kind):
         (["--config.optimizer.learning_rate=0"], "config.optimizer.learning_rate: 0.0 given"),
         (["--config.latent.kind=gausian"], "did you mean 'gaussian'?"),
         (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
+        (["--manual_dir=x"], "did you mean --config.data.manual_dir?"),
         (["--confg=x"], "Did you mean: config"),
         (["ptb.py"], "unexpected argument 'ptb.py'"),
         (["--", "--config=x"], "unexpected argument '--config=x'"),

@@ -176,6 +176,7 @@ def test_words_of_documents_are_not_sampled(documents, argument):
         (["--split=train"], "--split: not with --mode=prior"),
         (["--text=a", "--count=2"], "--count: not with the given texts"),
         (["--text=a", "--text=b", "--split=valid"], "--split: not with the given texts"),
+        (["--mode=interpolation"], "did you mean 'interpolate'?"),
         (["--top_p=0"], "--top_p=0.0: a number > 0 and <= 1 is allowed"),
         (["--greedy", "--top_p=0.5"], "--greedy: not with --top_p"),
         (["--mode=interpolate", "--count=1"], "--count=1: at least 2"),

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from spherical_vae.config.defaults import base_config
 from spherical_vae.config.validation import flatten, type_name, validate
-from spherical_vae.data.settings import with_short_names
+from spherical_vae.data.settings import SETTINGS, with_short_names
 from spherical_vae.parallel import hosts
 from spherical_vae.system import jax_settings
 from spherical_vae.system.compilation_cache import keep_compiled_programs
@@ -36,6 +36,10 @@ _HELP_FLAGS = re.compile(r"--?(help|h|helpshort|helpfull|helpxml)(=.*)?")
 _OVERRIDE = re.compile(r"--?(no)?config\.(?P<key>[^=]*)(=(?P<value>.*))?", re.S)
 _SELECTION = re.compile(r"--?config(=(?P<value>.*))?", re.S)
 _MISSING = re.compile(r"flag --(?P<name>\w+)=None: Flag --\w+ must have a value")
+_UNKNOWN = re.compile(r"Unknown command line flag '(?P<name>\w+)'")
+_CHOICE = re.compile(
+    r"flag --(?P<name>\w+)=(?P<value>.*?): value should be one of <(?P<allowed>.*)>", re.S
+)
 _ILLEGAL = re.compile(r"flag --config\.(?P<key>[^=]*)=(?P<value>.*?): .*", re.S)
 # The keys of `config.data` that say where a corpus lies.
 _PLACES = ("path", "manual_dir", "cache_dir")
@@ -358,6 +362,13 @@ def _explain_flag_error(error: Exception) -> str:
     message = str(error.args[0]) if error.args else str(error)
     if missing := _MISSING.match(message):
         return f"--{missing['name']}=VALUE is missing: the command needs it"
+    if (unknown := _UNKNOWN.match(message)) and unknown["name"] in SETTINGS:
+        name = unknown["name"]
+        return f"--{name}: there is no such flag; did you mean --config.data.{name}?"
+    if choice := _CHOICE.fullmatch(message):
+        allowed = ", ".join(choice["allowed"].split("|"))
+        near = nearest_name_hint(choice["value"], choice["allowed"].split("|"))
+        return f"--{choice['name']}: {choice['value']!r} given, allowed: {allowed}{near}"
     match = _ILLEGAL.fullmatch(message)
     if match is None:
         return message

@@ -25,6 +25,8 @@ from spherical_vae.system.errors import UserError
 
 UNKNOWN_WORD = "<unk>"
 END_MARK = "</s>"
+# A share of unknown words above it is told: those of a language without spaces, say.
+_MANY_UNKNOWN = 0.3
 # Longer runs of characters are not words: they never enter the vocabulary and count as unknown.
 _MAX_WORD_CHARACTERS = 200
 # Entries that are worked on at once.
@@ -286,7 +288,10 @@ def _carve(whole: Examples, fractions: Mapping[str, float], seed: int) -> dict[s
         parts[name], rest = rest[:size], rest[size:]
     if not len(rest):
         wanted = " and ".join(fractions)
-        raise UserError(f"train has {len(whole)} examples, too few to carve {wanted} from it")
+        raise UserError(
+            f"train has {len(whole)} examples, too few to carve {wanted} from it, allowed: at "
+            f"least {len(fractions) + 1}"
+        )
     parts["train"] = rest
     return {name: whole.where(part) for name, part in parts.items()}
 
@@ -317,6 +322,8 @@ def _sequences(
         else:
             repeated = np.count_nonzero(np.isin(hashes, seen))
             report[-1] += f", {repeated:,} examples that train has too"
+        if unknown > _MANY_UNKNOWN * count:
+            report.append(f"note: many words of {key} are unknown; white space separates words")
     return vocabulary, encoded, report
 
 

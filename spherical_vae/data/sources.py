@@ -76,8 +76,14 @@ class OwnFiles:
         return [place / file for name in self.names for file in (name, f"{name}.gz")]
 
     def find(self, config_data: Any) -> Path:
-        """As `Source.find`."""
-        return _given_path(config_data)
+        """As `Source.find`; a `UserError` if it does not exist, as nobody else could have it."""
+        place = usable_path("path", config_data.path)
+        if not place.exists():
+            raise UserError(
+                f"config.data.path: {printable(config_data.path)} does not exist, allowed: "
+                f"{self.hint}"
+            )
+        return place
 
     def missing(self, config_data: Any) -> str | None:
         """As `Source.missing`."""

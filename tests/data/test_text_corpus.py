@@ -41,7 +41,7 @@ def test_words_are_taken_as_they_stand(load, check_corpus, archive):
     assert sentences(corpus, "test") == ["the <unk> sat </s>", "<unk> </s>"]
     assert corpus.kind == "sequences"
     assert corpus.name.startswith("text:corpus")
-    assert "unk rate 50.00% (2 of 4 words)" in corpus.report[-1]
+    assert "unk rate 50.00% (2 of 4 words)" in corpus.report[-2]
 
 
 def test_vocabulary_that_just_fits_leaves_nothing_unknown(load):
@@ -136,6 +136,15 @@ def test_very_long_line_is_cut_like_any_other(load):
 def test_repeats_of_train_are_reported(load):
     corpus = load(test="the cat sat\nother\n")
     assert corpus.report[-1].endswith("1 examples that train has too")
+
+
+def test_text_without_spaces_is_noted(load):
+    """A whole sentence is a word then, and none of validation is known."""
+    lines = [f"{chr(0x4E00 + i)}{chr(0x5E00 + i)}\n" for i in range(9)]
+    corpus = load("".join(lines[:5]), valid="".join(lines[5:7]), test="".join(lines[7:]))
+    assert [line for line in corpus.report if line.startswith("note: many words of valid")]
+    corpus = load("a b\n" * 5, valid="a b\n", test="b\n")
+    assert not [line for line in corpus.report if line.startswith("note:")]
 
 
 @pytest.mark.parametrize("archive", [False, True])
