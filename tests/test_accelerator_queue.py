@@ -136,6 +136,7 @@ def smoke(tmp_path, *options):
     return {path.stem: json.loads(path.read_text())["result"] for path in out.glob("*.json")}
 
 
+@pytest.mark.slow
 def test_the_measurements_of_functions(tmp_path):
     found = smoke(tmp_path, "--only=special,recurrence")
     assert {row["function"] for row in found["special"]["functions"]} >= {"kl_to_uniform", "log_iv"}
@@ -150,6 +151,7 @@ def test_the_measurements_of_functions(tmp_path):
         assert len([name for name in found["recurrence"]["missing"] if "cudnn" in name]) == 4
 
 
+@pytest.mark.thorough
 def test_what_cudnn_is_given_is_our_layer(monkeypatch):
     from jax.experimental import rnn
 
@@ -208,6 +210,7 @@ def test_a_chain_that_is_not_one(monkeypatch, tmp_path):
     assert not (tmp_path / "rows").exists()
 
 
+@pytest.mark.thorough
 def test_rows_go_on_when_the_command_ends_and_come_home(tmp_path):
     # A command that does not train stands for rows: what is there of them is in the store.
     words = [f"--folder={tmp_path / 'rows'}", f"--out={tmp_path / 'out'}"]
@@ -241,6 +244,7 @@ def test_what_to_carry(monkeypatch, tmp_path):
     assert {one.name for one in pack.requirements()} >= {"jax", "numpyro"}
 
 
+@pytest.mark.thorough
 def test_carried_parameters_are_those_of_the_best_replica(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(FOLDER)
     carry = importlib.import_module("carry_parameters")

@@ -61,6 +61,7 @@ def test_what_three_draws_of_the_papers_setting_carry():
     np.testing.assert_allclose(one, 19.515, atol=2e-3)
 
 
+@pytest.mark.thorough
 def test_with_that_price_it_is_a_bound():
     """Against log p(x) under the prior that means of three draws have, by quadrature."""
     kappa = 2.0

@@ -76,6 +76,7 @@ def test_a_loop_of_unknown_length_is_refused(imported):
         flops(imported, until_large, (2, 2))
 
 
+@pytest.mark.thorough
 def test_memory(imported, monkeypatch):
     memory = imported("memory")
     few = {name: memory.OPTIONS[name] for name in ("as configured", "gates anew")}

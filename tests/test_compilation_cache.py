@@ -50,6 +50,7 @@ def corpus(tmp_path_factory):
     return write_text_corpus(tmp_path_factory.mktemp("cached") / "corpus")
 
 
+@pytest.mark.thorough
 def test_a_second_start_compiles_nothing(corpus, tmp_path):
     chosen = variables(tmp_path)
     first, second = tmp_path / "first", tmp_path / "second"

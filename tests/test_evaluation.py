@@ -70,6 +70,7 @@ def test_the_papers_units_are_those_of_its_code():
     assert found["perplexity"] < honest["perplexity"]
 
 
+@pytest.mark.thorough
 def test_the_averaged_latent_is_charged_for_what_it_carries():
     honest, _ = measured(small_config(), small_corpus(), "honest")
     found, _ = measured(small_config(), small_corpus(), "averaged")

@@ -85,6 +85,7 @@ def test_a_cosine_is_that_of_the_longer_training_from_then_on(corpus, tmp_path, 
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_more_patience_goes_on_too(corpus, tmp_path):
     # At such a rate dev is best before the first step that is measured, or soon after.
     settings = {
@@ -101,6 +102,7 @@ def test_more_patience_goes_on_too(corpus, tmp_path):
     assert load_trained(tmp_path / "run").last_step == 4
 
 
+@pytest.mark.thorough
 def test_replicas_that_are_at_the_end_go_on_together(corpus, tmp_path):
     sweep = "--sweep=seed=0,1"
     for name, epochs in (("once", (2,)), ("twice", (1, 2))):

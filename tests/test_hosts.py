@@ -125,6 +125,7 @@ def together(corpus, tmp_path_factory):
     return workdir, ended
 
 
+@pytest.mark.thorough
 def test_two_processes_train_as_one(alone, together):
     workdir, ((first, _), (second, other_log)) = together
     assert_same_training(workdir, alone)

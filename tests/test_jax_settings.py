@@ -67,6 +67,7 @@ def test_they_end_with_the_context():
         assert float(jax.jit(jnp.sin)(0.0)) == 0.0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_run_is_the_same_under_every_setting(reference, tmp_path, group):
     corpus, workdir, told = reference
@@ -101,6 +102,7 @@ def test_without_compilation_a_run_is_the_same_but_for_rounding(reference, tmp_p
     run(command("evaluate", f"--workdir={tmp_path / 'plain'}", "--split=valid"), uncompiled)
 
 
+@pytest.mark.thorough
 def test_a_process_is_the_same_too(reference, tmp_path):
     corpus, workdir, _ = reference
     changed = environment() | {

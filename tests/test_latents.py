@@ -34,8 +34,18 @@ VARIANTS = [
         for how in ("learned_each", "learned_shared", "fixed")
     ),
 ]
+
+# In the default run are learned priors on a plane and on a sphere.
+IN_RUNS = {"gaussian": (), "learned_vmf": (), "product_vmf": pytest.mark.thorough}
 LEARNED_PRIORS = [
-    {"latent__kind": kind, "latent__spheres": 3 if kind == "product_vmf" else 1, "prior__kind": p}
+    pytest.param(
+        {
+            "latent__kind": kind,
+            "latent__spheres": 3 if kind == "product_vmf" else 1,
+            "prior__kind": p,
+        },
+        marks=IN_RUNS.get(kind, pytest.mark.slow),
+    )
     for kind in LATENTS
     for p in PRIORS
     if p != "standard" and kind != "none"
@@ -159,7 +169,9 @@ def test_kl_is_the_expected_log_ratio(overrides):
         assert (np.abs(1.05 * ratio.mean(axis=0) - found["kl"]) > 4.5 * error).any()
 
 
-@pytest.mark.parametrize("overrides", [*LEARNED_PRIORS, FLOW], ids=str)
+@pytest.mark.parametrize(
+    "overrides", [*LEARNED_PRIORS, pytest.param(FLOW, marks=pytest.mark.thorough)], ids=str
+)
 def test_a_learned_prior_is_a_density_and_its_samples_follow_it(overrides):
     """Importance sampling of the total mass from the standard prior, which covers everything."""
     _, pair, found = seen(overrides)

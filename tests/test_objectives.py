@@ -93,7 +93,10 @@ def exact_log_evidence(config, model, params, batch):
             {**LEARNED, "latent__kind": "power_spherical", "prior__kind": "vamp"},
             marks=pytest.mark.slow,
         ),
-        {"latent__kind": "vmf", "latent__dimension": 3, "decoder__kind": "bag_of_words"},
+        pytest.param(
+            {"latent__kind": "vmf", "latent__dimension": 3, "decoder__kind": "bag_of_words"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )
@@ -125,7 +128,7 @@ def test_bounds_close_on_the_evidence(overrides):
 @pytest.mark.parametrize(
     "overrides",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.thorough),
         # Blocks of one step of one sample, and after the last word of the batch none.
         {"decoder__inputless": False, "compute__logits_at_once": 1},
         {"decoder__kind": "bag_of_words"},

@@ -98,7 +98,9 @@ def target_corpus(seed):
     return dataclasses.replace(corpus, splits=corpus.splits | {"valid": valid})
 
 
-@pytest.mark.parametrize("latent", ["gaussian", "learned_vmf"])
+@pytest.mark.parametrize(
+    "latent", ["gaussian", pytest.param("learned_vmf", marks=pytest.mark.slow)]
+)
 def test_the_target_is_met_within_5_percent_on_validation(tmp_path, latent):
     corpus, target = target_corpus(0), 1.5
     config = small_config(
@@ -149,6 +151,7 @@ def resumed(tmp_path_factory, programs):
     return workdir, *states
 
 
+@pytest.mark.thorough
 def test_stops_around_the_reset_change_nothing(uninterrupted, resumed):
     assert metrics_without_times(resumed[0]) == metrics_without_times(uninterrupted[0])
     assert checkpoint_contents(resumed[0]) == checkpoint_contents(uninterrupted[0])
@@ -239,6 +242,7 @@ def test_evaluations_of_the_phase_decide_nothing():
     assert not timetable.is_checkpoint(PHASE)
 
 
+@pytest.mark.thorough
 def test_the_step_after_the_phase_is_that_of_a_new_decoder(resumed):
     """Against the same step put together by hand, from the checkpoint at the end of the phase."""
     _, state, found = resumed
@@ -265,6 +269,7 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(resumed):
         )
 
 
+@pytest.mark.thorough
 def test_replicas_are_reset_as_single_runs(programs, tmp_path):
     """Also the one of which no word is dropped: its single run has no part that would."""
     config = small_config(**SETTINGS | {"word_dropout_rate": 0.0})

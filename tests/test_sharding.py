@@ -129,5 +129,6 @@ def test_what_does_not_divide_is_refused(eight_devices):
     assert eight_devices[1] == [told for _, told in REFUSED]
 
 
+@pytest.mark.thorough
 def test_the_vocabulary_lies_in_parts():
     run([sys.executable, SUPPORT / "documents_on_eight_devices.py"], environment(8))

@@ -86,7 +86,7 @@ def test_uniform_numbers_stay_inside(dtype):
             assert stats.kstest(values, "uniform").pvalue > 1e-5
 
 
-@pytest.mark.parametrize("columns", [7, 40])
+@pytest.mark.parametrize("columns", [7, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_row_does_not_hang_on_the_number_of_rows(columns):
     key = jax.random.key(4)
     few, many = (threefry.normal_of_variance_half(key, (n, columns)) for n in (3, 100))

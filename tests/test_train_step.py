@@ -58,14 +58,23 @@ PLAIN = {"optimizer__name": "sgd", "optimizer__clip_norm": 0.0}
 BAGS = {"encoder__kind": "bag_of_words", "decoder__kind": "bag_of_words"}
 COMBINATIONS = [
     {"encoder__kind": "lstm", "latent__kind": "none", "decoder__inputless": False},
-    {"encoder__kind": "lstm", "latent__kind": "gaussian", "condition_on_bag": True},
-    {"encoder__kind": "bag_of_words", "latent__kind": "vmf", "decoder__inputless": False},
+    pytest.param(
+        {"encoder__kind": "lstm", "latent__kind": "gaussian", "condition_on_bag": True},
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        {"encoder__kind": "bag_of_words", "latent__kind": "vmf", "decoder__inputless": False},
+        marks=pytest.mark.slow,
+    ),
     {
         "encoder__kind": "bag_of_words",
         "latent__kind": "learned_vmf",
         "decoder__kind": "bag_of_words",
     },
-    {"encoder__kind": "lstm", "latent__kind": "vmf", "decoder__kind": "bag_of_words"},
+    pytest.param(
+        {"encoder__kind": "lstm", "latent__kind": "vmf", "decoder__kind": "bag_of_words"},
+        marks=pytest.mark.thorough,
+    ),
     {
         "encoder__bidirectional": True,
         "encoder__layers": 2,
@@ -96,6 +105,7 @@ def test_parts_combine_and_learn(overrides):
     assert np.mean(totals[-5:]) < np.mean(totals[:5]) - 1
 
 
+@pytest.mark.thorough
 def test_bfloat16_is_in_the_products_alone():
     """The state stays float32, and a step differs from one in float32 by rounding."""
     batch = sentences(rows=4)
@@ -209,7 +219,11 @@ FACTORS = {"rate__free_nats": 100.0, "rate__free_nats_per": "factor"}
     [
         ({"latent__kind": "gaussian"}, {"rate__free_nats": 100.0}),
         ({"latent__kind": "gaussian"}, FACTORS),
-        ({"latent__kind": "product_vmf", "latent__spheres": 2}, FACTORS),
+        pytest.param(
+            {"latent__kind": "product_vmf", "latent__spheres": 2},
+            FACTORS,
+            marks=pytest.mark.thorough,
+        ),
     ],
     ids=str,
 )

@@ -99,6 +99,7 @@ def run_without(packages, commands, cache):
     return printed, done.stderr
 
 
+@pytest.mark.thorough
 def test_everything_runs_from_the_cache_alone(ptb, place, tmp_path):
     """Statistics, training, evaluation and generation, where neither archive nor TFDS is there."""
     cache, folder = tmp_path / "home", place()

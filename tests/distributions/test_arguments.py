@@ -53,7 +53,8 @@ def test_kinds_of_numbers(direction, kappa):
     np.testing.assert_array_equal(uniform.log_prob(value), uniform.log_prob(AXIS))
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.thorough
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
 def test_half_precision_is_computed_in_float32(dtype):
     rounding = float(jnp.finfo(dtype).eps)
     mean = von_mises_fisher.sample(KEY, jnp.eye(20)[0], 1.0, (3,)).astype(dtype)

@@ -15,11 +15,13 @@ DIRECTION, KAPPA = jnp.eye(6)[:4], jnp.array([0.0, 1.0, 50.0, 1e4])
 METHODS = von_mises_fisher.METHODS
 
 
+@pytest.mark.thorough
 def test_eight_devices_give_the_numbers_of_one():
     script = SUPPORT / "distributions_on_eight_devices.py"
     run([sys.executable, "-W", "error", script], environment(8))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_vmap_with_a_name_scan_and_remat(method):
     keys = jax.random.split(jax.random.key(0), 4)
@@ -47,7 +49,7 @@ def test_vmap_with_a_name_scan_and_remat(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dimension", [2, 50])
+@pytest.mark.parametrize("dimension", [2, pytest.param(50, marks=pytest.mark.thorough)])
 def test_samplers_are_exported_with_a_symbolic_batch(method, dimension):
     (batch,) = jax.export.symbolic_shape("batch")
 

@@ -88,7 +88,11 @@ def expected():
     }
 
 
-@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "flags",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "no jit" else name for name in FLAGS],
+)
 def test_every_public_function(flags, expected):
     # What the user has made before: arrays of float32, and the arguments on the device.
     inputs = numbers()

@@ -90,6 +90,7 @@ def test_of_equals_it_is_zero_and_of_neighbours_accurate():
         np.testing.assert_allclose(kl_divergence(other, p), expected, rtol=2e-3)
 
 
+@pytest.mark.thorough
 def test_gradients_of_a_divergence():
     @jax.jit
     def divergence(angle, kappa):

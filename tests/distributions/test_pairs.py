@@ -58,7 +58,12 @@ def test_power_spherical_pairs_agree_with_single_ones():
 
 
 @pytest.mark.parametrize(
-    "shapes", [((5, 1, 7), (3, 7)), ((2, 3, 1, 7), (4, 7)), ((1, 4, 7), (3, 1, 7))]
+    "shapes",
+    [
+        ((5, 1, 7), (3, 7)),
+        pytest.param(((2, 3, 1, 7), (4, 7)), marks=pytest.mark.slow),
+        pytest.param(((1, 4, 7), (3, 1, 7)), marks=pytest.mark.slow),
+    ],
 )
 def test_gradients_are_those_of_single_pairs(shapes):
     value, mean = (jnp.asarray(unit_rows(*s, seed=i), jnp.float32) for i, s in enumerate(shapes))

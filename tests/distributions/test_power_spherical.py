@@ -48,7 +48,7 @@ def test_density_all_the_way_round():
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("dimension", [2, 5])
+@pytest.mark.parametrize("dimension", [2, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("concentration", [0.5, 20.0, 1e4])
 def test_pathwise_gradients(dimension, concentration):
     """The mean cosine is kappa / (kappa + d - 1); 5 errors fail once in a million, 12 times."""

@@ -1,5 +1,7 @@
 """A site written as x / |x| keeps its law: prior draws, and a density that integrates to one."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from numpyro.handlers import reparam, seed, trace
 from numpyro.infer import MCMC, NUTS, Predictive, init_to_feasible, init_to_uniform
 from numpyro.infer.util import log_density
+from small_run import ROOT
 
 from spherical_vae import special
 from spherical_vae.distributions import PowerSpherical, SphereReparam, VonMisesFisher
@@ -93,10 +96,32 @@ def test_independent_and_expanded_sites(site):
     np.testing.assert_allclose(found, law.log_prob(rescaled) - law.log_prob(turned), rtol=1e-4)
 
 
-@pytest.mark.parametrize("start", [init_to_feasible, init_to_uniform])
+@pytest.mark.parametrize(
+    "start", [init_to_feasible, pytest.param(init_to_uniform, marks=pytest.mark.slow)]
+)
 def test_inference_starts_where_there_is_a_direction(start):
     kernel = NUTS(model, init_strategy=start)
     mcmc = MCMC(kernel, num_warmup=3, num_samples=3, progress_bar=False)
     mcmc.run(jax.random.key(0))
     directions = mcmc.get_samples()["direction"]
     np.testing.assert_allclose(jnp.linalg.norm(directions, axis=-1), 1.0, atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_the_block_of_the_page_finds_the_posterior():
+    """A vMF in the direction of the sum of the data, with 10 times its length."""
+    page = (ROOT / "docs" / "vmf.md").read_text(encoding="utf-8")
+    _, _, section = page.partition("## Using a direction in NUTS")
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    found: dict = {}
+    exec(code[1], found)
+    total = found["data"].sum(axis=0)
+    length = jnp.linalg.norm(total)
+    fitted, free = found["fitted"].params, found["fitted"].params["free"]
+    assert total / length @ free / jnp.linalg.norm(free) > 0.999
+    assert fitted["concentration"] == pytest.approx(10 * float(length), rel=0.1)
+    # Autocorrelated draws: the mean has a few times the error of independent ones.
+    cosines = found["directions"] @ (total / length)
+    assert float(cosines.mean()) == pytest.approx(
+        float(special.bessel_ratio(5, 10 * length)), abs=1e-3
+    )

@@ -87,6 +87,7 @@ def test_examples_are_selected_by_a_seed_of_their_own(without_a_code):
     assert some.examples == 3
 
 
+@pytest.mark.thorough
 def test_more_samples_come_closer():
     model = trained(
         latent__kind="vmf",

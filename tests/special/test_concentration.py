@@ -90,6 +90,7 @@ def test_bad_dimension_is_named(dimension):
         special.kl_to_uniform(dimension, 1.0)
 
 
+@pytest.mark.thorough
 def test_no_nan_up_to_the_second_derivative():
     kappa = jnp.array([0.0, 1e-30, 1e-6, 1.0, 1e6, 1e12], jnp.float32)
     for dimension in (2, 4096):
