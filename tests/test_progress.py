@@ -30,18 +30,26 @@ def replica():
 
 def test_a_file_gets_a_line_every_30_seconds_and_at_evaluations(clock, replica, capsys):
     with ProgressBar("kjv", 100, 1100) as progress:
-        for _ in range(1000):
+        for step in range(1000):
+            # The first step is compiled, which is in no speed.
+            clock[0] += 10.0 if step == 0 else 0.25
             progress.advance(1)
-            clock[0] += 0.25
             progress.show([replica], evaluated=False)
         replica.state = dataclasses.replace(replica.state, best=2.0, best_step=1100)
         progress.show([replica], evaluated=True)
     told = capsys.readouterr().err
     assert "\r" not in told
     lines = told.splitlines(keepends=True)
-    assert len(lines) == 1000 * 0.25 // 30 + 1
-    assert lines[0] == "kjv: step 220 of 1100, 4 steps/s, validation perplexity -\n"
+    assert len(lines) == 1 + 999 * 0.25 // 30 + 1
+    assert lines[0].startswith("kjv: step 100 of 1100, ")
+    assert lines[1] == "kjv: step 221 of 1100, 4 steps/s\n"
     assert lines[-1] == "kjv: step 1100 of 1100, 4 steps/s, validation perplexity 7.4\n"
+
+
+def test_a_training_that_is_over_has_nothing_to_tell(clock, capsys):
+    with ProgressBar("kjv", 10, 10):
+        pass
+    assert not capsys.readouterr().err
 
 
 def test_a_terminal_gets_a_bar(clock, replica, capsys, monkeypatch):

@@ -147,13 +147,16 @@ class Supervisor:
 class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
     """Progress of training on standard error: a bar on a terminal, elsewhere single lines.
 
-    A line is written at an evaluation, and 30 seconds after the last line at the earliest.
+    A line is written before the first step, which is compiled, and at an evaluation; between these
+    30 seconds after the last line at the earliest. Compilation is in no speed.
     """
 
     def __init__(self, name: str, step: int, total: int) -> None:
         self._name, self._step, self._total = name, step, total
         self._lines = hosts.is_first() and not sys.stderr.isatty()
-        self._last = time.monotonic(), step
+        self._last: tuple[float, int] | None = None
+        if self._lines and step < total:
+            self._tell("the first step is being compiled")
         self._bar = tqdm(
             total=total,
             initial=step,
@@ -171,22 +174,30 @@ class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
         """Counts steps."""
         self._step += steps
         self._bar.update(steps)
+        if self._last is None:
+            self._last = time.monotonic(), self._step
 
     def show(self, replicas: Sequence[Supervisor], evaluated: bool) -> None:
         """Shows the best validation perplexities so far, after an evaluation or between two."""
         best = [one.state.best for one in replicas if math.isfinite(one.state.best)]
-        values = [f"{_exp(value):.1f}" for value in sorted({min(best), max(best)})] if best else "-"
-        text = f"validation perplexity {' to '.join(values)}"
+        parts = []
+        if best:
+            values = [f"{_exp(value):.1f}" for value in sorted({min(best), max(best)})]
+            parts.append(f"validation perplexity {' to '.join(values)}")
         if len(replicas) > 1:
             active = sum(not one.state.finished for one in replicas)
-            text += f", {active} of {len(replicas)} active"
-        self._bar.set_postfix_str(text, refresh=False)
-        now, (then, before) = time.monotonic(), self._last
+            parts.append(f"{active} of {len(replicas)} active")
+        self._bar.set_postfix_str(", ".join(parts), refresh=False)
+        now, (then, before) = time.monotonic(), self._last or (0.0, self._step)
         if self._lines and (evaluated or now - then >= _LINE_SECONDS):
-            speed = (self._step - before) / max(now - then, 1e-9)
-            steps = f"step {self._step} of {self._total}, {speed:.3g} steps/s"
-            print(f"{self._name}: {steps}, {text}", file=sys.stderr, flush=True)
+            if self._step > before:
+                parts.insert(0, f"{(self._step - before) / max(now - then, 1e-9):.3g} steps/s")
+            self._tell(", ".join(parts))
             self._last = now, self._step
+
+    def _tell(self, text: str) -> None:
+        step = f"{self._name}: step {self._step} of {self._total}"
+        print(", ".join(filter(None, [step, text])), file=sys.stderr, flush=True)
 
 
 def _exp(value: float) -> float:
