@@ -6,8 +6,8 @@ splits are left to `examples.encode`.
 
 import contextlib
 import hashlib
+import io
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -60,8 +60,8 @@ def read_published(
         if root is None:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = root / "tfds" / f"{spec.name}-{key[:16]}"
-        # Standard output is the result of a command; TFDS writes there, too.
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        # Where results are printed, TFDS tells of a download, and of a folder that is renamed next.
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         try:
             builder = _prepared(_builder_class(spec, place, seed), folder)
             raw = _read_back(builder, scratch)
