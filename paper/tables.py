@@ -90,7 +90,7 @@ def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Di
       with other numbers of samples.
     """
     pairs = common(runs, others, select)
-    if not pairs or not all(map(_comparable, *zip(*pairs, strict=True))):
+    if not pairs or not all(_comparable(*pair) for pair in pairs):
         return None
     nats = paired_nats(pairs)
     if nats is not None:
@@ -433,8 +433,8 @@ def runs_table(rows: Sequence[Filled]) -> list[Table]:
 def _measured_elsewhere(run: Run) -> str:
     """Returns which measures have another device or commit than the training, and which."""
     trained, places = run.provenance, dict[str, list[str]]()
+    commits = (trained.commit or "").split(", ")
     for name, origin in (run.measured or {}).items():
-        commits = (trained.commit or "").split(", ")
         if origin.device != trained.device or (origin.commit or "") not in commits:
             place = f"{origin.device}, {origin.date}, commit `{origin.commit}`"
             places.setdefault(place, []).append(name)

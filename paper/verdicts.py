@@ -62,9 +62,8 @@ class Measure:
         elif not above.decided:
             verdict = "not decided: within two errors"
         else:
-            verdict = f"**{'holds' if holds else 'does not hold'}**" + " (one seed)" * (
-                found.seeds == 1
-            )
+            only = " (one seed)" if found.seeds == 1 else ""
+            verdict = f"**{'holds' if holds else 'does not hold'}**{only}"
         numbers = [f"{found.value:+.{self.digits}f}", tables.number(found.error, self.digits)]
         return [verdict, self.title, *numbers, str(found.seeds)]
 

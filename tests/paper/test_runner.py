@@ -50,6 +50,8 @@ def test_a_row_is_completed(made):
     assert (run.training.starts, run.training.last_step) == (1, 8)
     assert run.training.seconds > 0
     assert run.tight.importance_samples == 4
+    assert set(run.measured) == {*run.bounds, "tight"}
+    assert {one.device for one in run.measured.values()} == {run.provenance.device}
     assert [point.step for point in traced.runs[0].trace.points] == [0, 4, 8]
     assert len(files(made)) == 3  # the chosen trial is the run
 
