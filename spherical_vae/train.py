@@ -27,8 +27,8 @@ flags.DEFINE_string(
 flags.DEFINE_multi_string(
     "sweep",
     None,
-    "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'; given again, with "
-    "the same keys, it adds settings",
+    "trains several settings at once, 'seed=0,1,2;latent.concentration=40,80'; several of these "
+    "flags, with the same keys, are settings beside each other",
 )
 flags.DEFINE_string(
     "init_from", None, "a run: a new one starts from the parameters of its best step on validation"
