@@ -46,6 +46,12 @@ _LAST: dict[str, Value] = {"encoder.bidirectional": False, "encoder.pooling": "l
 # In place of free nats, the mean KL is held where they are.
 _TARGET: dict[str, Value] = {"rate.free_nats": 0.0, "rate.target_nats": 4.0}
 _DECAYED: dict[str, Value] = {"optimizer.name": "adamw", "optimizer.weight_decay": 0.1}
+# 64 dimensions in all: where they begin, two or four of a sphere carry a few nats together.
+_SPHERES: dict[str, Value] = {
+    "latent.kind": "product_vmf",
+    "latent.concentration": 10.0,
+    "latent.min_concentration": 0.1,
+}
 # At scale `cpu`: thirty runs on two cores.
 _SMALL: dict[str, Value] = {
     "data.vocabulary_size": 2000,
@@ -87,6 +93,21 @@ FROM_SCRATCH = Part(
     _SMALL_TRAINED,
     (("PPL", "perplexity", 1),),
 )
+# One concentration is the noise of all dimensions; spheres of their own have several.
+INPUTLESS = Part(
+    "PTB, inputless",
+    {RNNLM: "best_ptb:rnnlm_inputless", GAUSSIAN: "best_ptb:gaussian_inputless",
+     VMF: "best_ptb:vmf_inputless"},
+    (
+        Idea("without a learned prior", {"prior.kind": "standard"}, _WITH_CODE),
+        Idea("with the vamp prior", {"prior.kind": "vamp"}, _WITH_CODE),
+        Idea("with 16 dimensions", {"latent.dimension": 16}, _WITH_CODE),
+        Idea("with 16 spheres", _SPHERES | {"latent.spheres": 16}, (VMF,)),
+        Idea("with 32 spheres", _SPHERES | {"latent.spheres": 32}, (VMF,)),
+    ),
+    _SMALL | {"train.epochs": 8, "kl_weight.linear_epochs": 2.0},
+    (("PPL", "perplexity", 1), ("KL", "kl_nats", 2)),
+)
 DOCUMENTS = Part(
     "20NG",
     {GAUSSIAN: "best_news20:gaussian", VMF: "best_news20:vmf"},
@@ -110,7 +131,7 @@ DOCUMENTS = Part(
      ("KL", "kl_nats", 2)),
 )
 # fmt: on
-PARTS = (SENTENCES, FROM_SCRATCH, DOCUMENTS)
+PARTS = (SENTENCES, FROM_SCRATCH, INPUTLESS, DOCUMENTS)
 
 
 def ablation_rows(scale: str) -> list[Row]:
