@@ -36,7 +36,7 @@ flags.DEFINE_string(
     f"folder of the store; default: {_DEFAULT_RESULTS}, at smoke scale WORKDIR/smoke",
 )
 flags.DEFINE_bool("train", True, "--notrain: measure and show what has been trained")
-flags.DEFINE_string("only", "", "only rows whose name contains this text")
+flags.DEFINE_string("only", "", "only rows whose name contains this text, or is NAME in =NAME")
 _FLAGS = ("scale", "seeds", "workdir", "manual_dir", "results", "train", "only")
 
 
@@ -93,8 +93,8 @@ def complete(given: FlagValues) -> None:
         one.name: one.rows(place.scale) for one in experiments if not isinstance(one, Computed)
     }
     known = [row.name for rows in grids.values() for row in rows]
-    if given.only and not any(given.only in name for name in known):
-        near = nearest_name_hint(given.only, known)
+    if given.only and not any(is_chosen(name, given.only) for name in known):
+        near = nearest_name_hint(given.only.removeprefix("="), known)
         raise UserError(
             f"--only={given.only}: no row has it in its name{near}; {len(known)} rows of "
             f"{chosen}: {'; '.join(known)}"
@@ -109,13 +109,18 @@ def complete(given: FlagValues) -> None:
         if isinstance(one, Computed):
             print(one.write(runner, results / "data"))
         else:
-            rows = [row for row in grids[one.name] if given.only in row.name]
+            rows = [row for row in grids[one.name] if is_chosen(row.name, given.only)]
             runner.complete(rows, given.seeds or SEEDS[place.scale])
     views = views_of(results, [place], names)
     paths = write_sections(sections(results, views, names), results)
     if not paths:
         raise UserError(f"{chosen}: no row has a run to show; the reasons are above")
     _show(paths)
+
+
+def is_chosen(name: str, only: str) -> bool:
+    """Returns whether a row is among those of `--only`; every row is if that is empty."""
+    return name == only[1:] if only.startswith("=") else only in name
 
 
 def _results(given: FlagValues) -> Path:

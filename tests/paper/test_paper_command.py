@@ -8,7 +8,7 @@ import sys
 import pytest
 from small_run import ROOT, environment, one_error_line, run
 
-from paper.__main__ import NAMES
+from paper.__main__ import NAMES, is_chosen
 from paper.catalogue import EXPERIMENTS
 
 
@@ -29,6 +29,7 @@ def test_names_are_those_of_the_experiments():
         (["fig1", "--only=kappa"], "--only: not with fig1, allowed: --scale, --workdir"),
         (["report", "--seeds=2"], "--seeds: not with report, allowed: --results"),
         (["table3", "--only=PTB vFM"], "no row has it in its name; did you mean 'PTB"),
+        (["table3", "--only==PTB standard"], "--only==PTB standard: no row has it in its name"),
         (["table3", "--workdir=pyproject.toml"], "--workdir=pyproject.toml: pyproject.toml cannot"),
         (["table3", "--results=pyproject.toml"], "--results=pyproject.toml: pyproject.toml cannot"),
         (["report", "--results=tests"], "--results=tests: no store is here"),
@@ -37,6 +38,15 @@ def test_names_are_those_of_the_experiments():
 def test_mistakes_are_refused_in_one_line(arguments, part):
     done = run(command(*arguments), environment(), expect=2, cwd=ROOT)
     assert part in one_error_line(done)
+
+
+def test_rows_are_chosen_by_a_part_of_their_name_or_by_all_of_it():
+    names = [row.name for row in EXPERIMENTS["table3"].rows("full")]
+    assert len([name for name in names if is_chosen(name, "PTB inputless vMF")]) > 1
+    assert [name for name in names if is_chosen(name, "=PTB inputless vMF")] == [
+        "PTB inputless vMF"
+    ]
+    assert all(is_chosen(name, "") for name in names)
 
 
 def test_what_is_wrong_in_the_store_is_told_before_anything_is_trained(tmp_path):
