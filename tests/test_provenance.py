@@ -54,6 +54,13 @@ def test_code_that_was_changed_is_said_to_be(clone, changed, counts):
     assert commit(clone).endswith("-modified") == counts
 
 
+def test_records_may_depend_on_more_folders(clone):
+    (clone / "benchmarks").mkdir()
+    (clone / "benchmarks" / "code.py").write_text("1\n", encoding="utf-8")
+    assert not commit(clone).endswith("-modified")
+    assert commit(clone, "benchmarks").endswith("-modified")
+
+
 def test_no_clone_no_git_and_no_commit_are_null(clone, tmp_path, monkeypatch):
     assert commit(tmp_path) is None
     assert commit(clone / "spherical_vae") is None  # a package inside of another repository

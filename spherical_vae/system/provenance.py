@@ -42,8 +42,12 @@ def _cores() -> str:
 
 
 @functools.cache
-def commit(root: Path = ROOT) -> str | None:
+def commit(root: Path = ROOT, *folders: str) -> str | None:
     """Returns the commit of the code in the clone at `root`, as it was at the first call.
+
+    Args:
+      root: the folder of the clone.
+      *folders: of `root`; the record depends on their files too.
 
     Returns:
       Ten digits, followed by `-modified` if a file that figures depend on is changed or new; None
@@ -62,7 +66,7 @@ def commit(root: Path = ROOT) -> str | None:
         # An installed package may lie inside of another project's repository.
         if Path(git("rev-parse", "--show-toplevel")) != root.resolve():
             return None
-        changes = git("status", "--porcelain", "--", *_CODE)
+        changes = git("status", "--porcelain", "--", *_CODE, *folders)
         return git("rev-parse", "--short=10", "HEAD") + ("-modified" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
