@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from spherical_vae.runs.checkpoint import CheckpointStore
 from spherical_vae.runs.progress import Progress, to_json
 from spherical_vae.runs.run_directory import load_run, open_run
 from spherical_vae.runs.trained_model import EVALUATED, TrainedModel, load_all, load_trained
+from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.errors import UserError, exit_on_error
 from spherical_vae.training.calls import stack
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.step import init_state
@@ -55,8 +58,7 @@ def best_model(workdir: Path) -> tuple[TrainedModel, str, list[dict[str, Any]]]:
     """Returns the model with the lowest perplexity on validation, its name and its curve.
 
     Raises:
-      LookupError: none was measured.
-      UserError: there is no run, or nothing saved.
+      UserError: there is no run, nothing saved, or nothing measured.
     """
     if load_run(workdir).replicas is None:
         return load_trained(workdir), "", validation(workdir / "metrics.jsonl")
@@ -66,7 +68,7 @@ def best_model(workdir: Path) -> tuple[TrainedModel, str, list[dict[str, Any]]]:
         if one.model is not None and curve:
             found.append((min(point["perplexity"] for point in curve), one, curve))
     if not found:
-        raise LookupError(f"{workdir}: no replica was measured on validation")
+        raise UserError(f"{workdir}: no replica was measured on validation")
     _, one, curve = min(found, key=lambda entry: entry[0])
     assert one.model is not None
     return one.model, one.replica.name, curve
@@ -87,11 +89,13 @@ def pack(workdir: Path, name: Path) -> list[Path]:
         "parts": math.ceil(len(data) / PART_BYTES),
     }
     name.parent.mkdir(parents=True, exist_ok=True)
-    files = [Path(f"{name}.json")]
-    files[0].write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    files = []
     for part in range(facts["parts"]):
         files.append(Path(f"{name}.npz.{part}"))
         files[-1].write_bytes(data[part * PART_BYTES : (part + 1) * PART_BYTES])
+    # Last: where it is, all parts are.
+    files.append(Path(f"{name}.json"))
+    write_atomically(files[-1], json.dumps(facts, indent=1))
     return files
 
 
@@ -104,11 +108,14 @@ def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
       cache_dir: `config.data.cache_dir` of the run.
 
     Raises:
-      SystemExit: parameters that are not those of the model.
+      UserError: there are no such files, or not with parameters of the model.
     """
-    facts = json.loads(Path(f"{name}.json").read_text(encoding="utf-8"))
-    data = b"".join(Path(f"{name}.npz.{part}").read_bytes() for part in range(facts["parts"]))
-    arrays = np.load(io.BytesIO(data))
+    try:
+        facts = json.loads(Path(f"{name}.json").read_text(encoding="utf-8"))
+        data = b"".join(Path(f"{name}.npz.{part}").read_bytes() for part in range(facts["parts"]))
+        arrays = np.load(io.BytesIO(data))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{name}: no packed parameters ({error})") from error
     config = base_config()
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items()}
     config.update_from_flattened_dict(
@@ -120,9 +127,7 @@ def unpack(name: Path, workdir: Path, cache_dir: str = "") -> None:
     params = init_params(model, config.seed, corpus.vocabulary.train_counts)
     expected = names_and_leaves(params)
     if {k: v.shape for k, v in expected.items()} != {k: arrays[k].shape for k in arrays}:
-        raise SystemExit(
-            f"{name}: its arrays are not those of the model that its settings describe"
-        )
+        raise UserError(f"{name}: its arrays are not those of the model that its settings describe")
     filled = jax.tree.unflatten(
         jax.tree.structure(params), [jnp.asarray(arrays[k]) for k in expected]
     )
@@ -159,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_on_error(main)

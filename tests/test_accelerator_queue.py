@@ -3,9 +3,11 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import time
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +96,44 @@ def test_what_was_done_is_not_done_again(queue, tmp_path, capfd):
     queue.run_queue(again[:1], settings)
     found = record(tmp_path, "good")
     assert (found["smoke"], found["result"]["value"]) == (False, 2)
+
+
+def test_compiled_programs_come_home_while_they_fit(queue, tmp_path, monkeypatch, capsys):
+    home = importlib.import_module("bring_home")
+    monkeypatch.setattr(home, "SETTLED", -60.0)
+    monkeypatch.setattr(home, "MOST_COMPILED_BYTES", 3000)
+    monkeypatch.setattr(home, "PART_BYTES", 1000)
+    generator, cache, out = np.random.default_rng(0), tmp_path / "cache", tmp_path / "out"
+    cache.mkdir()
+    sizes = {"large": 2000, "middle": 1500, "small": 700}
+    for name, size in sizes.items():
+        (cache / name).write_bytes(generator.bytes(size))
+    programs = home.CompiledPrograms(str(cache), out)
+    # As an earlier packing left it.
+    (out / "compiled").mkdir(parents=True)
+    (out / "compiled" / "09").write_bytes(b"stale")
+    programs.write()
+    assert "1 of 3 compiled programs stay" in capsys.readouterr().err
+    parts = sorted((out / "compiled").iterdir())
+    assert len(parts) > 2
+    (tmp_path / "all.tar.gz").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with tarfile.open(tmp_path / "all.tar.gz") as file:
+        assert file.getnames() == ["large", "small"]
+        assert file.extractfile("small").read() == (cache / "small").read_bytes()
+    # Nothing new: nothing is written.
+    programs.write()
+    assert [part.stat().st_mtime_ns for part in parts] == [
+        part.stat().st_mtime_ns for part in sorted((out / "compiled").iterdir())
+    ]
+
+
+def test_an_archive_lacks_what_was_removed_meanwhile(queue, tmp_path):
+    home = importlib.import_module("bring_home")
+    (tmp_path / "here").write_text("here")
+    files = [tmp_path / "gone", tmp_path / "here"]
+    home.write_archive(tmp_path / "files.tar.gz", files, tmp_path)
+    with tarfile.open(tmp_path / "files.tar.gz") as file:
+        assert file.getnames() == ["here"]
 
 
 def test_a_job_that_does_not_fit_is_not_begun(queue, tmp_path, capfd):
@@ -202,29 +242,92 @@ def test_every_job_is_there(monkeypatch):
         assert f"\ndef {function}(settings: Settings" in (FOLDER / f"{module}.py").read_text()
 
 
-def test_a_chain_that_is_not_one(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("chains", "part"),
+    [
+        (["table3:one:PTB"], "'table3:one:PTB' given"),
+        (["table3:0:PTB"], "'table3:0:PTB' given"),
+        (["tabel3:1:PTB"], "'tabel3' given, allowed: table1, table3"),
+        (["table3:1:PTB", "table3:1:PTB vFM"], "no row has 'PTB vFM' in its name"),
+        (["fig1:1:none"], "'fig1' given, allowed: table1"),
+        ([], "no CHAIN is given"),
+    ],
+)
+def test_a_chain_that_would_train_nothing(chains, part, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(FOLDER)
+    rows = importlib.import_module("accelerator_rows")
     words = ["--seconds=1", f"--folder={tmp_path / 'rows'}", f"--out={tmp_path / 'out'}"]
-    done = command("table3:one:PTB", *words, script="accelerator_rows.py")
-    assert done.returncode != 0
-    assert "'table3:one:PTB' given" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["accelerator_rows.py", *words, *chains])
+    with pytest.raises(SystemExit) as stop:
+        rows.main()
+    assert part in f"{stop.value.code}{capsys.readouterr().err}"
     assert not (tmp_path / "rows").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_names_chains_that_are_there(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    rows = importlib.import_module("accelerator_rows")
+    page = (ROOT / "docs" / "accelerators.md").read_text(encoding="utf-8")
+    chains = re.findall(r'"(\w+:\d+:[^"]*)"', page)
+    assert len(chains) > 10
+    for chain in chains:
+        assert rows.commands(chain, tmp_path)
+
+
+def test_what_is_there_comes_home_while_rows_are_trained(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    rows = importlib.import_module("accelerator_rows")
+    monkeypatch.setattr(rows, "RENEWAL", 0.0)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "0.log").write_text("step 1\n")
+    found = []
+
+    class Home:
+        def renew(self):
+            # The chain is over by now; the command would otherwise wait for it.
+            found.append((tmp_path / "logs" / "0.over").exists())
+            (tmp_path / "logs" / "0.over").write_text("0\n")
+
+    rows.wait(tmp_path, time.monotonic() + 300, Home())
+    assert found == [False, True]
 
 
 @pytest.mark.thorough
 def test_rows_go_on_when_the_command_ends_and_come_home(tmp_path):
-    # A command that does not train stands for rows: what is there of them is in the store.
-    words = [f"--folder={tmp_path / 'rows'}", f"--out={tmp_path / 'out'}"]
-    chain = "fig1:1:none+table4:1:none"
-    done = command(chain, "--seconds=0", *words, script="accelerator_rows.py")
+    # Rows that the store has are not trained, and a store that cannot be read ends a command.
+    folder, out = tmp_path / "rows", tmp_path / "out"
+    words = [f"--folder={folder}", f"--out={out}"]
+    (tmp_path / "carried" / "parameters").mkdir(parents=True)
+    (tmp_path / "carried" / "parameters" / "damaged-0.json").write_text("{}")
+    chain, carried = "table4:1:=20NG vMF d=25", f"--carried={tmp_path / 'carried'}"
+    done = command(chain, "--seconds=0", carried, *words, script="accelerator_rows.py")
     assert done.returncode == 0, done.stderr
-    # Further chains have logs of their own.
-    done = command("fig1:1:none", "--seconds=0", *words, script="accelerator_rows.py")
-    assert done.returncode == 0, done.stderr
+    # What was carried damaged is told, and nothing of it stays.
+    assert "damaged-0" in done.stderr
+    assert not (folder / "work" / "runs" / "damaged-0").exists()
     done = command("--seconds=300", *words, script="accelerator_rows.py")
     assert done.returncode == 0, done.stderr
-    with tarfile.open(tmp_path / "out" / "store.tar.gz") as file:
-        names = file.getnames()
-    assert {"logs/0.log", "logs/0.over", "logs/1.log", "logs/1.over"} <= set(names)
+    assert "0.log: ended with 0\n" in done.stdout
+    (folder / "results" / "runs" / "damaged-0.json").write_text("{}")
+    run = folder / "work" / "runs" / "ptb-0"
+    run.mkdir(parents=True)
+    for name in ("config.json", "metrics.jsonl", "test-7.examples.json", ".metrics.jsonl.1-2.tmp"):
+        (run / name).write_text("{}\n")
+    # Further chains have logs of their own.
+    done = command(f"{chain}+{chain}", "--seconds=300", *words, script="accelerator_rows.py")
+    assert done.returncode == 1, done.stderr
+    assert "1.log: ended with 2, 2\n" in done.stdout
+    # Of a run that cannot be packed all but the parameters comes home.
+    assert "damaged-0: its parameters could not be packed" in done.stderr
+    with tarfile.open(out / "store.tar.gz") as file:
+        names = set(file.getnames())
+    assert {f"logs/{i}.{end}" for i in (0, 1) for end in ("log", "over")} <= names
+    assert "results/runs/damaged-0.json" in names
+    assert {name for name in names if name.startswith("work/")} == {
+        f"work/runs/ptb-0/{name}"
+        for name in ("config.json", "metrics.jsonl", "test-7.examples.json")
+    }
 
 
 def test_what_to_carry(monkeypatch, tmp_path):
