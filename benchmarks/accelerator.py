@@ -1,13 +1,14 @@
 """A queue of measurements for an accelerator that is at hand for minutes only.
 
-    python benchmarks/accelerator.py --seconds=540 --out=DIR --corpora=DIR
+    python benchmarks/accelerator.py --seconds=540 --out=DIR
     python benchmarks/accelerator.py --dry_run
     python benchmarks/accelerator.py --smoke --seconds=900 --out=DIR
 
 Jobs run in order of worth, each as soon as the one before has ended. A job leaves DIR/NAME.json the
-moment it is done; one that has left it is not run again. One that fails is told, and the next
-begins; one whose estimate is more than the seconds that are left is skipped. What is measured, and
-what the machine needs, is in docs/accelerators.md.
+moment it is done, of a smoke run DIR/smoke/NAME.json; one that has left it at the same commit is
+not run again. One that fails is told, and the next begins; one whose estimate is more than the
+seconds that are left is skipped. What is measured, and what the machine needs, is in
+docs/accelerators.md.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from job_queue import Job, Settings, run_queue, say
+from bring_home import say
+from job_queue import Job, Settings, run_queue
 
 JOBS = (
     Job(
@@ -29,25 +31,25 @@ JOBS = (
     Job(
         "train_step",
         "steps a second of NVRNN and NVDM: batch, precision, steps a call",
-        220,
+        225,
         "accelerator_steps:train_step",
     ),
     Job(
         "train_step_torch",
         "the same steps in PyTorch, its LSTM by cuDNN",
-        25,
+        45,
         "accelerator_steps:train_step_torch",
     ),
     Job(
         "host",
         "does the host keep the card waiting, and what is the time of a step spent on?",
-        20,
+        50,
         "accelerator_steps:host",
     ),
     Job(
         "recurrence",
         "is cuDNN's LSTM faster than ours, and does it agree?",
-        30,
+        60,
         "accelerator_functions:recurrence_job",
     ),
     Job(
@@ -103,9 +105,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of jobs, with commas, in this order")
     parser.add_argument("--dry_run", action="store_true", help="list the jobs, run none")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, only to see that it runs")
-    parser.add_argument("--corpora", default="", help="folder of prepared corpora")
     parser.add_argument("--compilation_cache", default="", help="folder of compiled programs")
-    parser.add_argument("--archive", type=Path, help="all records in this .tar.gz after each job")
+    parser.add_argument("--archive", type=Path, help="all records, a .tar.gz, after each job")
     arguments = parser.parse_args()
     jobs = chosen(JOBS, arguments.only)
     if arguments.dry_run:
@@ -123,11 +124,11 @@ def main() -> None:
     settings = Settings(
         arguments.smoke,
         arguments.seconds,
-        str(arguments.out),
-        arguments.corpora,
+        arguments.out,
         arguments.compilation_cache,
+        arguments.archive,
     )
-    if run_queue(jobs, settings, arguments.archive):
+    if run_queue(jobs, settings):
         sys.exit(1)
 
 

@@ -13,7 +13,6 @@ import special as special_benchmark
 import timing
 import train_step as step_benchmark
 from accelerator_timing import COMPILERS, changed, hypers, relative_norm
-from job_queue import Settings
 from pack_accelerator import lacking, requirements
 from packaging.utils import canonicalize_name
 from train_step import Work, load_config
@@ -53,9 +52,9 @@ class Check(NamedTuple):
 # below what products in TF32 would.
 
 
-def agreement(settings: Settings) -> dict[str, Any]:
+def agreement(smoke: bool) -> dict[str, Any]:
     """Compares the first device with the CPU, and one precision with another."""
-    size = 256 if settings.smoke else 65_536
+    size = 256 if smoke else 65_536
     checks = [
         *_sampler_checks(size),
         *_special_checks(),

@@ -16,7 +16,6 @@ from accelerator_timing import (
     timed,
     where_possible,
 )
-from job_queue import Settings
 
 from spherical_vae.models.compute import Compute
 from spherical_vae.models.recurrence import Kernels, recurrence
@@ -95,10 +94,10 @@ def recurrence_programs() -> dict[tuple[str, str], Any]:
     return programs
 
 
-def recurrence_job(settings: Settings) -> dict[str, Any]:
+def recurrence_job(smoke: bool) -> dict[str, Any]:
     """Times one LSTM layer, hidden 400 and T = 24, ours and cuDNN's, and compares them."""
-    sizes = (4,) if settings.smoke else BATCHES
-    shape = (6, 5, 8) if settings.smoke else (SLOTS, 100, 400)
+    sizes = (4,) if smoke else BATCHES
+    shape = (6, 5, 8) if smoke else (SLOTS, 100, 400)
     records: list[dict] = []
     missing: dict[str, str] = {}
     for rows in sizes:
@@ -126,10 +125,10 @@ def recurrence_job(settings: Settings) -> dict[str, Any]:
     return {"slots": shape[0], "hidden": shape[2], "missing": missing, "layers": records}
 
 
-def sampler(settings: Settings) -> dict[str, Any]:
+def sampler(smoke: bool) -> dict[str, Any]:
     """Times both samplers beside a normal sample and `mu + sigma normal`, up to ten million."""
-    sizes, d, kappa = ((500,), 8, 80.0) if settings.smoke else ((100_000, 10_000_000), 50, 80.0)
-    bandwidth = ceilings(settings.smoke)["copy_bytes_per_second"]
+    sizes, d, kappa = ((500,), 8, 80.0) if smoke else ((100_000, 10_000_000), 50, 80.0)
+    bandwidth = ceilings(smoke)["copy_bytes_per_second"]
     records = []
     for n in sizes:
         for grad, parameters in ((False, "shared"), (False, "per_row"), (True, "per_row")):
@@ -158,10 +157,10 @@ def sampler(settings: Settings) -> dict[str, Any]:
     return {"copy_bytes_per_second": bandwidth, "samplers": records}
 
 
-def special(settings: Settings) -> dict[str, Any]:
+def special(smoke: bool) -> dict[str, Any]:
     """Times the special functions of ten million concentrations at d = 50."""
-    elements, d = (1000, 5) if settings.smoke else (10_000_000, 50)
-    bandwidth = ceilings(settings.smoke)["copy_bytes_per_second"]
+    elements, d = (1000, 5) if smoke else (10_000_000, 50)
+    bandwidth = ceilings(smoke)["copy_bytes_per_second"]
     points = 10.0 ** jax.random.uniform(jax.random.key(0), (elements,), minval=-3.0, maxval=6.0)
     functions = special_benchmark.our_functions(d)
     compiled, seconds = compile_together({k: f.lower(points) for k, f in functions.items()})

@@ -191,7 +191,7 @@ def show(log: Path) -> bool:
     over = log.with_suffix(".over")
     statuses = over.read_text().split() if over.exists() else []
     what = f"ended with {', '.join(statuses)}" if statuses else "goes on"
-    print(f"{log.name}: {what}", *log.read_text(errors="replace").splitlines()[-5:], sep="\n")
+    print(f"{log.name}: {what}", *log.read_text(errors="replace").splitlines()[-7:], sep="\n")
     return any(status != "0" for status in statuses)
 
 

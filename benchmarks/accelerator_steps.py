@@ -27,7 +27,6 @@ from accelerator_timing import (
     where_possible,
 )
 from compiled import peak_bytes, product_flops
-from job_queue import Settings
 from train_step import Work, load_config
 
 from spherical_vae.data.batch import END_ID
@@ -160,16 +159,16 @@ class Steps:
         self.seconds.append((asked, time.perf_counter() - begin))
 
 
-def train_step(settings: Settings) -> dict[str, Any]:
+def train_step(smoke: bool) -> dict[str, Any]:
     """Times ours: NVRNN at every batch and precision, with several steps a call; NVDM at one."""
-    sizes = (4,) if settings.smoke else BATCHES
-    steps = 4 if settings.smoke else STEPS
-    works = {size: sentence_work(settings.smoke, size, steps) for size in sizes}
+    sizes = (4,) if smoke else BATCHES
+    steps = 4 if smoke else STEPS
+    works = {size: sentence_work(smoke, size, steps) for size in sizes}
     variants = [(size, dtype, 1) for size in sizes for dtype in ("float32", "bfloat16")]
     variants += [(size, "float32", several) for size in sizes[:2] for several in (8, 32)]
     variants += [(sizes[min(1, len(sizes) - 1)], "bfloat16", 32)]
     variants = [(size, dtype, min(several, steps)) for size, dtype, several in variants]
-    documents = document_work(settings.smoke, 5 if settings.smoke else 100, steps)
+    documents = document_work(smoke, 5 if smoke else 100, steps)
     programs: dict[Any, tuple[Work, Steps]] = {
         ("nvrnn", *variant): (works[variant[0]], Steps(works[variant[0]], *variant[1:]))
         for variant in dict.fromkeys(variants)
@@ -178,7 +177,7 @@ def train_step(settings: Settings) -> dict[str, Any]:
         key = "nvdm", documents.config.train.batch_size, "float32", several
         programs[key] = documents, Steps(documents, steps_per_call=several)
     records, seconds = _time_steps(programs)
-    return {"ceilings": ceilings(settings.smoke), "compile_seconds": seconds, "steps": records}
+    return {"ceilings": ceilings(smoke), "compile_seconds": seconds, "steps": records}
 
 
 def _time_steps(programs: dict[Any, tuple[Work, Steps]]) -> tuple[list[dict], float]:
@@ -208,7 +207,7 @@ def _time_steps(programs: dict[Any, tuple[Work, Steps]]) -> tuple[list[dict], fl
     return records, seconds
 
 
-def train_step_torch(settings: Settings) -> dict[str, Any]:
+def train_step_torch(smoke: bool) -> dict[str, Any]:
     """Times PyTorch on the same batches, eager, its LSTM by cuDNN on a card.
 
     Exact float32 (no TF32 anywhere), and bfloat16 by autocast.
@@ -218,9 +217,9 @@ def train_step_torch(settings: Settings) -> dict[str, Any]:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    steps = 4 if settings.smoke else STEPS
-    works = [sentence_work(settings.smoke, n, steps) for n in ((4,) if settings.smoke else BATCHES)]
-    works.append(document_work(settings.smoke, 5 if settings.smoke else 100, steps))
+    steps = 4 if smoke else STEPS
+    works = [sentence_work(smoke, n, steps) for n in ((4,) if smoke else BATCHES)]
+    works.append(document_work(smoke, 5 if smoke else 100, steps))
     calls = {
         (i, dtype): step_benchmark.torch_peer(work, device, dtype != "float32")
         for i, work in enumerate(works)
@@ -252,13 +251,13 @@ def train_step_torch(settings: Settings) -> dict[str, Any]:
     }
 
 
-def host(settings: Settings) -> dict[str, Any]:
+def host(smoke: bool) -> dict[str, Any]:
     """Holds the host's time against the step's, and tells which kernels a profile has seen."""
-    steps = 4 if settings.smoke else STEPS
-    sizes = (4,) if settings.smoke else BATCHES[:2]
+    steps = 4 if smoke else STEPS
+    sizes = (4,) if smoke else BATCHES[:2]
     programs: dict[Any, tuple[Work, Steps]] = {}
     for size in sizes:
-        work = sentence_work(settings.smoke, size, steps)
+        work = sentence_work(smoke, size, steps)
         for several in (1, steps):
             programs["nvrnn", size, "float32", several] = (
                 work,
@@ -345,10 +344,10 @@ def _covered(intervals: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def sweep(settings: Settings) -> dict[str, Any]:
+def sweep(smoke: bool) -> dict[str, Any]:
     """Times the step of all replicas of a sweep, batch 64 and eight steps a call."""
-    replicas = (1, 2) if settings.smoke else (1, 4, 16)
-    work = sentence_work(settings.smoke, *((4, 4) if settings.smoke else (64, STEPS)))
+    replicas = (1, 2) if smoke else (1, 4, 16)
+    work = sentence_work(smoke, *((4, 4) if smoke else (64, STEPS)))
     several = min(8, len(work.batches))
     programs = {n: Steps(work, steps_per_call=several, replicas=n) for n in replicas}
     compiled, seconds = compile_together({n: steps.lowered for n, steps in programs.items()})
@@ -383,9 +382,9 @@ COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def compiler_options(settings: Settings) -> dict[str, Any]:
+def compiler_options(smoke: bool) -> dict[str, Any]:
     """Times the step, batch 64, under options of the compiler; one that it refuses is told."""
-    work = sentence_work(settings.smoke, *((4, 4) if settings.smoke else (64, STEPS)))
+    work = sentence_work(smoke, *((4, 4) if smoke else (64, STEPS)))
     one = Steps(work)
     steps = {name: one.again() for name in COMPILER_OPTIONS}
     compiled, refused = where_possible(

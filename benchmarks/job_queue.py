@@ -5,17 +5,18 @@ import datetime
 import importlib
 import json
 import multiprocessing
+import operator
 import shutil
 import signal
 import subprocess
-import sys
-import tarfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from bring_home import CompiledPrograms, say, write_archive
 
 from spherical_vae.system.atomic_file import write_atomically
 
@@ -30,41 +31,43 @@ class Job(NamedTuple):
       name: of the record.
       question: that the record answers, in a line.
       seconds: that it needs on a card, compilation included.
-      function: `module:function` of this folder; takes `Settings` and `arguments`, returns JSON.
-      arguments: further ones, by name.
+      function: `module:function` of this folder. It is told whether sizes are tiny, only to see
+        that it runs, and returns JSON, in which `failed` has what does not hold, if anything.
     """
 
     name: str
     question: str
     seconds: float
     function: str
-    arguments: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
 class Settings(NamedTuple):
-    """What every job is told.
+    """What a queue is told.
 
     Attributes:
-      smoke: tiny sizes, only to see that it runs.
-      seconds: left for this job.
+      smoke: tiny sizes, only to see that it runs; records are those of `out`/smoke.
+      seconds: for the whole queue.
       out: the folder of the records.
-      corpora: `config.data.cache_dir`, the folder of prepared corpora; empty for the user's.
       compilation_cache: as the package's flag of that name.
+      archive: if given, all records are in this .tar.gz file after each job, and beside it are the
+        programs of a `compilation_cache` that is named.
     """
 
     smoke: bool
     seconds: float
-    out: str
-    corpora: str = ""
+    out: Path
     compilation_cache: str = ""
+    archive: Path | None = None
 
 
-def perform(job: Job, settings: Settings) -> dict[str, Any]:
-    """Calls the function of a job; returns `status` and `result` or `error`, and where it ran."""
+def perform(job: Job, smoke: bool) -> dict[str, Any]:
+    """Calls the function of a job; returns `status` and `result` or `error`."""
     module, _, function = job.function.partition(":")
     try:
-        call = getattr(importlib.import_module(module), function)
-        return {"status": "done", "result": call(settings, **job.arguments)}
+        result = getattr(importlib.import_module(module), function)(smoke)
+        # Here, where what is no JSON is the failure of this job alone; NumPy's numbers are some.
+        text = json.dumps(result, default=operator.methodcaller("item"))
+        return {"status": "done", "result": json.loads(text)}
     except Exception:
         return {"status": "failed", "error": traceback.format_exc()}
 
@@ -73,8 +76,8 @@ def serve(connection: Connection, settings: Settings) -> None:
     """Performs the jobs that come through a connection, until it is closed; a process of its own.
 
     Args:
-      connection: gives a job and the seconds that are left; is given outcomes.
-      settings: but for those seconds.
+      connection: gives jobs; is given outcomes, and where they ran.
+      settings: of the queue.
     """
     from spherical_vae.system.compilation_cache import keep_compiled_programs
     from spherical_vae.system.provenance import circumstances
@@ -83,8 +86,7 @@ def serve(connection: Connection, settings: Settings) -> None:
     keep_compiled_programs(settings.compilation_cache)
     with contextlib.suppress(EOFError):
         while True:
-            job, seconds = connection.recv()
-            outcome = perform(job, settings._replace(seconds=seconds))
+            outcome = perform(connection.recv(), settings.smoke)
             with contextlib.suppress(RuntimeError):  # there is no device at all
                 outcome |= circumstances()
             connection.send(outcome)
@@ -107,7 +109,7 @@ class Worker:
         longest = seconds if self._smoke else max(SHORTEST_LIMIT, PATIENCE * job.seconds)
         limit = min(seconds, longest)
         try:
-            self._connection.send((job, limit))
+            self._connection.send(job)
             if not self._connection.poll(limit):
                 return {"status": "failed", "error": f"no result within {limit:.0f} s: ended"}
             outcome: dict[str, Any] = self._connection.recv()
@@ -124,58 +126,57 @@ class Worker:
         self._process.join()
 
 
-def run_queue(jobs: Sequence[Job], settings: Settings, archive: Path | None = None) -> list[str]:
+def run_queue(jobs: Sequence[Job], settings: Settings) -> list[str]:
     """Runs jobs one after the other while there is time, and says on standard error what becomes.
 
     Args:
       jobs: in the order in which they are run.
-      settings: `seconds` are those of the whole queue.
-      archive: all records are in this .tar.gz file after each job, if given.
+      settings: of the queue.
 
     Returns:
-      The names of the jobs that failed.
+      The names of the jobs that failed, or found something that does not hold.
     """
-    end, out = time.monotonic() + settings.seconds, Path(settings.out)
-    out.mkdir(parents=True, exist_ok=True)
+    end, out = time.monotonic() + settings.seconds, settings.out
+    # A record of a smoke run is no measurement, and must not take the place of one.
+    folder = out / "smoke" if settings.smoke else out
+    folder.mkdir(parents=True, exist_ok=True)
+    bring_home = _keep_bringing_home(settings)
     became: dict[str, str] = {}
+    failed: list[str] = []
     worker = None
     try:
         for job in jobs:
-            path, left = out / f"{job.name}.json", end - time.monotonic()
-            if _is_done(path, settings.smoke):
-                became[job.name] = "done before"
-                say(f"{job.name}: done before, in {path}")
-                continue
-            if job.seconds > left:
-                became[job.name] = "skipped"
-                say(f"{job.name}: skipped; it needs {job.seconds:.0f} s, {left:.0f} s are left")
-                continue
-            say(f"{job.name}: begins, {left:.0f} s are left; {job.question}")
-            begin = time.monotonic()
-            worker = worker or Worker(settings)
-            outcome = worker.run(job, left)
-            if outcome["status"] == "failed":
-                # An error on the card may leave nothing in that process that works.
-                worker.close()
-                worker = None
-            seconds = time.monotonic() - begin
-            _write(path, _record(job, settings, seconds, outcome))
-            if archive is not None:
-                _pack(out, archive)
-            became[job.name] = f"{outcome['status']} after {seconds:.1f} s"
-            say(f"{job.name}: {became[job.name]}")
-            if outcome["status"] == "failed":
-                say(outcome["error"].rstrip())
+            path, left = folder / f"{job.name}.json", end - time.monotonic()
+            record = _done_before(path, settings.smoke)
+            if record is not None:
+                became[job.name] = f"done before, at commit {record['commit']}"
+            elif job.seconds > left:
+                became[job.name] = f"skipped; it needs {job.seconds:.0f} s, {left:.0f} s are left"
+            else:
+                say(f"{job.name}: begins, {left:.0f} s are left; {job.question}")
+                begin = time.monotonic()
+                worker = worker or Worker(settings)
+                outcome = worker.run(job, left)
+                if outcome["status"] == "failed":
+                    # An error on the card may leave nothing in that process that works.
+                    worker.close()
+                    worker = None
+                record = _record(job, settings, time.monotonic() - begin, outcome)
+                write_atomically(path, json.dumps(record, indent=1) + "\n")
+                bring_home()
+                became[job.name] = f"{record['status']} after {record['seconds']:.1f} s"
+            wrong = _failures(record) if record else []
+            if wrong:
+                failed.append(job.name)
+            say("\n".join([f"{job.name}: {became[job.name]}", *wrong]))
     finally:
         if worker is not None:
             worker.close()
+        bring_home()
         say("\n".join(["", *(f"{name:<28}{what}" for name, what in became.items())]))
-    return [name for name, what in became.items() if what.startswith("failed")]
-
-
-def say(text: str) -> None:
-    """Prints on standard error at once."""
-    print(text, file=sys.stderr, flush=True)
+        if failed:
+            say(f"failed: {', '.join(failed)}")
+    return failed
 
 
 def accelerators() -> list[str] | None:
@@ -187,17 +188,50 @@ def accelerators() -> list[str] | None:
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
-def _is_done(path: Path, smoke: bool) -> bool:
+def _keep_bringing_home(settings: Settings) -> Callable[[], None]:
+    """Returns what writes the archive as it should be now, if one is asked for."""
+    archive, cache = settings.archive, settings.compilation_cache
+    if archive is None:
+        return lambda: None
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    programs = CompiledPrograms("" if cache == "none" else cache, archive.parent)
+
+    def write() -> None:
+        records = [*settings.out.glob("*.json"), *settings.out.glob("smoke/*.json")]
+        write_archive(archive, sorted(records), settings.out)
+        programs.write()
+
+    return write
+
+
+def _failures(record: dict[str, Any]) -> list[str]:
+    """Returns the error of a record, or what does not hold by its result."""
+    if "error" in record:
+        return [record["error"].rstrip()]
+    result = record.get("result")
+    return result.get("failed", []) if isinstance(result, dict) else []
+
+
+def _commit() -> str | None:
+    from spherical_vae.system.provenance import ROOT, commit
+
+    return commit(ROOT, "benchmarks")
+
+
+def _done_before(path: Path, smoke: bool) -> dict[str, Any] | None:
+    """Returns the record of a job that is done at this commit; one of another is of other code."""
     try:
-        record = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = record["status"], record["smoke"], record["commit"]
     except FileNotFoundError:
-        return False
-    return record["status"] == "done" and record["smoke"] == smoke
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        say(f"{path}: not a record ({error}); its job runs anew")
+        return None
+    return record if known == ("done", smoke, _commit()) else None
 
 
 def _record(job: Job, settings: Settings, seconds: float, outcome: dict[str, Any]) -> dict:
-    from spherical_vae.system.provenance import commit
-
     return {
         "job": job.name,
         "question": job.question,
@@ -206,20 +240,8 @@ def _record(job: Job, settings: Settings, seconds: float, outcome: dict[str, Any
         "seconds": seconds,
         "estimated_seconds": job.seconds,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": _commit(),
         "accelerators": accelerators(),
         **{name: outcome[name] for name in ("device", "versions") if name in outcome},
         **{name: outcome[name] for name in ("result", "error") if name in outcome},
     }
-
-
-def _write(path: Path, record: dict) -> None:
-    write_atomically(path, json.dumps(record, indent=1) + "\n")
-
-
-def _pack(out: Path, archive: Path) -> None:
-    temporary = archive.with_name(f".{archive.name}.tmp")
-    with tarfile.open(temporary, "w:gz") as file:
-        for path in sorted(out.glob("*.json")):
-            file.add(path, path.name)
-    temporary.replace(archive)

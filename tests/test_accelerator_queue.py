@@ -17,6 +17,7 @@ from small_run import ROOT, SMALL_MODEL, training_command, write_text_corpus
 
 from spherical_vae import train
 from spherical_vae.runs.trained_model import load_all
+from spherical_vae.system.provenance import commit
 
 FOLDER = ROOT / "benchmarks"
 
@@ -25,16 +26,20 @@ FOLDER = ROOT / "benchmarks"
 def queue(monkeypatch):
     """Returns the module that runs jobs; the folder of benchmarks is no package."""
     monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module("job_queue")
+    # Remembered by the process; these tests are of several commits.
+    commit.cache_clear()
+    yield importlib.import_module("job_queue")
+    commit.cache_clear()
 
 
-def job(queue, name, function, seconds=1.0, **arguments):
-    return queue.Job(name, f"what {name} asks", seconds, f"queue_jobs:{function}", arguments)
+def job(queue, name, function, seconds=1.0):
+    return queue.Job(name, f"what {name} asks", seconds, f"queue_jobs:{function}")
 
 
-def run(queue, tmp_path, jobs, seconds=300.0, archive=None):
-    settings = queue.Settings(True, seconds, str(tmp_path / "out"), "", "none")
-    return queue.run_queue(jobs, settings, archive)
+def run(queue, tmp_path, jobs, seconds=300.0, smoke=False, archive=None, cache="none"):
+    return queue.run_queue(
+        jobs, queue.Settings(smoke, seconds, tmp_path / "out", str(cache), archive)
+    )
 
 
 def record(tmp_path, name):
@@ -42,60 +47,85 @@ def record(tmp_path, name):
 
 
 def test_a_job_that_fails_is_told_and_the_next_begins(queue, tmp_path, capfd):
-    archive = tmp_path / "records.tar.gz"
+    archive = tmp_path / "not" / "there" / "records.tar.gz"
     jobs = [
         job(queue, "first", "fails"),
         job(queue, "second", "dies"),
-        job(queue, "third", "answers", value=5),
+        job(queue, "third", "answers"),
         job(queue, "fourth", "answers"),
         queue.Job("fifth", "what is not there", 1.0, "no_such_module:function"),
+        job(queue, "sixth", "no_json"),
+        job(queue, "seventh", "numbers_of_numpy"),
+        job(queue, "eighth", "does_not_hold"),
     ]
-    assert run(queue, tmp_path, jobs, archive=archive) == ["first", "second", "fifth"]
+    failed = ["first", "second", "fifth", "sixth", "eighth"]
+    assert run(queue, tmp_path, jobs, archive=archive) == failed
     told = capfd.readouterr().err
-    first, second, third, fourth, fifth = (record(tmp_path, one.name) for one in jobs)
-    assert first["status"] == second["status"] == fifth["status"] == "failed"
+    records = [record(tmp_path, one.name) for one in jobs]
+    first, second, third, fourth, fifth, sixth, seventh, eighth = records
+    assert {one["status"] for one in (first, second, fifth, sixth)} == {"failed"}
+    assert {one["status"] for one in (third, fourth, seventh, eighth)} == {"done"}
     assert "ValueError: on purpose" in first["error"]
     assert first["error"].rstrip() in told
     assert second["error"].endswith("status 7")
     assert second["error"] in told
     assert "no_such_module" in fifth["error"]
-    assert third["status"] == "done"
-    assert third["result"]["value"] == 5
+    assert third["result"]["value"] == 1
     assert {"device", "versions", "date", "commit", "seconds"} <= third.keys()
     # Measurements share a process.
     assert third["result"]["process"] == fourth["result"]["process"] != os.getpid()
+    assert seventh["result"] == {"single": 0.5, "whole": [3], "yes": True}
+    assert "gradients of a step" in told
     with tarfile.open(archive) as file:
-        assert file.getnames() == [f"{one.name}.json" for one in sorted(jobs)]
+        assert file.getnames() == sorted(f"{one.name}.json" for one in jobs)
 
 
 def test_a_job_that_hangs_is_ended(queue, tmp_path, monkeypatch):
     monkeypatch.setattr(queue, "SHORTEST_LIMIT", 1.0)
     monkeypatch.setattr(queue, "PATIENCE", 1.0)
-    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "none")
-    assert queue.run_queue([job(queue, "slow", "hangs")], settings) == ["slow"]
+    assert run(queue, tmp_path, [job(queue, "slow", "hangs")]) == ["slow"]
     assert "no result within 1 s" in record(tmp_path, "slow")["error"]
 
 
-def test_what_was_done_is_not_done_again(queue, tmp_path, capfd):
-    jobs = [
-        job(queue, "good", "answers", value=1),
-        job(queue, "bad", "fails"),
-    ]
-    run(queue, tmp_path, jobs)
-    # A smoke run is no measurement, and is not taken for one.
-    assert record(tmp_path, "good")["smoke"]
+def test_what_was_done_is_not_done_again(queue, tmp_path, monkeypatch, capfd):
+    archive = tmp_path / "records.tar.gz"
+    monkeypatch.setenv("SPHERICAL_VAE_COMMIT", "0123456789")
+    names = ("good", "bad", "broken")
+    run(queue, tmp_path, [job(queue, "good", "answers"), job(queue, "bad", "fails")])
+    (tmp_path / "out" / "broken.json").write_text('{"job": "bro')
     capfd.readouterr()
     # With a function that gives something else, so that it shows which of them ran.
-    again = [job(queue, name, "answers", value=2) for name in ("good", "bad")]
+    again = [job(queue, name, "answers_anew") for name in names]
     assert not run(queue, tmp_path, again)
-    assert "good: done before" in capfd.readouterr().err
+    assert "good: done before, at commit 0123456789" in capfd.readouterr().err
+    # One that failed has given no answer, nor has what is half a record.
+    assert [record(tmp_path, name)["result"]["value"] for name in names] == [1, 2, 2]
+    # The archive is there as well where there was nothing to do.
+    assert not run(queue, tmp_path, again, archive=archive)
+    with tarfile.open(archive) as file:
+        assert file.getnames() == ["bad.json", "broken.json", "good.json"]
+
+
+def test_a_record_of_other_code_is_made_anew(queue, tmp_path, monkeypatch):
+    for named, function, value in (("0" * 10, "answers", 1), ("1" * 10, "answers_anew", 2)):
+        commit.cache_clear()
+        monkeypatch.setenv("SPHERICAL_VAE_COMMIT", named)
+        run(queue, tmp_path, [job(queue, "good", function)])
+        found = record(tmp_path, "good")
+        assert (found["commit"], found["result"]["value"]) == (named, value)
+
+
+def test_a_smoke_run_leaves_measurements_as_they_are(queue, tmp_path):
+    archive = tmp_path / "records.tar.gz"
+    run(queue, tmp_path, [job(queue, "good", "answers")])
+    run(queue, tmp_path, [job(queue, "good", "answers_anew")], smoke=True, archive=archive)
+    assert (record(tmp_path, "good")["smoke"], record(tmp_path, "smoke/good")["smoke"]) == (
+        False,
+        True,
+    )
     assert record(tmp_path, "good")["result"]["value"] == 1
-    # One that failed has given no answer.
-    assert record(tmp_path, "bad")["result"]["value"] == 2
-    settings = queue.Settings(False, 300.0, str(tmp_path / "out"), "", "none")
-    queue.run_queue(again[:1], settings)
-    found = record(tmp_path, "good")
-    assert (found["smoke"], found["result"]["value"]) == (False, 2)
+    with tarfile.open(archive) as file:
+        assert set(file.getnames()) == {"good.json", "smoke/good.json"}
 
 
 def test_compiled_programs_come_home_while_they_fit(queue, tmp_path, monkeypatch, capsys):
@@ -144,6 +174,16 @@ def test_a_job_that_does_not_fit_is_not_begun(queue, tmp_path, capfd):
     assert record(tmp_path, "short")["status"] == "done"
 
 
+def test_no_job_is_expected_to_take_less_than_it_took(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    jobs = {one.name: one for one in importlib.import_module("accelerator").JOBS}
+    paths = (ROOT / "results" / "accelerator").glob("*.json")
+    took = {path.stem: json.loads(path.read_text()).get("seconds", 0.0) for path in paths}
+    assert took.keys() & jobs.keys()
+    for name in took.keys() & jobs.keys():
+        assert jobs[name].seconds >= took[name], name
+
+
 def command(*arguments, script="accelerator.py"):
     return subprocess.run(
         [sys.executable, str(FOLDER / script), *arguments],
@@ -173,7 +213,7 @@ def smoke(tmp_path, *options):
     given = ("--smoke", f"--out={out}", "--compilation_cache=none", "--seconds=1500", *options)
     done = command(*given)
     assert done.returncode == 0, done.stderr
-    return {path.stem: json.loads(path.read_text())["result"] for path in out.glob("*.json")}
+    return {path.stem: json.loads(path.read_text())["result"] for path in out.glob("smoke/*.json")}
 
 
 @pytest.mark.slow
@@ -238,8 +278,7 @@ def test_every_job_is_there(monkeypatch):
     assert len({one.name for one in jobs}) == len(jobs)
     for one in jobs:
         module, _, function = one.function.partition(":")
-        # Found without importing it: that would change how this process times and trains.
-        assert f"\ndef {function}(settings: Settings" in (FOLDER / f"{module}.py").read_text()
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 @pytest.mark.parametrize(
