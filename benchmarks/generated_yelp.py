@@ -52,9 +52,13 @@ def main() -> None:
     parser.add_argument("official", type=Path, help="archive with valid.txt and test.txt")
     parser.add_argument("folder", type=Path, help="where the files are written")
     arguments = parser.parse_args()
+    try:
+        with zipfile.ZipFile(arguments.official) as archive:
+            parts = ("valid", "test")
+            files = {name: archive.read(f"{name}.txt").decode("utf-8") for name in parts}
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        parser.error(f"{arguments.official}: no archive with valid.txt and test.txt ({error})")
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(arguments.official) as archive:
-        files = {name: archive.read(f"{name}.txt").decode("utf-8") for name in ("valid", "test")}
     files["train"] = (
         "\n".join(generated_lines(files["valid"].splitlines(), random.Random(0))) + "\n"
     )

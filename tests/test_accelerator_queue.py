@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -382,8 +383,55 @@ def test_what_to_carry(monkeypatch, tmp_path):
     needed = [pack.Requirement(x) for x in ("jax>=0.10", "Old.One>=1.3", "of_today>=1", "new>=3")]
     found = pack.lacking(pack.installed_there(there), needed)
     assert found == {"Old.One>=1.3": "1.2 there", "new>=3": "missing there"}
-    # Whatever the package needs is said of the machine that is taken for granted.
-    assert {one.name for one in pack.requirements()} >= {"jax", "numpyro"}
+    # What a job imports counts as what the package needs.
+    assert {one.name for one in pack.requirements()} >= {"jax", "numpyro", "packaging"}
+
+
+def test_packing_leaves_what_it_did_not_make(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    pack = importlib.import_module("pack_accelerator")
+    wheels, corpora = tmp_path / "wheels", tmp_path / "corpora"
+    names = ("mine-2.0-py3-none-any.whl", "new-1.0-py3-none-any.whl")
+    for path in (wheels / names[0], wheels / names[1], corpora / "mine.txt"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+
+    def downloaded(command, check):
+        folder = next(word for word in command if word.startswith("--dest=")).removeprefix(
+            "--dest="
+        )
+        (Path(folder) / "new-1.1-py3-none-any.whl").write_text("new")
+        return subprocess.CompletedProcess(command, 0)
+
+    prepared = f"kjv-{'0' * 16}-{'1' * 16}"
+
+    def made(command, check):
+        folder = Path(next(word for word in command if "cache_dir" in word).split("=")[1])
+        if not (folder / prepared).exists():
+            (folder / prepared).mkdir()
+            (folder / prepared / "made").write_text(str(time.monotonic_ns()))
+        (folder / "kjv.lock").touch()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(pack.subprocess, "run", downloaded)
+    pack.download(["new>=1.1"], wheels, "3.12")
+    # One version of a package is there.
+    assert {path.name for path in wheels.iterdir()} == {names[0], "new-1.1-py3-none-any.whl"}
+    monkeypatch.setattr(pack.subprocess, "run", made)
+    pack.prepare(["kjv"], corpora, "")
+    first = (corpora / prepared / "made").read_text()
+    # What is prepared is found.
+    pack.prepare(["kjv"], corpora, "")
+    assert (corpora / prepared / "made").read_text() == first
+    assert {path.name for path in corpora.iterdir()} == {"mine.txt", prepared}
+
+
+def test_packing_says_what_is_missing(tmp_path):
+    words = [f"--to={tmp_path / 'to'}", f"--installed={tmp_path / 'none.json'}"]
+    done = command(*words, script="pack_accelerator.py")
+    assert done.returncode == 2
+    assert "none.json: there is no such file" in done.stderr
+    assert not (tmp_path / "to").exists()
 
 
 @pytest.mark.thorough
