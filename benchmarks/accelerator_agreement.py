@@ -12,10 +12,10 @@ import sampler as sampler_benchmark
 import special as special_benchmark
 import timing
 import train_step as step_benchmark
-from accelerator_timing import COMPILERS, changed, hypers, relative_norm
+from accelerator_timing import COMPILERS, changed, relative_norm
 from pack_accelerator import lacking, requirements
 from packaging.utils import canonicalize_name
-from train_step import Work, load_config
+from train_step import Work, hypers, load_config
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import epoch_batches

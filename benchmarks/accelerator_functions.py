@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import sampler as sampler_benchmark
 import special as special_benchmark
+import timing
 from accelerator_timing import (
-    REPEATS,
     ceilings,
     compile_together,
     relative_norm,
@@ -103,7 +103,7 @@ def recurrence_job(smoke: bool) -> dict[str, Any]:
     for rows in sizes:
         arguments = recurrence_inputs(shape[0], rows, *shape[1:])
         calls = {
-            key: partial(sampler_benchmark.waited_for, program, *arguments)
+            key: partial(timing.waited_for, program, *arguments)
             for key, program in recurrence_programs().items()
         }
         # cuDNN's is there on some cards only.
@@ -142,7 +142,7 @@ def sampler(smoke: bool) -> dict[str, Any]:
             array = 4 * n * d
             # The samples; with parameters a row also directions; backward also both cotangents.
             least = array * ((4 if grad else 2) if parameters == "per_row" else 1)
-            for record in sampler_benchmark.records_of(calls, REPEATS, common):
+            for record in sampler_benchmark.records_of(timed(calls), common):
                 # Programs were compiled before, together.
                 del record["compile_seconds"]
                 taken = cast(float, record["seconds_median"])
@@ -164,9 +164,7 @@ def special(smoke: bool) -> dict[str, Any]:
     points = 10.0 ** jax.random.uniform(jax.random.key(0), (elements,), minval=-3.0, maxval=6.0)
     functions = special_benchmark.our_functions(d)
     compiled, seconds = compile_together({k: f.lower(points) for k, f in functions.items()})
-    timings = timed(
-        {k: partial(sampler_benchmark.waited_for, f, points) for k, f in compiled.items()}
-    )
+    timings = timed({k: partial(timing.waited_for, f, points) for k, f in compiled.items()})
     return {
         "copy_bytes_per_second": bandwidth,
         "compile_seconds": seconds,

@@ -22,12 +22,11 @@ from accelerator_timing import (
     ceilings,
     changed,
     compile_together,
-    hypers,
     timed,
     where_possible,
 )
 from compiled import peak_bytes, product_flops
-from train_step import Work, load_config
+from train_step import Work, hypers, load_config
 
 from spherical_vae.data.batch import END_ID
 from spherical_vae.data.batches import epoch_batches

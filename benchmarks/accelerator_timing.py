@@ -10,14 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sampler as sampler_benchmark
 import timing
 
-from spherical_vae.training.step import Hyperparameters, hyperparameters
-
-# Nothing waits busily for a card, and its time is scarce.
-timing.PAUSE = 0.01
 REPEATS = 5
+# Nothing waits busily for a card, and its time is scarce.
+PAUSE = 0.01
 # Programs that are compiled at a time.
 COMPILERS = 8
 
@@ -57,7 +54,7 @@ def where_possible(
 
 def timed(calls: dict[Any, Call]) -> dict[Any, timing.Timing]:
     """Times calls that wait for their results, in turns."""
-    return timing.interleaved(calls, REPEATS)
+    return timing.interleaved(calls, REPEATS, PAUSE)
 
 
 def ceilings(smoke: bool) -> dict[str, float]:
@@ -70,9 +67,9 @@ def ceilings(smoke: bool) -> dict[str, float]:
     timings = timed(
         {
             # Reads every number and writes another.
-            "copy": partial(sampler_benchmark.waited_for, jax.jit(jnp.negative), x),
-            "float32": partial(sampler_benchmark.waited_for, exact, square, square),
-            "bfloat16": partial(sampler_benchmark.waited_for, jax.jit(jnp.matmul), half, half),
+            "copy": partial(timing.waited_for, jax.jit(jnp.negative), x),
+            "float32": partial(timing.waited_for, exact, square, square),
+            "bfloat16": partial(timing.waited_for, jax.jit(jnp.matmul), half, half),
         }
     )
     return {
@@ -98,9 +95,3 @@ def changed(config: Any, overrides: dict[str, Any]) -> Any:
     copied = copy.deepcopy(config)
     copied.update_from_flattened_dict(overrides)
     return copied
-
-
-def hypers(config: Any, seed: int = 0) -> Hyperparameters:
-    """Returns the configured ones as training passes them: scalars of the host."""
-    configured = hyperparameters(config, config.optimizer.learning_rate)
-    return configured._replace(seed=np.uint32(seed))

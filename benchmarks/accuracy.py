@@ -55,12 +55,13 @@ def main() -> None:
     parser.add_argument("--random-points", type=int, default=200)
     parser.add_argument("--write", type=Path, help="the page whose table is replaced")
     arguments = parser.parse_args()
+    if arguments.write is not None:
+        # Before anything is measured: a page without a place for the table is of no use.
+        before, rest = arguments.write.read_text().split(BEGIN)
+        _, after = rest.split(END)
     text = table(arguments.d, arguments.random_points)
     print(text)
     if arguments.write is not None:
-        page = arguments.write.read_text()
-        before, rest = page.split(BEGIN)
-        _, after = rest.split(END)
         stamp = (
             f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {platform.machine()} CPU, "
             f"jax {jax.__version__}, {arguments.random_points} random points and half decades"

@@ -3,30 +3,26 @@
     python benchmarks/input.py --json input.json
 
 The step is that of configs/ptb.py at batch 20. Sentences come from `--ptb`, or else are seeded with
-lengths like those of Penn Treebank; `large` is a prepared corpus of 40 times as many, mapped from
-files. `in turn`: a batch is made, copied and trained on before the next is made; `prefetched`: by
-the thread of training.
+lengths like those of Penn Treebank. `in turn`: a batch is made, copied and trained on before the
+next is made; `prefetched`: by the thread of training.
 """
 
 import argparse
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import jax
-import numpy as np
 import timing
 import train_step
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import bucket_boundaries, epoch_batches
-from spherical_vae.data.corpus import Corpus, Split, Vocabulary, open_corpus, write_corpus
+from spherical_vae.data.corpus import Split
 from spherical_vae.data.loading import load_corpus
 from spherical_vae.data.prefetch import prefetched
-
-LARGE = 40
+from spherical_vae.system.malloc import keep_freed_memory
 
 
 class Feed:
@@ -74,18 +70,7 @@ def go_through(batches: Feed | InTurn | Prefetched) -> None:
         jax.block_until_ready(batch)
 
 
-def write_large(split: Split, folder: Path) -> Split:
-    """Returns the same examples many times over, mapped from files."""
-    lengths = np.tile(split.lengths, LARGE)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    large = Split(np.tile(split.ids, LARGE), None, offsets, None)
-    vocabulary = Vocabulary(("<unk>", "</s>"), np.zeros(2, np.int64))
-    splits = {"train": large, "valid": split, "test": split}
-    write_corpus(Corpus("large", "sequences", vocabulary, splits, 0, ()), folder, {})
-    return open_corpus(folder).splits["train"]
-
-
-def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
+def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Times everything in turns; prints a table."""
     config = train_step.load_config("ptb", "standard")
     vocabulary, examples = config.data.vocabulary_size, 42_068
@@ -99,7 +84,6 @@ def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
         split = load_corpus(config.data).splits["train"]
     size, buckets = config.train.batch_size, config.data.buckets
     whole, some = Feed(split, size, buckets), Feed(split, size, buckets, arguments.batches)
-    large = Feed(write_large(split, folder), size, buckets, 20 * arguments.batches)
 
     def trained(batches: object) -> Callable[[], object]:
         return train_step.ours(train_step.Work("nvrnn", config, vocabulary, batches))[0]
@@ -108,7 +92,6 @@ def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
         "input": (whole.examples, partial(go_through, whole)),
         "input, copied in turn": (whole.examples, partial(go_through, InTurn(whole))),
         "input, prefetched": (whole.examples, partial(go_through, Prefetched(whole))),
-        "input, large": (large.examples, partial(go_through, large)),
         "step": (some.examples, trained(list(some))),
         "step and input in turn": (some.examples, trained(InTurn(some))),
         "step, input prefetched": (some.examples, trained(Prefetched(some))),
@@ -133,9 +116,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
                 "seconds_median": t.median,
                 "seconds_spread": t.spread,
                 "ratio_to_step": rates[name] / rates["step"],
-                "device": str(jax.devices()[0].device_kind),
-                "busy_machine_allowed": bool(arguments.allow_busy or arguments.smoke),
-                "versions": timing.versions("jax", "jaxlib", "numpy"),
+                **timing.environment(arguments),
             }
         )
     return records
@@ -147,13 +128,10 @@ def main() -> None:
     timing.add_arguments(parser)
     parser.add_argument("--batches", type=int, default=8, help="trained on in each turn")
     parser.add_argument("--ptb", type=Path, help="folder or archive of the Penn Treebank")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.batches, arguments.repeats = 2, 3
+    arguments = timing.parse(parser, batches=2, repeats=3)
     timing.refuse_busy_machine(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        records = run(arguments, Path(folder))
-    timing.write_records(arguments.json, records)
+    keep_freed_memory()
+    timing.write_records(arguments.json, run(arguments))
 
 
 if __name__ == "__main__":

@@ -44,10 +44,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="*", default=[20, 64])
     parser.add_argument("--batches", type=int, default=8, help="trained on in each turn")
     parser.add_argument("--ptb", type=Path, help="folder or archive of the Penn Treebank")
-    arguments = parser.parse_args()
-    arguments.inputless = False
-    if arguments.smoke:
-        arguments.batch, arguments.batches, arguments.repeats = [4], 2, 2
+    parser.set_defaults(inputless=False)
+    arguments = timing.parse(parser, batch=[4], batches=2, repeats=2)
     timing.refuse_busy_machine(arguments)
     keep_freed_memory()
     records = []
@@ -77,7 +75,7 @@ def main() -> None:
                     "ratio_to_ours": t.median / first,
                     "tokens_a_step": statistics.fmean(int(b.counts.sum()) for b in work.batches),
                     **about[name],
-                    "versions": timing.versions("jax", "jaxlib", "numpy"),
+                    **timing.environment(arguments),
                 }
             )
     timing.write_records(arguments.json, records)

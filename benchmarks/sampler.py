@@ -40,12 +40,7 @@ def device_rows(n: int, d: int) -> jax.Array:
 
 def jax_call(function: Callable, *arguments: object) -> partial:
     """Compiles and returns a call that waits for the result; its `args` are what it is made of."""
-    return partial(waited_for, jax.jit(function), *arguments)
-
-
-def waited_for(function: Callable, *arguments: object) -> object:
-    """Returns a result when it is there."""
-    return jax.block_until_ready(function(*arguments))
+    return partial(timing.waited_for, jax.jit(function), *arguments)
 
 
 def our_candidates(n: int, d: int, kappa: float, parameters: str) -> Candidates:
@@ -182,10 +177,9 @@ PEERS = {
 
 
 def records_of(
-    candidates: Candidates, repeats: int, common: dict[str, object]
+    timings: dict[str, timing.Timing], common: dict[str, object]
 ) -> list[dict[str, object]]:
-    """Times the candidates and turns the timings into records, in the order of the candidates."""
-    timings = timing.interleaved(candidates, repeats)
+    """Turns the timings of candidates into records, in their order."""
     floor, gaussian = timings[FLOOR].median, timings[GAUSSIAN].median
     return [
         {
@@ -204,13 +198,7 @@ def records_of(
 
 def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Runs every size; prints a table as it goes."""
-    environment = {
-        "device": str(jax.devices()[0].device_kind),
-        "busy_machine_allowed": bool(arguments.allow_busy or arguments.smoke),
-        "versions": timing.versions(
-            "jax", "jaxlib", "numpy", "scipy", "torch", "geomstats", "tfp-nightly"
-        ),
-    }
+    environment = timing.environment(arguments, "scipy", "torch", "geomstats", "tfp-nightly")
     available = dict(PEERS)
     if arguments.no_peers:
         available = {}
@@ -230,7 +218,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
                         timing.name_missing(name, error)
                         del available[name]
             common = {"n": n, "d": d, "kappa": kappa, "grad": grad, "parameters": parameters}
-            rows = records_of(candidates, arguments.repeats, common)
+            rows = records_of(timing.interleaved(candidates, arguments.repeats), common)
             print(f"\nn={n} d={d} kappa={kappa} {parameters}{' forward+backward' if grad else ''}")
             print(f"{'method':>14} {'ms':>9} {'spread':>8} {'/normal':>8} {'/gaussian':>9}")
             for row in rows:
@@ -276,10 +264,8 @@ def main() -> None:
     parser.add_argument("--d", type=int, nargs="+", default=[5, 25, 50, 200])
     parser.add_argument("--kappa", type=float, default=80.0)
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--plot", type=Path, help="write the plot to this file")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.n, arguments.d, arguments.repeats = [50], [8], 3
+    parser.add_argument("--plot", type=timing.new_file, help="write the plot to this file")
+    arguments = timing.parse(parser, n=[50], d=[8], repeats=3)
     timing.refuse_busy_machine(arguments)
     records = run(arguments)
     timing.write_records(arguments.json, records)

@@ -126,11 +126,7 @@ METHODS = {"spherical_vae": our_functions, "tfp": tfp_functions, "scipy": scipy_
 
 def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Runs every dimension and type; prints a table."""
-    environment = {
-        "device": str(jax.devices()[0].device_kind),
-        "busy_machine_allowed": bool(arguments.allow_busy or arguments.smoke),
-        "versions": timing.versions("jax", "jaxlib", "numpy", "scipy", "tfp-nightly"),
-    }
+    environment = timing.environment(arguments, "scipy", "tfp-nightly")
     available = dict(METHODS)
     records = []
     print(f"{'function':>14} {'d':>5} {'dtype':>8} {'method':>14} {'ns':>9} {'error':>9}")
@@ -184,9 +180,7 @@ def main() -> None:
     timing.add_arguments(parser)
     parser.add_argument("--d", type=int, nargs="+", default=[2, 5, 50, 1000])
     parser.add_argument("--elements", type=int, default=100_000)
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.d, arguments.elements, arguments.repeats = [5], 1000, 3
+    arguments = timing.parse(parser, d=[5], elements=1000, repeats=3)
     timing.refuse_busy_machine(arguments)
     timing.write_records(arguments.json, run(arguments))
 

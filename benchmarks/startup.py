@@ -184,9 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     timing.add_arguments(parser, repeats=5)
     parser.add_argument("--manual_dir", type=Path, help="folder with ptb.zip: also configs/ptb.py")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.repeats = 1
+    arguments = timing.parse(parser, repeats=1)
     timing.refuse_busy_machine(arguments)
     # As an error, so that the process that was launched is ended too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

@@ -13,19 +13,14 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import timing
-from train_step import Work, load_config, sample_batches, seeded_sentences
+from train_step import Work, hypers, load_config, sample_batches, seeded_sentences
 
 from spherical_vae.config import base_config
 from spherical_vae.models.vae import build_vae, init_params
+from spherical_vae.system.malloc import keep_freed_memory
 from spherical_vae.training.calls import in_turn, side_by_side, stack
 from spherical_vae.training.optimizer import build_optimizer
-from spherical_vae.training.step import (
-    Hyperparameters,
-    TrainState,
-    hyperparameters,
-    init_state,
-    make_train_step,
-)
+from spherical_vae.training.step import TrainState, init_state, make_train_step
 
 ALONE = "single runs in turn"
 
@@ -43,12 +38,6 @@ def works(arguments: argparse.Namespace) -> list[Work]:
     return found
 
 
-def hypers(work: Work, seed: int) -> Hyperparameters:
-    """Returns the configured ones with a seed of their own."""
-    configured = hyperparameters(work.config, work.config.optimizer.learning_rate)
-    return configured._replace(seed=np.uint32(seed))
-
-
 def trained(call: Callable, state: TrainState, work: Work, *inputs: object) -> TrainState:
     """Returns the state after a step on every batch."""
     for batch in work.batches:
@@ -63,7 +52,7 @@ def candidates(work: Work, replicas: int) -> dict[str, Callable[[], object]]:
     optimizer = build_optimizer(config.optimizer)
     step = make_train_step(model, optimizer, config)
     states = [init_state(init_params(model, seed), optimizer, config) for seed in range(replicas)]
-    settings = [hypers(work, seed) for seed in range(replicas)]
+    settings = [hypers(config, seed) for seed in range(replicas)]
     single = jax.jit(step, donate_argnums=0)
     active = np.ones(replicas, bool)
 
@@ -86,11 +75,7 @@ def candidates(work: Work, replicas: int) -> dict[str, Callable[[], object]]:
 
 def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Times both sizes; prints a table as it goes."""
-    environment = {
-        "device": str(jax.devices()[0].device_kind),
-        "busy_machine_allowed": bool(arguments.allow_busy or arguments.smoke),
-        "versions": timing.versions("jax", "jaxlib", "numpy"),
-    }
+    environment = timing.environment(arguments)
     print(f"{'':>30} {'ms a step and replica':>22} {'spread':>7} {'ratio':>6} {'first s':>8}")
     records = []
     for work in works(arguments):
@@ -124,10 +109,9 @@ def main() -> None:
     timing.add_arguments(parser)
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--batches", type=int, default=2, help="trained on in each turn")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.replicas, arguments.repeats = 2, 3
+    arguments = timing.parse(parser, replicas=2, repeats=3)
     timing.refuse_busy_machine(arguments)
+    keep_freed_memory()
     timing.write_records(arguments.json, run(arguments))
 
 

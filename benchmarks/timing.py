@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax
 
 # Share of the processors that others may use before timings mean nothing.
 BUSY_SHARE = 0.1
@@ -70,21 +72,31 @@ def refuse_busy_machine(arguments: argparse.Namespace) -> None:
         raise SystemExit(2)
 
 
-def interleaved(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+def waited_for(function: Callable, *arguments: object) -> object:
+    """Returns a result when it is there."""
+    return jax.block_until_ready(function(*arguments))
+
+
+def interleaved(
+    candidates: dict[Any, Callable[[], object]], repeats: int, pause: float = PAUSE
+) -> dict[Any, Timing]:
     """Times candidates in turns, so that a drift of the machine falls on all of them alike.
 
-    A candidate must return only when its result is there. One that takes less than `SHORTEST_TURN`
-    is called several times a turn, each call waiting for the one before.
+    Args:
+      candidates: each returns only when its result is there. One that takes less than
+        `SHORTEST_TURN` is called several times a turn, each call waiting for the one before.
+      repeats: turns.
+      pause: seconds before each turn.
     """
     first = {name: _seconds(call, 1) for name, call in candidates.items()}
     calls = {
         name: max(1, int(SHORTEST_TURN / _seconds(call, 1))) for name, call in candidates.items()
     }
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    seconds: dict[Any, list[float]] = {name: [] for name in candidates}
     for turn in range(repeats):
         # Every other turn goes backwards: no candidate always follows the same neighbour.
         for name in list(candidates)[:: -1 if turn % 2 else 1]:
-            time.sleep(PAUSE)
+            time.sleep(pause)
             seconds[name].append(_seconds(candidates[name], calls[name]) / calls[name])
     result = {}
     for name, values in seconds.items():
@@ -113,6 +125,15 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
+def environment(arguments: argparse.Namespace, *packages: str) -> dict[str, Any]:
+    """Returns what every record says of the machine, and the versions of some packages."""
+    return {
+        "device": str(jax.devices()[0].device_kind),
+        "busy_machine_allowed": bool(arguments.allow_busy or arguments.smoke),
+        "versions": versions("jax", "jaxlib", "numpy", *packages),
+    }
+
+
 def name_missing(peer: str, error: Exception) -> None:
     """Says on standard error that a peer is left out, and why."""
     reason = str(error).splitlines()[0] if str(error) else ""
@@ -126,13 +147,35 @@ def add_arguments(parser: argparse.ArgumentParser, repeats: int | None = 15) -> 
         "--allow-busy", action="store_true", help="time on a busy machine all the same"
     )
     if repeats is not None:
-        parser.add_argument("--repeats", type=int, default=repeats)
+        parser.add_argument("--repeats", type=positive, default=repeats)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that every benchmark has."""
-    parser.add_argument("--json", type=Path, help="write the records to this file")
+    parser.add_argument("--json", type=new_file, help="write the records to this file")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, only to see that it runs")
+
+
+def positive(text: str) -> int:
+    """Returns an argument as a number of 1 or more."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} given, allowed: 1 or more")
+    return int(text)
+
+
+def new_file(text: str) -> Path:
+    """Returns an argument as the path of a file that can be made, before anything is measured."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
+
+
+def parse(parser: argparse.ArgumentParser, **smoke: Any) -> argparse.Namespace:
+    """Parses the command line; with --smoke these are the defaults, and what is given counts."""
+    if parser.parse_args().smoke:
+        parser.set_defaults(**smoke)
+    return parser.parse_args()
 
 
 def write_records(path: Path | None, records: list[dict]) -> None:

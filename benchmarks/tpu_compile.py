@@ -85,9 +85,7 @@ def main() -> None:
     timing.add_arguments(parser, repeats=None)
     parser.add_argument("--batch", type=int, default=64, help="examples a step, over all chips")
     parser.add_argument("--slots", type=int, default=32, help="words of a padded sentence")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.batch, arguments.slots = 8, 8
+    arguments = timing.parse(parser, batch=8, slots=8)
     refuse_without_libtpu()
     timing.refuse_busy_machine(arguments)
     compile_only()

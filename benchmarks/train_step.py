@@ -2,9 +2,10 @@
 
     python benchmarks/train_step.py --json train_step.json --plot train_step.png
 
-NVRNN has the size and training of configs/ptb.py:inputless, NVDM those of configs/news20.py with
-d = 50. Batches come from `--ptb` and `--news20`, or else from seeded corpora with lengths like
-theirs. PyTorch (`pip install -e ".[bench]"`) runs with one and with two threads; the better counts.
+NVRNN has the size and training of configs/ptb.py, standard or `--inputless`, NVDM those of
+configs/news20.py, both with d = 50. Batches come from `--ptb` and `--news20`, or else from seeded
+corpora with lengths like theirs. PyTorch (`pip install -e ".[bench]"`) runs with one and with two
+threads; the better counts.
 A ratio is only given where the machine is free: see `RATE_FLOORS`.
 """
 
@@ -33,7 +34,12 @@ from spherical_vae.data.loading import load_corpus
 from spherical_vae.models.vae import build_vae, init_params
 from spherical_vae.system.malloc import keep_freed_memory
 from spherical_vae.training.optimizer import build_optimizer
-from spherical_vae.training.step import hyperparameters, init_state, make_train_step
+from spherical_vae.training.step import (
+    Hyperparameters,
+    hyperparameters,
+    init_state,
+    make_train_step,
+)
 
 # GFLOP/s that PyTorch reaches at (m, k, n) on two free cores: below, something else was running.
 RATE_FLOORS = {(500, 400, 10_000): 150.0, (20, 400, 1600): 120.0}
@@ -151,6 +157,12 @@ def forward_flops(work: Work, batch: Batch) -> float:
     fed = 0 if config.decoder.inputless else words
     per_slot = (words + hidden) * gates + (fed + hidden) * gates + hidden * vocabulary
     return 2.0 * rows * (slots * per_slot + hidden * latent + latent * (gates + 2 * hidden))
+
+
+def hypers(config: ConfigDict, seed: int = 0) -> Hyperparameters:
+    """Returns the configured ones as training passes them: scalars of the host."""
+    configured = hyperparameters(config, config.optimizer.learning_rate)
+    return configured._replace(seed=np.uint32(seed))
 
 
 def ours(work: Work) -> tuple[Callable[[], object], dict[str, Any]]:
@@ -278,10 +290,8 @@ def torch_rate(rates: dict[str, dict], shape: tuple[int, int, int]) -> float:
 def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Runs every model and batch size; prints a table as it goes."""
     environment = {
-        "device": str(jax.devices()[0].device_kind),
+        **timing.environment(arguments, "torch"),
         "load_average_before": os.getloadavg()[0],
-        "busy_machine_allowed": bool(arguments.allow_busy or arguments.smoke),
-        "versions": timing.versions("jax", "jaxlib", "numpy", "torch"),
     }
     rates = matmul_rates(arguments.repeats)
     for name, found in rates.items():
@@ -392,11 +402,8 @@ def main() -> None:
     parser.add_argument("--news20", type=Path, help="folder or archive of 20 Newsgroups")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--give-back-memory", action="store_true", help="as without malloc.py")
-    parser.add_argument("--plot", type=Path, help="write the plot to this file")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.batch, arguments.document_batch = [4], [5]
-        arguments.batches, arguments.repeats = 2, 3
+    parser.add_argument("--plot", type=timing.new_file, help="write the plot to this file")
+    arguments = timing.parse(parser, batch=[4], document_batch=[5], batches=2, repeats=3)
     timing.refuse_busy_machine(arguments)
     if not arguments.give_back_memory:
         # For both libraries alike, and as the commands of the package do.

@@ -76,6 +76,50 @@ def test_a_loop_of_unknown_length_is_refused(imported):
         flops(imported, until_large, (2, 2))
 
 
+@pytest.fixture
+def parsed(imported, monkeypatch):
+    """Returns what a benchmark with a --batch makes of arguments."""
+
+    def parse(*arguments):
+        timing = imported("timing")
+        parser = timing.argparse.ArgumentParser()
+        timing.add_arguments(parser)
+        parser.add_argument("--batch", type=int, default=20)
+        monkeypatch.setattr(sys, "argv", ["benchmark.py", *arguments])
+        return timing.parse(parser, batch=4, repeats=2)
+
+    return parse
+
+
+def test_smoke_changes_what_is_not_given(parsed):
+    assert (parsed().batch, parsed().repeats) == (20, 15)
+    assert (parsed("--smoke").batch, parsed("--smoke").repeats) == (4, 2)
+    given = parsed("--smoke", "--repeats=7")
+    assert (given.batch, given.repeats) == (4, 7)
+
+
+@pytest.mark.parametrize(
+    ("argument", "part"),
+    [
+        ("--repeats=0", "0 given"),
+        ("--json=no/such/folder/records.json", "no folder no/such/folder"),
+    ],
+)
+def test_what_would_fail_after_the_measurement_is_refused(parsed, argument, part, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parsed(argument)
+    assert stop.value.code == 2
+    assert part in capsys.readouterr().err
+
+
+def test_candidates_are_timed_in_turns(imported):
+    calls = []
+    candidates = {name: (lambda name=name: calls.append(name)) for name in ("one", "other")}
+    found = imported("timing").interleaved(candidates, 3, 0.0)
+    assert found.keys() == candidates.keys() == set(calls)
+    assert all(0 <= timing.smallest <= timing.median for timing in found.values())
+
+
 @pytest.mark.thorough
 def test_memory(imported, monkeypatch):
     memory = imported("memory")
