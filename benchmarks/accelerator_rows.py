@@ -208,14 +208,11 @@ def main() -> None:
     parser.add_argument("chains", nargs="*", metavar="CHAIN")
     given = parser.parse_args()
     folder = given.folder.absolute()
-    if not given.chains and not any(folder.glob("logs/*.log")):
+    if given.chains:
+        chains = [commands(chain, folder) for chain in given.chains]
+        begin(chains, folder, given.carried, given.compilation_cache)
+    elif not any(folder.glob("logs/*.log")):
         parser.error(f"no CHAIN is given, and {folder} has no log of an earlier one")
-    begin(
-        [commands(chain, folder) for chain in given.chains],
-        folder,
-        given.carried,
-        given.compilation_cache,
-    )
     home = Home(folder, given.out, given.parameters, given.compilation_cache)
     wait(folder, begun + given.seconds, home)
     print("parameters of:", *home.packed)
