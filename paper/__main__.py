@@ -68,7 +68,7 @@ def report(given: FlagValues) -> None:
         raise UserError(f"--results={results}: no store is here (runs/*.json, data/*.json)")
     from paper.report import write_report
 
-    ours = results == Path(_DEFAULT_RESULTS)
+    ours = results.resolve() == Path(_DEFAULT_RESULTS).resolve()
     _show(write_report(results, Path() / "RESULTS.md" if ours else results / "RESULTS.md"))
 
 

@@ -46,7 +46,7 @@ _LAST: dict[str, Value] = {"encoder.bidirectional": False, "encoder.pooling": "l
 # In place of free nats, the mean KL is held where they are.
 _TARGET: dict[str, Value] = {"rate.free_nats": 0.0, "rate.target_nats": 4.0}
 _DECAYED: dict[str, Value] = {"optimizer.name": "adamw", "optimizer.weight_decay": 0.1}
-# 64 dimensions in all: where they begin, two or four of a sphere carry a few nats together.
+# Less at first than of one sphere: there are many, of four or two dimensions each.
 _SPHERES: dict[str, Value] = {
     "latent.kind": "product_vmf",
     "latent.concentration": 10.0,

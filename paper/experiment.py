@@ -13,7 +13,6 @@ from paper.runner import Runner
 from paper.specs import SAMPLES, SCALES, Filled, Row
 from paper.store import Provenance, Record, read_record, write_record
 from paper.tables import Table
-from spherical_vae.system.errors import UserError
 from spherical_vae.system.provenance import circumstances
 
 NOTES = read_notes()
@@ -71,22 +70,20 @@ class Computed:
     def write(self, runner: Runner, folder: Path) -> Path:
         """Computes the values, and returns the file that they are written to.
 
-        What is there stays, and it is told, if numbers would be lost.
+        What is there stays, and it is told, if numbers would be lost: it is of a larger scale, or
+        has what cannot be had here now.
 
         Raises:
-          UserError: what is there is no such record, or one of a larger scale.
+          UserError: what is there is no such record.
         """
         scale, path, before = runner.place.scale, self._path(folder), self.read(folder)
+        kept = f"{path}: stays as it is, for it has numbers of"
         if before is not None and SCALES.index(before.scale) > SCALES.index(scale):
-            raise UserError(
-                f"{path}: has numbers of scale {before.scale}, which those of scale {scale} do not "
-                "replace; use another --results"
-            )
+            print(f"{kept} scale {before.scale}", file=sys.stderr)
+            return path
         values = self.compute(runner)
-        lost = self.lacking(values) - (self.lacking(before.values) if before else set())
-        if before is not None and lost:
-            names = ", ".join(sorted(lost))
-            print(f"{path}: stays as it is, for it has numbers of {names}", file=sys.stderr)
+        if before is not None and (lost := self.lacking(values) - self.lacking(before.values)):
+            print(f"{kept} {', '.join(sorted(lost))}", file=sys.stderr)
             return path
         command = f"python -m paper {self.name} --scale={scale} --manual_dir=FOLDER"
         return write_record(path, Record(scale, Provenance(command, **circumstances()), values))

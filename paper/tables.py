@@ -85,12 +85,11 @@ def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Di
     """Returns how many nats per example the runs are above the others, over their common seeds.
 
     Returns:
-      The difference of what `select` returns, paired if both have it per example; None if no seed
-      is common, one has no such measure, or the measures cannot be compared: of other examples, or
-      with other numbers of samples.
+      The difference of what `select` returns, paired if both have it per example; None if there is
+      nothing in `common`.
     """
     pairs = common(runs, others, select)
-    if not pairs or not all(_comparable(*pair) for pair in pairs):
+    if not pairs:
         return None
     nats = paired_nats(pairs)
     if nats is not None:
@@ -106,10 +105,18 @@ def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Di
 def common(
     runs: Sequence[Run], others: Sequence[Run], select: Select
 ) -> list[tuple[Bounds | Tight, Bounds | Tight]]:
-    """Returns what `select` returns of both, for each common seed; empty if one has no such."""
+    """Returns what `select` returns of both, for each common seed.
+
+    Empty if one of them has no such measure, or two cannot be compared: they are of other examples,
+    or have other numbers of samples and neither is exact.
+    """
     ours, theirs = ({run.seed: select(run) for run in some} for some in (runs, others))
     pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    found = [(one, other) for one, other in pairs if one is not None and other is not None]
+    found = [
+        (one, other)
+        for one, other in pairs
+        if one is not None and other is not None and _comparable(one, other)
+    ]
     return found if len(found) == len(pairs) else []
 
 
@@ -420,13 +427,13 @@ def runs_table(rows: Sequence[Filled]) -> list[Table]:
         "measured. Cores are those that the process was bound to; up to 2026-11-29, those of the "
         "machine."
     )
-    notes = [
+    notes = dict.fromkeys(
         f" {one.row.name}: {note}."
         for one in rows
         for run in one.runs
         for note in (run.note, _measured_elsewhere(run))
         if note
-    ]
+    )
     return table(rows, columns, caption + "".join(notes))
 
 

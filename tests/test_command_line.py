@@ -175,6 +175,8 @@ def test_values_of_the_wrong_type_are_refused(argument, kind):
         (["--config.latent.kind=gausian"], "did you mean 'gaussian'?"),
         (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
         (["--manual_dir=x"], "did you mean --config.data.manual_dir?"),
+        (["--seed=3"], "did you mean --config.seed?"),
+        (["--batch_size=3"], "--config.evaluation.batch_size or --config.train.batch_size?"),
         (["--confg=x"], "Did you mean: config"),
         (["ptb.py"], "unexpected argument 'ptb.py'"),
         (["--", "--config=x"], "unexpected argument '--config=x'"),

@@ -5,6 +5,7 @@ Also what `python -m spherical_vae.train` refuses, before it compiles anything.
 
 import json
 import re
+import shutil
 
 import pytest
 from small_run import (
@@ -107,6 +108,19 @@ def test_what_is_printed_is_kept(twice):
     # As the evaluation of the run says.
     evaluated = evaluate.main([f"--workdir={workdir}"])
     assert evaluated["iw_nll_nats"] == pytest.approx(means["vMF"], rel=1e-6)
+    assert {one["step"] for one in found["models"][1:]} == {TINY["train.steps"]}
+
+
+def test_of_a_longer_training_all_is_measured_again(twice, tmp_path):
+    shutil.copytree(twice[2], tmp_path / "run")
+    longer = TINY | {"train.steps": TINY["train.steps"] + 2}
+    train_it(twice[2].parent / "corpus", tmp_path / "run", longer | {"baselines": ""})
+    assert not (tmp_path / "run" / "results.json").exists()
+    train_it(twice[2].parent / "corpus", tmp_path / "run", longer)
+    found = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    assert {one["step"] for one in found["models"][1:]} == {longer["train.steps"]}
+    evaluated = evaluate.main([f"--workdir={tmp_path / 'run'}"])
+    assert evaluated["iw_nll_nats"] == pytest.approx(found["models"][-1]["iw_nll_nats"], rel=1e-6)
 
 
 def test_samples_and_a_walk_are_printed(twice):

@@ -233,7 +233,12 @@ def test_a_corpus_that_has_changed_in_its_place_is_an_error(reference, tmp_path)
     stored = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     del stored["corpus"]
     (workdir / "config.json").write_text(json.dumps(stored), encoding="utf-8")
-    assert "was trained on another text than this corpus" in moved.error(workdir)
+    before = (workdir / "config.json").read_text(encoding="utf-8")
+    message = moved.error(workdir, train__steps=STEPS + 1)
+    assert "was trained on another text than this corpus" in message
+    assert (workdir / "config.json").read_text(encoding="utf-8") == before
+    shutil.copy(reference.corpus / "train.txt", corpus / "train.txt")
+    moved.train(workdir)
 
 
 def test_a_loss_that_becomes_infinite_stops_the_run(reference, tmp_path):

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from spherical_vae.config.defaults import base_config
 from spherical_vae.config.validation import flatten, type_name, validate
-from spherical_vae.data.settings import SETTINGS, with_short_names
+from spherical_vae.data.settings import with_short_names
 from spherical_vae.parallel import hosts
 from spherical_vae.system import jax_settings
 from spherical_vae.system.compilation_cache import keep_compiled_programs
@@ -141,7 +141,7 @@ class CommandFlags:
             raise
         # ml_collections reports some wrong values by TypeError or KeyError.
         except (flags.Error, TypeError, ValueError, LookupError) as error:
-            raise UserError(_explain_flag_error(error)) from error
+            raise UserError(_explain_flag_error(error, self._has_config)) from error
         if len(rest) > 1:
             raise UserError(
                 f"unexpected argument {rest[1]!r}: everything is given by flags, --NAME=VALUE"
@@ -188,9 +188,8 @@ class Command:
 
     `command(["--workdir=runs/a"])` does in Python what the process with these arguments does: it
     computes, writes and prints the same, returns its result as the command says, and raises a
-    mistake as a `UserError`. It changes nothing
-    of the process: no signal handlers outside of the main thread, no logging, and the folder of
-    compiled programs only if the flag is given.
+    mistake as a `UserError`. It changes nothing of the process: no signal handlers outside of the
+    main thread, no logging, and the folder of compiled programs only if the flag is given.
     """
 
     def __init__(self, command_flags: CommandFlags, main: Callable[[FlagValues], Any]) -> None:
@@ -358,13 +357,18 @@ def _prepare_override(argument: str, config: ConfigDict) -> str:
     raise UserError(f"--config.{key}: there is no such key{hint}")
 
 
-def _explain_flag_error(error: Exception) -> str:
+def _explain_flag_error(error: Exception, has_config: bool) -> str:
     message = str(error.args[0]) if error.args else str(error)
     if missing := _MISSING.match(message):
         return f"--{missing['name']}=VALUE is missing: the command needs it"
-    if (unknown := _UNKNOWN.match(message)) and unknown["name"] in SETTINGS:
+    if has_config and (unknown := _UNKNOWN.match(message)):
         name = unknown["name"]
-        return f"--{name}: there is no such flag; did you mean --config.data.{name}?"
+        keys = [key for key in flatten(base_config()) if key.rpartition(".")[2] == name]
+        if keys:
+            # Of `seed` and `data.seed` it is the first.
+            likely = [name] if name in keys else keys
+            near = " or ".join(f"--config.{key}" for key in likely)
+            return f"--{name}: there is no such flag; did you mean {near}?"
     if choice := _CHOICE.fullmatch(message):
         allowed = ", ".join(choice["allowed"].split("|"))
         near = nearest_name_hint(choice["value"], choice["allowed"].split("|"))

@@ -323,7 +323,10 @@ def _sequences(
             repeated = np.count_nonzero(np.isin(hashes, seen))
             report[-1] += f", {repeated:,} examples that train has too"
         if unknown > _MANY_UNKNOWN * count:
-            report.append(f"note: many words of {key} are unknown; white space separates words")
+            report.append(
+                f"note: many words of {key} are unknown: the vocabulary is small, or words are not "
+                "separated by white space"
+            )
     return vocabulary, encoded, report
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import corpus_boundaries, evaluation_batches
@@ -132,7 +133,8 @@ class Evaluator:
                 kept.save(after_seconds=SAVE_SECONDS)
             if time.monotonic() - told >= _TELL_SECONDS and hosts.is_first():
                 told, done = time.monotonic(), int(np.isfinite(columns["tokens"]).sum())
-                print(f"measuring {split}: {done} of {len(examples)} examples", file=sys.stderr)
+                # Above the bar of a training, if there is one.
+                tqdm.write(f"measuring {split}: {done} of {len(examples)}", file=sys.stderr)
         if kept is not None:
             kept.save()
         if importance_weighted:

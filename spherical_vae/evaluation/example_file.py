@@ -26,6 +26,10 @@ def empty_columns(examples: int) -> dict[str, Float[np.ndarray, " N"]]:
     return {name: np.full(examples, np.nan) for name in COLUMNS}
 
 
+class OtherExamplesError(UserError):
+    """A file that is about something else, or is no such file."""
+
+
 class ExampleFile:
     """The file of one model, split, protocol and seed.
 
@@ -52,10 +56,10 @@ class ExampleFile:
         there, self.columns = _read(path)
         found = len(self.columns["tokens"])
         if found != examples:
-            raise UserError(f"{path}: has {found} examples, this evaluation {examples}")
+            raise OtherExamplesError(f"{path}: has {found} examples, this evaluation {examples}")
         for key in dict.fromkeys([*self._about, *there]):
             if there.get(key) != self._about.get(key):
-                raise UserError(
+                raise OtherExamplesError(
                     f"{path}: its {key} is {there.get(key)!r}, this evaluation has "
                     f"{self._about.get(key)!r}; name another file"
                 )
@@ -80,9 +84,9 @@ def own_example_file(path: Path, about: Mapping[str, Any], examples: int) -> Exa
     """Returns the file of a run in its own directory, begun anew if it is about something else."""
     try:
         return ExampleFile(path, about, examples)
-    except UserError:
+    except OtherExamplesError:
         # Of an earlier step, say; nobody has named this file.
-        path.unlink(missing_ok=True)
+        path.unlink()
         return ExampleFile(path, about, examples)
 
 
@@ -146,5 +150,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Float[np.ndarray, " N"]
         return content["about"], columns
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: is no file of an evaluation's examples") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise OtherExamplesError(f"{path}: is no file of an evaluation's examples") from None

@@ -143,11 +143,11 @@ def open_run(
     fingerprint = None if corpus is None else corpus.fingerprint
     given = StoredRun(config, replicas, origin, fingerprint)
     hosts.require_same("the configuration", given.to_json())
-    hosts.from_first(lambda: _open(run, given))
+    hosts.from_first(lambda: _open(run, given, corpus))
     return run
 
 
-def _open(run: RunDirectory, given: StoredRun) -> None:
+def _open(run: RunDirectory, given: StoredRun, corpus: Corpus | None) -> None:
     path = run.path
     try:
         lock = lock_folder(path, ".lock")
@@ -161,6 +161,8 @@ def _open(run: RunDirectory, given: StoredRun) -> None:
         try:
             stored = load_run(path) if run.config_path.exists() else None
             if stored is not None and run.has_begun():
+                if stored.corpus is None and corpus is not None:
+                    _check_checkpoint(run, corpus)
                 given = _reconcile(path, stored, given)
             elif stored is not None and flatten(stored.config) == flatten(given.config):
                 given = given._replace(origin=given.origin or stored.origin)
@@ -170,6 +172,18 @@ def _open(run: RunDirectory, given: StoredRun) -> None:
         except OSError as error:
             raise UserError(cannot_write(path, error)) from error
         run.push(held.pop_all())
+
+
+def _check_checkpoint(run: RunDirectory, corpus: Corpus) -> None:
+    """Raises a `UserError` if a run, older than the fingerprint in `config.json`, has another."""
+    # Late: they import this module.
+    from spherical_vae.runs.checkpoint import CheckpointStore
+    from spherical_vae.runs.trained_model import check_corpus
+
+    if run.checkpoints_path.is_dir():
+        store = CheckpointStore(run.checkpoints_path, read_only=True)
+        check_corpus(store, corpus, run.path)
+        store.close()
 
 
 def load_run(workdir: str | os.PathLike[str]) -> StoredRun:
@@ -194,6 +208,8 @@ def load_run(workdir: str | os.PathLike[str]) -> StoredRun:
             for key in ("replicas", "origin")
         )
         corpus = content.get("corpus")
+        if type(corpus) not in (int, type(None)):
+            raise ValueError(f"corpus {corpus!r}, expected a number")
         if unknown := stored.keys() - flatten(config).keys():
             raise UserError(
                 f"{path}: config.{min(unknown)}: this version has no such key; use the version "
@@ -238,7 +254,10 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
                 f"{schedule}: every step to come is that of a training of the new length"
                 for schedule in _schedules_of_all_steps(given)
             ]
-    if None not in (stored.corpus, given.corpus) and stored.corpus != given.corpus:
+    # With other settings of its data the same text has another fingerprint, too.
+    same_settings = not any(text.startswith("config.data.") for text in objections)
+    known = None not in (stored.corpus, given.corpus)
+    if known and stored.corpus != given.corpus and same_settings:
         objections.append(_other_corpus(path, stored.config.data, given.config.data))
     if objections:
         raise UserError("; ".join([*objections, "use another --workdir"]))

@@ -77,6 +77,8 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise  # It imports something that is not here.
         raise UnknownKindError(
             f"{name!r} given, but {error}: Python must find it here, in an installed package or "
             "by $PYTHONPATH"
@@ -87,9 +89,9 @@ def part(module: str, name: str) -> Any:
     """Returns the function or class that the module of a kind must have.
 
     Raises:
-      UserError: it has none.
+      UserError: it has none, or is not found.
     """
-    found = getattr(importlib.import_module(module), name, None)
+    found = getattr(_import(module), name, None)
     if found is None:
         raise UserError(f"module {module} has no {name}, which makes the part of the model")
     return found

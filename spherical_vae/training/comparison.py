@@ -34,6 +34,7 @@ from spherical_vae.runs.run_directory import RunDirectory, open_run
 from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import DivergedError
 from spherical_vae.system.jax_settings import settings_of_models
+from spherical_vae.system.provenance import circumstances
 from spherical_vae.training.trainer import train_model
 
 PRIOR_SAMPLES = 5
@@ -43,11 +44,12 @@ PATH_TEMPERATURE = 0.5
 
 @dataclass(frozen=True)
 class Row:
-    """One model of the table."""
+    """One model of the table; `step` is that of its parameters, None of the unigram model."""
 
     label: str
     tokens_seen: int
     nats: ExampleNats
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Comparison:
             "seed": self.config.seed,
             "importance_samples": self.config.evaluation.importance_samples,
             "models": [
-                {"model": row.label, "tokens_seen": row.tokens_seen}
+                {"model": row.label, "step": row.step, "tokens_seen": row.tokens_seen}
                 | json_values(summarise(row.nats))
                 for row in self.rows
             ],
@@ -129,6 +131,7 @@ class Comparison:
                 for row, gain, error in self.differences()
             ],
             "texts": self.texts,
+            **circumstances(),
         }
 
 
@@ -186,10 +189,11 @@ def train_rows(
                 diverged[LATENTS[kind].label] = error.reason
                 continue
             nats = measure_test(trained, directory)
-        rows.append(Row(LATENTS[kind].label, trained.tokens_seen, nats))
+        rows.append(Row(LATENTS[kind].label, trained.tokens_seen, nats, trained.step))
     trained = train_model(config, corpus, run)
     nats = measure_test(trained, run)
-    rows.append(Row(LATENTS[config.latent.kind].label, trained.tokens_seen, nats))
+    label = LATENTS[config.latent.kind].label
+    rows.append(Row(label, trained.tokens_seen, nats, trained.step))
     return rows, diverged, trained
 
 

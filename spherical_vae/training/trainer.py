@@ -212,6 +212,9 @@ class Trainer:
             for one in self._supervisors:
                 logs.enter_context(one.log).truncate_after(self._first_step)
             if self._active():
+                if self._first_step < self._timetable.total_steps and hosts.is_first():
+                    # What was measured at an earlier end is not of this training any more.
+                    self._run.results_path.unlink(missing_ok=True)
                 self._run_loop(self._first_step)
         states = [one.state for one in self._supervisors]
         best = [self._params(self._best, number) for number in range(len(states))]
