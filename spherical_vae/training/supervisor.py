@@ -148,7 +148,7 @@ class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
     """Progress of training on standard error: a bar on a terminal, elsewhere single lines.
 
     A line is written before the first step, which is compiled, and at an evaluation; between these
-    30 seconds after the last line at the earliest. The compilation of the step is in no speed.
+    30 seconds after the last line at the earliest. The time of that first step is in no speed.
     """
 
     def __init__(self, name: str, step: int, total: int) -> None:
