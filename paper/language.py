@@ -5,6 +5,7 @@ At scale `full` they are trained as by the authors' code (SGD, to convergence on
 """
 
 import itertools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -328,10 +329,11 @@ def draw_curves(rows: Sequence[Filled]) -> Any:
                     markersize=3,
                     label=one.row.name[one.row.name.index(model) :] if i == 0 else None,
                 )
-        ax.set(title=group, xlabel="evaluation")
+        ax.set(title=textwrap.fill(group, 32), xlabel="evaluation")
         # What is left of a KL that collapses, and the first epochs, hundreds of nats high.
         ax.set_yscale("symlog", linthresh=1.0)
-        ax.set_ylim(bottom=0)
+        # At least the part that is linear: a KL of hundredths is seen to be none.
+        ax.set_ylim(0, max(1.5, ax.get_ylim()[1]))
         ax.legend(fontsize="small")
     axes[0].set_ylabel("KL on validation, nats a sentence")
     return figure
