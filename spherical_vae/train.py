@@ -80,15 +80,10 @@ def main(given: FlagValues) -> dict[str, Any] | None:
         if replicas is not None:
             trained_replicas = train_replicas(config, replicas, corpus, directory)
             results = measure_sweep(trained_replicas, "test", cache=directory)
-            as_json = json.dumps(results.to_json(), indent=2, allow_nan=False)
-            write_atomically(directory.results_path, as_json + "\n")
             summary, result = results.table(), results.to_json()
         elif config.baselines:
             compared = compare(config, corpus, directory)
             summary, result = compared.text(), compared.to_json()
-            if hosts.is_first():
-                as_json = json.dumps(result, indent=2, allow_nan=False)
-                write_atomically(directory.results_path, as_json + "\n")
         else:
             trained = train_model(config, corpus, directory)
             result = None
@@ -97,6 +92,9 @@ def main(given: FlagValues) -> dict[str, Any] | None:
                 f"step {trained.step}. Next: python -m spherical_vae.evaluate --workdir={workdir}"
             )
         if hosts.is_first():
+            if result is not None:
+                as_json = json.dumps(result, indent=2, allow_nan=False)
+                write_atomically(directory.results_path, as_json + "\n")
             print(summary)
         return result
 
