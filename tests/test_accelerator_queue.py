@@ -333,7 +333,7 @@ def test_what_is_there_comes_home_while_rows_are_trained(monkeypatch, tmp_path):
     assert found == [False, True]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_rows_go_on_when_the_command_ends_and_come_home(tmp_path):
     # Rows that the store has are not trained, and a store that cannot be read ends a command.
     folder, out = tmp_path / "rows", tmp_path / "out"
@@ -434,7 +434,7 @@ def test_packing_says_what_is_missing(tmp_path):
     assert not (tmp_path / "to").exists()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_carried_parameters_are_those_of_the_best_replica(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(FOLDER)
     carry = importlib.import_module("carry_parameters")

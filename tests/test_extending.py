@@ -94,6 +94,7 @@ def test_a_corpus_is_trained_on(proverbs, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("[time , money and bird]")
 
 
+@pytest.mark.thorough
 def test_where_python_does_not_find_the_module_it_is_told(proverbs, tmp_path, monkeypatch):
     data = {f"data.{key}": value for key, value in proverbs.items()}
     settings = {"data.name": NAME, "train.steps": 1, **data}

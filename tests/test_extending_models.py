@@ -31,7 +31,7 @@ DECODER = {
 
 @pytest.mark.parametrize(
     "settings",
-    [LATENT, pytest.param(PRIOR | DECODER | {"decoder.layers": 1}, marks=pytest.mark.thorough)],
+    [LATENT, pytest.param(PRIOR | DECODER | {"decoder.layers": 1}, marks=pytest.mark.slow)],
 )
 def test_train_resume_evaluate_and_generate(settings, tmp_path, capsys):
     corpus = write_text_corpus(tmp_path / "corpus")

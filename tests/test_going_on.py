@@ -71,6 +71,7 @@ def test_more_epochs_are_those_of_a_run_that_was_as_long_from_the_start(
     assert "config.train.epochs: 2 in" in refusal(corpus, twice, {"train.epochs": 1})
 
 
+@pytest.mark.thorough
 def test_a_cosine_is_that_of_the_longer_training_from_then_on(corpus, tmp_path, capsys):
     cosine = {"optimizer.schedule": "cosine", "optimizer.final_fraction": 0.0, "train.log_every": 1}
     for steps in (4, 8):
@@ -102,7 +103,7 @@ def test_more_patience_goes_on_too(corpus, tmp_path):
     assert load_trained(tmp_path / "run").last_step == 4
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_replicas_that_are_at_the_end_go_on_together(corpus, tmp_path):
     sweep = "--sweep=seed=0,1"
     for name, epochs in (("once", (2,)), ("twice", (1, 2))):
@@ -143,6 +144,7 @@ def test_a_run_starts_from_the_best_weights_of_another(corpus, finished, tmp_pat
     evaluate.main([f"--workdir={workdir}", "--json"])
 
 
+@pytest.mark.thorough
 def test_a_latent_is_added_to_a_language_model(corpus, tmp_path):
     """With maps from z of zero the decoder is the language model, whatever z is."""
     model = {"decoder.kind": "lstm", "decoder.inputless": False, "decoder.tied_embeddings": True}
@@ -163,6 +165,7 @@ def test_a_latent_is_added_to_a_language_model(corpus, tmp_path):
     assert np.abs(rows[: other.model.latent_size]).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_replicas_start_from_one_run(corpus, finished, tmp_path):
     still = {"optimizer.learning_rate": 1e-12, "dropout_rate": 0.0, "train.steps": 1}
     arguments = ["--sweep=seed=0,1", f"--init_from={finished}"]

@@ -67,7 +67,7 @@ def test_they_end_with_the_context():
         assert float(jax.jit(jnp.sin)(0.0)) == 0.0
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_run_is_the_same_under_every_setting(reference, tmp_path, group):
     corpus, workdir, told = reference

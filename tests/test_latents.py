@@ -29,14 +29,25 @@ VARIANTS = [
     *({"latent__kind": kind} for kind in LATENTS if kind != "product_vmf"),
     {"latent__kind": "vmf", "latent__sampler": "wood"},
     {"latent__kind": "learned_vmf", "latent__range": "clipped"},
+    {"latent__kind": "product_vmf", "latent__spheres": 3, "latent__concentrations": "learned_each"},
     *(
-        {"latent__kind": "product_vmf", "latent__spheres": 3, "latent__concentrations": how}
-        for how in ("learned_each", "learned_shared", "fixed")
+        pytest.param(
+            {"latent__kind": "product_vmf", "latent__spheres": 3, "latent__concentrations": how},
+            marks=pytest.mark.thorough,
+        )
+        for how in ("learned_shared", "fixed")
     ),
 ]
 
-# In the default run are learned priors on a plane and on a sphere.
-IN_RUNS = {"gaussian": (), "learned_vmf": (), "product_vmf": pytest.mark.thorough}
+# In the default run is one learned prior on a plane and another on a sphere.
+IN_RUNS = {
+    ("gaussian", "mixture"): (),
+    ("gaussian", "vamp"): pytest.mark.thorough,
+    ("learned_vmf", "mixture"): pytest.mark.thorough,
+    ("learned_vmf", "vamp"): (),
+    ("product_vmf", "mixture"): pytest.mark.thorough,
+    ("product_vmf", "vamp"): pytest.mark.thorough,
+}
 LEARNED_PRIORS = [
     pytest.param(
         {
@@ -44,7 +55,7 @@ LEARNED_PRIORS = [
             "latent__spheres": 3 if kind == "product_vmf" else 1,
             "prior__kind": p,
         },
-        marks=IN_RUNS.get(kind, pytest.mark.slow),
+        marks=IN_RUNS.get((kind, p), pytest.mark.slow),
     )
     for kind in LATENTS
     for p in PRIORS

@@ -111,6 +111,7 @@ def test_what_is_printed_is_kept(twice):
     assert {one["step"] for one in found["models"][1:]} == {TINY["train.steps"]}
 
 
+@pytest.mark.thorough
 def test_of_a_longer_training_all_is_measured_again(twice, tmp_path):
     shutil.copytree(twice[2], tmp_path / "run")
     longer = TINY | {"train.steps": TINY["train.steps"] + 2}

@@ -88,7 +88,10 @@ def exact_log_evidence(config, model, params, batch):
             {"latent__kind": "learned_vmf", "latent__dimension": 3}, marks=pytest.mark.slow
         ),
         {"latent__kind": "gaussian", "latent__dimension": 2},
-        {**LEARNED, "latent__kind": "learned_vmf", "prior__kind": "mixture"},
+        pytest.param(
+            {**LEARNED, "latent__kind": "learned_vmf", "prior__kind": "mixture"},
+            marks=pytest.mark.thorough,
+        ),
         pytest.param(
             {**LEARNED, "latent__kind": "power_spherical", "prior__kind": "vamp"},
             marks=pytest.mark.slow,

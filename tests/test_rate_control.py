@@ -215,6 +215,7 @@ def test_schedules_of_the_kl_weight_are_counted_from_the_end_of_the_phase(schedu
     assert [int(h.average_from) for h in hypers] == [0] * PHASE + [PHASE] * 3 * PER_EPOCH
 
 
+@pytest.mark.thorough
 def test_evaluations_of_the_phase_decide_nothing():
     config = small_config(
         rate__autoencoder_epochs=2,
@@ -269,7 +270,7 @@ def test_the_step_after_the_phase_is_that_of_a_new_decoder(resumed):
         )
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_replicas_are_reset_as_single_runs(programs, tmp_path):
     """Also the one of which no word is dropped: its single run has no part that would."""
     config = small_config(**SETTINGS | {"word_dropout_rate": 0.0})

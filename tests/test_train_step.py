@@ -264,8 +264,10 @@ def test_the_multiplier_moves_by_the_excess_and_only_where_it_acts():
 
 @pytest.mark.parametrize(
     ("settings", "embedded"),
-    [(EVERYTHING, ["word_embeddings"]), (EVERYTHING | BARE, [])],
-    ids=["adam", "sgd"],
+    [
+        pytest.param(EVERYTHING, ["word_embeddings"], marks=pytest.mark.thorough, id="adam"),
+        pytest.param(EVERYTHING | BARE, [], id="sgd"),
+    ],
 )
 def test_a_new_decoder_leaves_the_rest(settings, embedded):
     initial, step = prepared(**settings)

@@ -45,7 +45,9 @@ def test_concentration_inf_is_a_point_mass(kind):
     np.testing.assert_array_equal(pairs, expected)
 
 
-@pytest.mark.parametrize("concentration", [1e10, 1e20, 8e37])
+@pytest.mark.parametrize(
+    "concentration", [1e10, pytest.param(1e20, marks=pytest.mark.thorough), 8e37]
+)
 def test_large_concentrations_approach_a_normal_law(concentration):
     # In the tangent space of the mode, with variance 1 / kappa (vMF) and 2 / kappa.
     for kind, scale in ((VonMisesFisher, 1.0), (PowerSpherical, 2.0)):

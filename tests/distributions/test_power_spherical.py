@@ -67,6 +67,7 @@ def test_pathwise_gradients(dimension, concentration):
         assert abs(float(found.mean()) - wanted) <= 5 * error
 
 
+@pytest.mark.thorough
 def test_pathwise_gradients_are_finite_where_the_cosine_rounds_to_one():
     def total(kappa):
         return PowerSpherical(jnp.eye(3)[0], kappa).sample(jax.random.key(4), (2000,)).sum(-1)

@@ -70,7 +70,7 @@ def check_law(method, dimension, concentration, count):
 
 
 @pytest.mark.parametrize("method", ["transport", "wood"])
-@pytest.mark.parametrize("dimension", [2, 3, 50])
+@pytest.mark.parametrize("dimension", [pytest.param(2, marks=pytest.mark.thorough), 3, 50])
 def test_law_of_the_cosine(dimension, method):
     for concentration in (0.0, 35.0, 1e5):
         check_law(method, dimension, concentration, count=50_000)

@@ -74,6 +74,7 @@ SITES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("site", SITES)
 def test_independent_and_expanded_sites(site):
     law = SITES[site]()

@@ -1,4 +1,4 @@
-"""`python -m paper` as a process: refusals, listing, and all of it in small."""
+"""`python -m paper`: refusals, listing, and all of it in small."""
 
 import json
 import os
@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from small_run import ROOT, environment, one_error_line, run
+from small_run import ROOT, environment, one_error_line, refusal, run
 
-from paper.__main__ import NAMES, is_chosen
+from paper.__main__ import NAMES, is_chosen, main
 from paper.catalogue import EXPERIMENTS
 
 
@@ -35,9 +35,9 @@ def test_names_are_those_of_the_experiments():
         (["report", "--results=tests"], "--results=tests: no store is here"),
     ],
 )
-def test_mistakes_are_refused_in_one_line(arguments, part):
-    done = run(command(*arguments), environment(), expect=2, cwd=ROOT)
-    assert part in one_error_line(done)
+def test_mistakes_are_refused(arguments, part, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert part in refusal(main, *arguments)
 
 
 def test_rows_are_chosen_by_a_part_of_their_name_or_by_all_of_it():

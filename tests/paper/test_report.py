@@ -63,6 +63,7 @@ def test_figures_are_drawn_before_anything_was_run(name, tmp_path):
         assert all(path.stat().st_size > 1000 for path in save(figure, tmp_path, name))
 
 
+@pytest.mark.thorough
 def test_a_store_of_ones_own_has_its_own_page_without_runs_of_scale_smoke(tmp_path):
     runner = Runner(Place(tmp_path, "smoke"), Store(tmp_path / "mine" / "runs"))
     EXPERIMENTS["fig1"].write(runner, tmp_path / "mine" / "data")

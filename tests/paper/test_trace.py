@@ -33,6 +33,7 @@ def trained(kind, folder, traced=True):
         return train_model(config, corpus, run, after_evaluation=tracer)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["vmf", pytest.param("gaussian", marks=pytest.mark.slow)])
 def test_points_are_the_posterior_of_the_example(kind, tmp_path):
     model = trained(kind, tmp_path / "traced")
