@@ -340,6 +340,7 @@ _RELATIVE = ["-a", ".a", "a:b", "gs:b", "s3:b", " a", "$HOME", "{a,b}"]
 _REFUSED = ["a[0]", "[", "a]", "a*b", "**", "a?b", "a\\b", "gs:", "file:", "a\udcff"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("relative", [False, True])
 def test_what_is_saved_is_found_whatever_its_folder_is_called(tmp_path, monkeypatch, relative):
     monkeypatch.chdir(tmp_path)

@@ -26,7 +26,13 @@ from spherical_vae.models.latents.learned_vmf import DetachedVonMisesFisher
 from spherical_vae.objectives.bounds import guu_kl_nats
 
 VARIANTS = [
-    *({"latent__kind": kind} for kind in LATENTS if kind != "product_vmf"),
+    *(
+        pytest.param(
+            {"latent__kind": kind}, marks=pytest.mark.thorough if kind == "power_spherical" else ()
+        )
+        for kind in LATENTS
+        if kind != "product_vmf"
+    ),
     {"latent__kind": "vmf", "latent__sampler": "wood"},
     {"latent__kind": "learned_vmf", "latent__range": "clipped"},
     {"latent__kind": "product_vmf", "latent__spheres": 3, "latent__concentrations": "learned_each"},

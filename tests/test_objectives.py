@@ -87,7 +87,9 @@ def exact_log_evidence(config, model, params, batch):
         pytest.param(
             {"latent__kind": "learned_vmf", "latent__dimension": 3}, marks=pytest.mark.slow
         ),
-        {"latent__kind": "gaussian", "latent__dimension": 2},
+        pytest.param(
+            {"latent__kind": "gaussian", "latent__dimension": 2}, marks=pytest.mark.thorough
+        ),
         pytest.param(
             {**LEARNED, "latent__kind": "learned_vmf", "prior__kind": "mixture"},
             marks=pytest.mark.thorough,

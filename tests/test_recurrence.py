@@ -77,7 +77,8 @@ def test_values_and_gradient_are_those_of_the_plain_scan(fed, recompute, masked)
     jax.tree.map(lambda a, b: close(2e-5)(a[0], b), mapped, expected[1][0])
 
 
-@pytest.mark.parametrize("recompute", [False, pytest.param(True, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("recompute", [False, True])
 def test_groups_of_rows_may_be_fed_the_same(recompute):
     kernels, inputs, *rest = arguments(fed=True)
     few = inputs[:, :1]

@@ -79,6 +79,7 @@ def test_without_a_latent_the_bag_of_words_is_a_code():
     assert first[1] != second[1]
 
 
+@pytest.mark.thorough
 def test_the_main_job_shows_a_walk_if_the_model_has_codes():
     lines = sample_texts(untrained(latent__kind="none"))
     assert len(lines) == 6

@@ -110,9 +110,8 @@ def test_every_public_function(flags, expected):
                 np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-4, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "flags", ["x64, NaNs", pytest.param("promotion, ranks", marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("flags", ["x64, NaNs", "promotion, ranks"])
 def test_classes_that_are_validated_and_divergences(flags):
     _, mean, kappa, _ = numbers()
     with under(flags):

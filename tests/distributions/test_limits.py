@@ -82,6 +82,7 @@ def test_samples_at_both_ends(dimension, method):
     np.testing.assert_array_equal(slope[:, 2], 0.0)
 
 
+@pytest.mark.thorough
 def test_on_the_sphere_no_sample_is_nan():
     """Row 824,327 of this key is so near the antipode that its probability is rounded to 1."""
 

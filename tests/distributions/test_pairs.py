@@ -57,6 +57,7 @@ def test_power_spherical_pairs_agree_with_single_ones():
     np.testing.assert_allclose(found, expected, rtol=3e-6, atol=3e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "shapes",
     [
