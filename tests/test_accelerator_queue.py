@@ -47,6 +47,7 @@ def record(tmp_path, name):
     return json.loads((tmp_path / "out" / f"{name}.json").read_text())
 
 
+@pytest.mark.thorough
 def test_a_job_that_fails_is_told_and_the_next_begins(queue, tmp_path, capfd):
     archive = tmp_path / "not" / "there" / "records.tar.gz"
     jobs = [

@@ -177,6 +177,7 @@ def trained(workdir, steps_per_call, programs):
     return params, metrics_without_times(workdir), shapes
 
 
+@pytest.mark.thorough
 def test_several_steps_a_call_train_alike(tmp_path):
     programs = Programs(small_config(**TRAINING), CORPUS)
     params, records, _ = trained(tmp_path / "one", 1, programs)

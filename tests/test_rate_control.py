@@ -98,6 +98,7 @@ def target_corpus(seed):
     return dataclasses.replace(corpus, splits=corpus.splits | {"valid": valid})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "latent", ["gaussian", pytest.param("learned_vmf", marks=pytest.mark.slow)]
 )

@@ -204,6 +204,7 @@ def test_traced_mean_directions_off_the_sphere_give_nan(method):
     np.testing.assert_array_equal(jnp.isnan(density(AXIS, direction, 5.0)), [False, True])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_traced_negative_concentration_gives_nan(kind):
     @jax.jit

@@ -48,8 +48,9 @@ def test_vmap_with_a_name_scan_and_remat(method):
     np.testing.assert_allclose(jax.grad(total_of)(KAPPA, jax.checkpoint(draw)), plain, rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dimension", [2, pytest.param(50, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("dimension", [2, 50])
 def test_samplers_are_exported_with_a_symbolic_batch(method, dimension):
     (batch,) = jax.export.symbolic_shape("batch")
 
@@ -70,6 +71,7 @@ def test_samplers_are_exported_with_a_symbolic_batch(method, dimension):
         np.testing.assert_allclose(exported.call(*arguments), draw(*arguments), atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_densities_and_fit_are_exported_with_a_symbolic_batch():
     (batch,) = jax.export.symbolic_shape("batch")
     value, mean = jnp.eye(5)[:3, None], jnp.eye(5)

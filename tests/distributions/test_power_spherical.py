@@ -30,6 +30,7 @@ def exact(dimension: int, concentration: float) -> tuple[mp.mpf, mp.mpf]:
         return kappa * mp.log(2) - log_normalizer, log_normalizer - kappa * mean_log
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dimension", [2, 10, 20, 32, 784])
 def test_density_and_entropy_where_it_is_narrow(dimension):
     direction = jnp.eye(dimension)[1]

@@ -86,6 +86,7 @@ def test_a_missing_measure_needs_the_checkpoint_of_the_same_training(made, tmp_p
     Store(made / "store").save(run)
 
 
+@pytest.mark.thorough
 def test_a_run_starts_from_another_which_is_trained_first(tmp_path, capsys):
     row = dataclasses.replace(TRACED, origin=TRACED.spec({}), extras=())
     runner = runner_in(tmp_path)
