@@ -16,9 +16,9 @@ Expected:  test perplexity by the ELBO and by the bound of 500 samples: rnnlm, 3
            rnnlm_longer 91.0; vmf_added 95.8 and 90.4; gaussian_added 97.0 and 91.2, with a standard
            prior and an annealed KL 91.7 and 90.5; rnnlm_inputless 591.5; gaussian_inputless 369.2
            and 335.8, with a standard prior and an annealed KL 362.8 and 320.8 (1 CPU core,
-           2026-11-29); vmf_inputless 389.3 and 345.4, with a uniform prior and a concentration of 50
-           for all 459.8 and 371.6 (1 CPU core, 2026-11-29). vmf and gaussian, from scratch, have
-           not been trained to the end.
+           2026-11-29); vmf_inputless 389.3 and 345.4, with a uniform prior and one concentration,
+           50, 459.8 and 371.6 (1 CPU core, 2026-11-29). vmf and gaussian, from scratch, have not
+           been trained to the end.
 """
 
 from ml_collections import ConfigDict
