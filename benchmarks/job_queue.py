@@ -229,8 +229,9 @@ def _done_before(path: Path, smoke: bool) -> dict[str, Any] | None:
         say(f"{path}: not a record ({error}); its job runs anew")
         return None
     # Code that no commit names may be any other.
-    named = _commit() is not None and not str(_commit()).endswith("-modified")
-    return record if named and known == ("done", smoke, _commit()) else None
+    commit = _commit()
+    named = commit is not None and not commit.endswith("-modified")
+    return record if named and known == ("done", smoke, commit) else None
 
 
 def _record(job: Job, settings: Settings, seconds: float, outcome: dict[str, Any]) -> dict:
