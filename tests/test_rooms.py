@@ -5,7 +5,7 @@ import ast
 from small_run import ROOT
 
 FLOORS = (
-    ("train", "evaluate", "generate", "experiments"),
+    ("train", "evaluate", "generate"),
     ("training",),
     ("evaluation", "generation"),
     ("runs",),

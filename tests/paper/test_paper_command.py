@@ -57,11 +57,6 @@ def test_what_is_wrong_in_the_store_is_told_before_anything_is_trained(tmp_path)
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_old_command_says_where_it_went():
-    old = [sys.executable, "-m", "spherical_vae.experiments", "table3"]
-    assert "python -m paper" in one_error_line(run(old, environment(), expect=2))
-
-
 def test_without_matplotlib_nothing_is_begun(tmp_path):
     hidden = (
         "import importlib.util as util\n"
