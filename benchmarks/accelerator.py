@@ -6,7 +6,7 @@
 
 Jobs run in order of worth, each as soon as the one before has ended. A job leaves DIR/NAME.json the
 moment it is done, of a smoke run DIR/smoke/NAME.json; one that has left it at the same commit is
-not run again. One that fails is told, and the next begins; one whose estimate is more than the
+not run again. One that fails is reported, and the next begins; one whose estimate is more than the
 seconds that are left is skipped. What is measured, and what the machine needs, is in
 docs/accelerators.md.
 """

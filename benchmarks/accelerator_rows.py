@@ -131,7 +131,7 @@ def parameters(way: str, source: Path, target: Path, folder: Path) -> bool:
 
 
 class Home:
-    """What comes home: the store with logs and curves, parameters, compiled programs."""
+    """Files to bring home: the store with logs and curves, parameters, compiled programs."""
 
     def __init__(self, folder: Path, out: Path, most: int, compilation_cache: str) -> None:
         """Makes OUT.

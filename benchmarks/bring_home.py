@@ -1,4 +1,4 @@
-"""What comes home from a machine that may be gone at any second: archives that are always whole."""
+"""Archives from a machine that may be gone at any second: they are whole at all times."""
 
 import contextlib
 import io

@@ -28,7 +28,7 @@ from spherical_vae.training.step import (
 
 
 class CompiledStep(NamedTuple):
-    """What a compiled training step is known to need, before it has run.
+    """Needs of a compiled training step, known before it has run.
 
     Attributes:
       peak_bytes: of each device: arguments, results and temporary arrays, donated ones once.

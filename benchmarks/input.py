@@ -34,7 +34,7 @@ class Feed:
 
     @property
     def examples(self) -> int:
-        """How many come in one go."""
+        """Number of examples in one pass."""
         whole = len(self._split)
         return whole if self._count is None else min(whole, self._count * self._batch_size)
 

@@ -25,7 +25,7 @@ PATIENCE, SHORTEST_LIMIT = 5.0, 90.0
 
 
 class Job(NamedTuple):
-    """What is run and what it answers.
+    """A measurement and the question that it answers.
 
     Attributes:
       name: of the record.
@@ -42,7 +42,7 @@ class Job(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What a queue is told.
+    """Settings of a queue.
 
     Attributes:
       smoke: tiny sizes, only to see that it runs; records are those of `out`/smoke.

@@ -19,7 +19,7 @@ from spherical_vae.config.validation import validate
 
 
 class Size(NamedTuple):
-    """What the step is compiled for."""
+    """Size of a step that is compiled."""
 
     title: str
     vocabulary: int

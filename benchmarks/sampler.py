@@ -1,4 +1,4 @@
-"""Time to draw from the vMF distribution, ours and others', over that of normal numbers.
+"""Time to sample from the vMF distribution, ours and others', over that of normal numbers.
 
     python benchmarks/sampler.py --json sampler.json --plot sampler.png
 

@@ -47,7 +47,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class Work(NamedTuple):
-    """What every implementation is timed on."""
+    """Batches that every implementation is timed on."""
 
     model: str
     config: ConfigDict

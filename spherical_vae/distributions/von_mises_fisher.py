@@ -55,7 +55,7 @@ def sample(
     sample_shape: tuple[int, ...] = (),
     method: str = "transport",
 ) -> Float[Array, "*shape"]:
-    """Draws exact samples.
+    """Samples exactly.
 
     Args:
         key: one key, `jax.random.key(seed)`, or the raw words of one.
@@ -99,7 +99,7 @@ def sample_unchecked(
     sample_shape: tuple[int, ...],
     method: str,
 ) -> Array:
-    """Draws as `sample` does, of arguments that are known to be right."""
+    """Samples as `sample` does, of arguments that are known to be right."""
     batch = jnp.broadcast_shapes(mean_direction.shape[:-1], concentration.shape)
     wide = working_dtype(mean_direction.dtype)
     z, _ = sample_with_tan_half(

@@ -1,6 +1,6 @@
 """Random bits by position: word j of row i of a key, from Threefry alone.
 
-Rows and columns are the counter, and no key is split: what a row draws depends on the key and on
+Rows and columns are the counter, and no key is split: what a row samples depends on the key and on
 its position only, not on how many rows there are.
 """
 
@@ -104,7 +104,7 @@ def unit_intervals(
     column: UInt32[Array, "*shape"],
     dtype: jax.typing.DTypeLike,
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """Draws two independent uniform numbers in (0, 1), never 0 and never 1, for each counter.
+    """Samples two independent uniform numbers in (0, 1), never 0 and never 1, for each counter.
 
     Args:
         words: of the key.
@@ -132,7 +132,7 @@ def _wide_interval(high: Array, low: Array) -> Array:
 
 
 def uniform(key: Array, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """Draws uniform numbers in (0, 1), faster than `jax.random.uniform` on a CPU.
+    """Samples uniform numbers in (0, 1), faster than `jax.random.uniform` on a CPU.
 
     Args:
         key: typed, or the raw words of a Threefry key.
@@ -149,7 +149,7 @@ def uniform(key: Array, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
 def normal_of_variance_half(
     key: Array, shape: Shape, dtype: jax.typing.DTypeLike = jnp.float32
 ) -> Float[Array, "*shape"]:
-    """Draws normal numbers of mean 0 and variance 1/2, faster than `jax.random.normal`.
+    """Samples normal numbers of mean 0 and variance 1/2, faster than `jax.random.normal`.
 
     The factor sqrt(2) is left to the caller: multiplied in here, the CPU's compiler would write
     the array twice, before and after. A direction does not need it at all.

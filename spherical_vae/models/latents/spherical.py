@@ -1,4 +1,4 @@
-"""What latents on the unit sphere share: the range of learned concentrations, and components."""
+"""Parts of latents on the unit sphere: the range of learned concentrations, and components."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
