@@ -48,7 +48,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     config.data.name = "ptb"
     config.data.vocabulary_size = 10_000
     config.data.max_length = 100  # the longest sentence has 82 words: none is cut
-    # Batches of like lengths, as the authors' are: 1.1 padded slots a token instead of 1.8.
+    # Batches of like lengths: 1.1 padded slots a token instead of 1.8. Theirs are sorted: 1.001.
     config.data.buckets = 8
 
     config.decoder.inputless = False

@@ -225,6 +225,15 @@ def test_whole_numbers_are_bounded(key):
             "leaves each sphere 2 or more",
         ),
         (
+            {
+                "latent.kind": "learned_vmf",
+                "latent.concentration_gradient": "kl_only",
+                "prior.kind": "vamp",
+            },
+            "latent.concentration_gradient",
+            "exact, or prior.kind=standard",
+        ),
+        (
             {"prior.kind": "mixture", "train.protocol": "paper"},
             "prior.kind",
             "standard with train.protocol=paper",

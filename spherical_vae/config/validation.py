@@ -149,6 +149,9 @@ def _latent_conflicts(
     elif own.several_spheres and (left or each < 2):
         whole = f"a divisor of latent.dimension={latent.dimension}"
         yield "latent.spheres", f"{whole} that leaves each sphere 2 or more"
+    if latent.concentration_gradient == "kl_only" and c.prior.kind != "standard":
+        why = "under another the KL too is of samples, which pass no gradient to the concentration"
+        yield "latent.concentration_gradient", f"exact, or prior.kind=standard: {why}"
     if c.prior.kind != "standard" and c.train.protocol == "paper":
         yield "prior.kind", "standard with train.protocol=paper, whose KL is a formula for it"
 

@@ -45,9 +45,11 @@ class PowerSpherical(DirectionalDistribution):
     @property
     def mean(self) -> jax.Array:
         """E[z] = concentration / (concentration + D - 1) mean_direction."""
-        total = not_negative(self.concentration) + (self.event_shape[0] - 1)
-        # In this form it is right at inf too.
-        shrinkage = 1.0 - (self.event_shape[0] - 1) / total
+        concentration = not_negative(self.concentration)
+        infinite = jnp.isinf(concentration)
+        finite = jnp.where(infinite, 1.0, concentration)
+        # As 1 - (D - 1) / total it would lose all digits at a small concentration.
+        shrinkage = jnp.where(infinite, 1.0, finite / (finite + (self.event_shape[0] - 1)))
         return (shrinkage[..., None] * self.mean_direction).astype(self.mean_direction.dtype)
 
     @property

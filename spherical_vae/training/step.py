@@ -167,23 +167,15 @@ def abstract_state(
 def make_train_step(
     model: VAE, optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> TrainStep:
-    """Returns the step of a configuration, not yet jitted; it applies the learning rate.
-
-    With protocol "paper" the loss of sentences "per token" is the mean over padded slots, as in the
-    authors' code.
-    """
+    """Returns the step of a configuration, not yet jitted; it applies the learning rate."""
     settings, rate = config.train, config.rate
-    unit = settings.nats_per
-    if unit == "token" and settings.protocol == "paper" and model.decoder.scores_sequences:
-        unit = "slot"
     by_factor = rate.free_nats > 0 and rate.free_nats_per == "factor"
 
     def train_step(state: TrainState, batch: Batch, hyper: Hyperparameters) -> TrainState:
         key = jax.random.fold_in(root_key(hyper.seed, Purpose.TRAIN), state.step)
         real = (batch.index >= 0).astype(jnp.float32)  # 0 for rows that fill the batch
         tokens = batch.counts.sum().astype(jnp.float32)
-        slots = real.sum() * batch.ids.shape[1]
-        divisor = {"example": real.sum(), "token": tokens, "slot": slots}[unit]
+        divisor = {"example": real.sum(), "token": tokens}[settings.nats_per]
         total = partial(jnp.dot, real, precision=EXACT)
 
         def loss(params: dict) -> tuple[Array, tuple[Array, Array]]:

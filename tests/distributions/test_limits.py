@@ -30,6 +30,14 @@ def test_concentration_zero_is_the_uniform_law(kind):
     np.testing.assert_allclose(law.variance, uniform.variance, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "share"), [(VonMisesFisher, 5.0), (PowerSpherical, 4.0)])
+def test_a_small_concentration_keeps_the_digits_of_the_mean(kind, share):
+    # The mean's length is concentration / D, of the power spherical concentration / (D - 1).
+    for concentration in (1e-30, 1e-7):
+        mean = kind(MODE, concentration).mean
+        np.testing.assert_allclose(mean, concentration / share * MODE, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_concentration_inf_is_a_point_mass(kind):
     law = kind(MODE, jnp.inf)
