@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from paper import tables
+from paper.differences import ERRORS, difference
 from paper.experiment import Trained
 from paper.language import LANGUAGE_MODEL
 from paper.specs import GAUSSIAN, RNNLM, VMF, Filled, Row, Spec, Value
-from paper.tables import NOTHING, Table, bound, mean_and_range, values_of
+from paper.tables import NOT_RUN, NOTHING, Table, bound, mean_and_range, values_of
 
 _RECIPE = "full recipe"
 _ELBO = "valid/elbo"
@@ -165,7 +165,7 @@ def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:
                 ours.get((f"{part.corpus}, {model}", name)) for name in (idea.name, _RECIPE)
             )
             if one is None or not one.runs:
-                absent = tables.NOT_RUN if model in idea.models else NOTHING
+                absent = NOT_RUN if model in idea.models else NOTHING
                 line += [absent] * (1 + len(part.measures))
                 continue
             line.append(_nats(one, recipe))
@@ -179,7 +179,7 @@ def ideas_table(part: Part, rows: Sequence[Filled]) -> Table:
         "the best step. Of the full recipe the nats themselves; below it the difference to it "
         "(above 0: worse), paired over examples, ± one standard error; with several seeds of "
         "means over the same seeds. Bold: better than the full recipe by "
-        f"{tables.ERRORS} errors or more; *worse*: by as much."
+        f"{ERRORS} errors or more; *worse*: by as much."
     )
     return Table(["recipe", *head], body, caption)
 
@@ -188,7 +188,7 @@ def _nats(one: Filled, recipe: Filled | None) -> str:
     if one is recipe:
         return mean_and_range(values_of(one, bound(_ELBO, "nll_nats")), 2)
     others = recipe.runs if recipe else ()
-    found = tables.difference(one.runs, others, lambda run: run.bounds.get(_ELBO))
+    found = difference(one.runs, others, lambda run: run.bounds.get(_ELBO))
     if found is None:
         return NOTHING
     if not found.decided:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from paper import tables
+from paper.differences import common, paired, per_example, weighted
 from paper.experiment import Trained
 from paper.plots import COLOURS, MARKERS, new_figure
 from paper.specs import GAUSSIAN, HONEST, PAPER, VMF, Filled, Printed, Row, Value
 from paper.tables import NOTHING, Table, bound, mean, mean_and_range, printed_cell, values_of
-from spherical_vae.evaluation.metrics import standard_error
 
 _DIMENSION, _KAPPA = "latent.dimension", "latent.concentration"
 _TIGHT = 10_000
@@ -133,18 +133,16 @@ def _by_size(rows: Sequence[Filled]) -> list[Table]:
         ours, other = (tables.reference(rows, group, model) for model in (VMF, GAUSSIAN))
         if ours is None or other is None:
             continue
-        pairs = tables.common(ours.runs, other.runs, tables.weighted(HONEST))
-        nats = tables.paired_nats(pairs) if pairs else None
+        nats = per_example(common(ours.runs, other.runs, weighted(HONEST)))
         if nats is None:
             continue
-        quarters = np.array_split(np.argsort(sum(nats), kind="stable"), 4)
-        gaps = [(nats[0] - nats[1])[quarter] for quarter in quarters]
-        cells = [tables.Difference(float(g.mean()), standard_error(g), True).text() for g in gaps]
-        body.append([group, *cells, str(len(pairs))])
+        quarters = np.array_split(np.argsort(nats.sum(axis=(0, 1)), kind="stable"), 4)
+        cells = [paired(nats[..., quarter]).text() for quarter in quarters]
+        body.append([group, *cells, str(len(nats))])
     caption = (
         "IW nats by which the vMF is above the Gaussian, each the best on validation, in quarters "
         "of test from the documents of the fewest nats to those of the most: mean over documents "
-        "and seeds, ± one standard error over documents."
+        "and seeds, ± one standard error over both."
     )
     head = ["setting", "fewest", "second", "third", "most", "seeds"]
     return [Table(head, body, caption)] if body else []
@@ -204,14 +202,16 @@ def _printed_documents(rows: Sequence[Filled]) -> list[Table]:
 
 
 LEARNED_DIMENSION = 25
-_GRADIENTS = {"exact": "exact gradient", "kl_only": "naive gradient"}
+EXACT_GRADIENT, NAIVE_GRADIENT = "exact gradient", "naive gradient"
+_GRADIENTS = {"exact": EXACT_GRADIENT, "kl_only": NAIVE_GRADIENT}
 LEARNED = "learned vMF"
 
 
 def _learned(gradient: str, clipped: bool) -> Row:
     low, high = (50.0, 150.0) if clipped else (1.0, 1000.0)
+    name = f"{_GRADIENTS[gradient]}, {'clipped to ' * clipped}{low:g} to {high:g}"
     return Row(
-        f"{_GRADIENTS[gradient]}, {'clipped to ' * clipped}{low:g} to {high:g}",
+        name,
         f"20NG, d={LEARNED_DIMENSION}",
         LEARNED,
         "news20:learned",
@@ -223,6 +223,7 @@ def _learned(gradient: str, clipped: bool) -> Row:
             "latent.max_concentration": high,
         },
         extras=("concentrations",),
+        label=_GRADIENTS[gradient],
     )
 
 

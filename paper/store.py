@@ -18,6 +18,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import UserError
 
@@ -120,11 +122,24 @@ class Bounds:
         return self.nll_nats if self.iw_nll_nats is None else self.iw_nll_nats
 
 
+# Of the generator that selects the examples of a tight bound.
+TIGHT_SEED = 0
+
+
+def tight_rows(total: int, size: int) -> np.ndarray:
+    """Returns the examples of a tight bound, the same for all models: positions `[size]` of test.
+
+    They are selected without replacement from `total`.
+    """
+    return np.sort(np.random.default_rng(TIGHT_SEED).permutation(total)[:size])
+
+
 @dataclass(frozen=True)
 class Tight:
     """The importance-weighted bound with many samples on some examples of test.
 
-    `nats` is per example, `gain_nats` how far the bound is below that with fewer samples, paired.
+    `nats` is per example of `tight_rows`, `gain_nats` how far the bound is below that with fewer
+    samples, paired.
     """
 
     examples: int

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 
-import numpy as np
-
+from paper.differences import ERRORS, Difference, difference, tight_difference, weighted
 from paper.specs import GAUSSIAN, HONEST, PAPER, RNNLM, Filled, Printed
-from paper.store import Bounds, Run, Tight, Value
-from spherical_vae.evaluation.metrics import standard_error
+from paper.store import Run, Value
 
 NOTHING = "-"
 NOT_RUN = "not run"
-# A difference is decided if it is at least this many standard errors away from zero.
-ERRORS = 2
 
 
 @dataclass(frozen=True)
@@ -50,101 +46,6 @@ def mean_and_range(values: Sequence[float], digits: int = 1, bold: bool = False)
     mean = f"**{mean}**" if bold else mean
     low, high = number(min(values), digits), number(max(values), digits)
     return mean if low == high else f"{mean} ({low} to {high})"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The difference of two means, below 0 if the first is lower, and its standard error.
-
-    The error is over examples if it is `paired`, otherwise over seeds; None if one seed without
-    values per example leaves it unknown. `seeds` is how many of them each mean is over.
-    """
-
-    value: float
-    error: float | None
-    paired: bool = False
-    seeds: int = 1
-
-    @property
-    def decided(self) -> bool:
-        """Whether it is `ERRORS` standard errors away from zero."""
-        return self.error is not None and abs(self.value) >= ERRORS * self.error
-
-    def text(self, digits: int = 2) -> str:
-        """Returns `+1.26 ± 0.36`, and what the error is over if not over examples."""
-        if self.error is None:
-            return f"{self.value:+.{digits}f} (one seed)"
-        over = "" if self.paired else " (seeds)"
-        return f"{self.value:+.{digits}f} ± {self.error:.{digits}f}{over}"
-
-
-Select = Callable[[Run], Bounds | Tight | None]
-
-
-def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Difference | None:
-    """Returns how many nats per example the runs are above the others, over their common seeds.
-
-    Returns:
-      The difference of what `select` returns, paired if both have it per example; None if there is
-      nothing in `common`.
-    """
-    pairs = common(runs, others, select)
-    if not pairs:
-        return None
-    nats = paired_nats(pairs)
-    if nats is not None:
-        gap = nats[0] - nats[1]
-        return Difference(float(gap.mean()), standard_error(gap), paired=True, seeds=len(pairs))
-    levels = [(one.level, other.level) for one, other in pairs]
-    known = [(one, other) for one, other in levels if one is not None and other is not None]
-    if len(known) < len(levels):
-        return None
-    return unpaired([one for one, _ in known], [other for _, other in known])
-
-
-def common(
-    runs: Sequence[Run], others: Sequence[Run], select: Select
-) -> list[tuple[Bounds | Tight, Bounds | Tight]]:
-    """Returns what `select` returns of both, for each common seed.
-
-    Empty if one of them has no such measure, or two cannot be compared: they are of other examples,
-    or have other numbers of samples and neither is exact.
-    """
-    ours, theirs = ({run.seed: select(run) for run in some} for some in (runs, others))
-    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    found = [
-        (one, other)
-        for one, other in pairs
-        if one is not None and other is not None and _comparable(one, other)
-    ]
-    return found if len(found) == len(pairs) else []
-
-
-def _comparable(one: Bounds | Tight, other: Bounds | Tight) -> bool:
-    same_samples = one.samples == other.samples or None in (one.samples, other.samples)
-    return one.examples == other.examples and same_samples
-
-
-def paired_nats(
-    pairs: Sequence[tuple[Bounds | Tight, Bounds | Tight]],
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns nats per example of either side, means over pairs; None if one has none."""
-    nats = [(one.nats, other.nats) for one, other in pairs if one.nats and other.nats]
-    if len(nats) < len(pairs):
-        return None
-    one, other = (np.mean(side, axis=0) for side in zip(*nats, strict=True))
-    return one, other
-
-
-def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:
-    """Returns the difference of two means over seeds; None if one is empty."""
-    if not one or not other:
-        return None
-    value, seeds = statistics.fmean(one) - statistics.fmean(other), min(len(one), len(other))
-    if seeds < 2:
-        return Difference(value, None)
-    error = sum(statistics.variance(some) / len(some) for some in (one, other)) ** 0.5
-    return Difference(value, error, seeds=seeds)
 
 
 def reference(
@@ -210,14 +111,18 @@ def with_error(title: str, value: Values, error: Values, digits: int = 2) -> Col
     return Column(title, cell)
 
 
-def above(model: str, select: Select) -> Column:
-    """Returns a column of differences in nats to the row of a model in the same group."""
+def above(model: str, differ: Callable[..., Difference | None]) -> Column:
+    """Returns a column of differences in nats to the row of a model in the same group.
+
+    Args:
+      differ: the difference of the runs of two rows.
+    """
 
     def cell(filled: Filled, rows: Sequence[Filled]) -> str:
         other = reference(rows, filled.row.group, model)
         if other is None or other is filled:
             return NOTHING
-        found = difference(filled.runs, other.runs, select)
+        found = differ(filled.runs, other.runs)
         if found is None:
             return NOTHING
         return f"**{found.text()}**" if found.decided and found.value < 0 else found.text()
@@ -277,16 +182,6 @@ def _information(name: str, filled: Filled, rows: Sequence[Filled]) -> str:
     return f"{text}, ceiling" if any(near) else text
 
 
-def weighted(name: str) -> Select:
-    """Returns a function from a run to its bounds, None without the importance-weighted one."""
-
-    def of(run: Run) -> Bounds | None:
-        found = run.bounds.get(name)
-        return None if found is None or found.iw_nll_nats is None else found
-
-    return of
-
-
 def _samples(name: str, run: Run) -> str:
     found = run.bounds[name].samples
     return NOTHING if found is None else str(found)
@@ -304,6 +199,7 @@ def bounds_table(
     before the number of seeds.
     """
     present = {one.row.model for one in rows if one.runs}
+    differ = partial(difference, select=weighted(name))
     columns = [
         *(
             mean(t, bound(name, k), d, best=True)
@@ -312,7 +208,7 @@ def bounds_table(
         mean("KL", bound(name, "kl_nats"), 1 if documents else 2),
         mean("active units", bound(name, "active_units")),
         Column("MI", partial(_information, name)),
-        *(above(model, weighted(name)) for model in (RNNLM, GAUSSIAN) if model in present),
+        *(above(model, differ) for model in (RNNLM, GAUSSIAN) if model in present),
         *more,
         SEEDS,
     ]
@@ -328,9 +224,10 @@ def bounds_table(
         f"bound with {' or '.join(samples)} samples. KL and MI, the mutual information of text and "
         f"latent code, in nats; MI is at most {' or '.join(ceilings)}, the logarithm of the number "
         "of examples, and a lower bound where it is marked as near that *ceiling*. *Above* a "
-        "model: ± one standard error, paired over examples if they were kept, else over seeds; of "
-        "several rows of that model the best on validation. Bold: lowest of its group; of a "
-        f"difference: below 0 by {ERRORS} errors."
+        "model: ± one standard error, paired over examples if they were kept, and over seeds if "
+        "there are several (of one the verdicts estimate that part); of several rows of that model "
+        f"the best on validation. Bold: lowest of its group; of a difference: below 0 by {ERRORS} "
+        "errors."
     )
     return table(rows, columns, caption)
 
@@ -340,7 +237,7 @@ def tight_table(rows: Sequence[Filled], models: Sequence[str]) -> list[Table]:
     columns = [
         with_error("IW nats", "tight.iw_nll_nats", "tight.iw_nll_nats_standard_error"),
         with_error("IW PPL", "tight.iw_perplexity", "tight.iw_perplexity_standard_error", 1),
-        *(above(model, lambda run: run.tight) for model in models),
+        *(above(model, tight_difference) for model in models),
         with_error("fell by", "tight.gain_nats", "tight.gain_nats_standard_error"),
         mean("samples", "tight.importance_samples", 0),
         mean("examples", "tight.examples", 0),
@@ -348,7 +245,9 @@ def tight_table(rows: Sequence[Filled], models: Sequence[str]) -> list[Table]:
     ]
     caption = (
         "Importance-weighted bound with many samples on some examples of test, the same for all "
-        "models of a corpus: ± one standard error over examples; differences are paired over them. "
+        "models of a corpus: ± one standard error over examples. Differences are paired, and those "
+        "of all of test where that has bounds with fewer samples per example, corrected by their "
+        "change on these examples; their error is over seeds too if there are several. "
         "*Fell by*: from as few samples as all of test was given. A bound that fell far would fall "
         f"further; without a latent code the likelihood is exact. Bold: below 0 by {ERRORS} errors."
     )

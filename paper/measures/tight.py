@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
-from paper.store import Tight
+from paper.store import Tight, tight_rows
 from spherical_vae.data.batches import corpus_boundaries, evaluation_batches
 from spherical_vae.data.corpus import Split
 from spherical_vae.evaluation.evaluator import Evaluator
@@ -17,8 +17,6 @@ from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.trained_model import TrainedModel
 
 EXAMPLES = 200
-# Selects the examples: the same ones for all models of a corpus.
-EXAMPLES_SEED = 0
 # Few examples of eight lengths would not fill larger batches.
 _BATCH_SIZE = 20
 
@@ -46,7 +44,7 @@ def tight_bound(model: TrainedModel, samples: int, examples: int = EXAMPLES) -> 
     """
     test = model.corpus.splits["test"]
     size = min(examples, len(test))
-    rows = np.sort(np.random.default_rng(EXAMPLES_SEED).permutation(len(test))[:size])
+    rows = tight_rows(len(test), size)
     # One sample of a latent without coordinates is all of them.
     taken = samples if model.model.latent_size else 1
     few = min(model.config.evaluation.importance_samples, taken)

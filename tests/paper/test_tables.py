@@ -1,21 +1,19 @@
-"""Differences have the right errors, and cells are of the right runs."""
+"""Cells are of the right runs."""
 
 import dataclasses
 
 import numpy as np
-import pytest
 from made import filled, made_run
 
 from paper.ablation import SENTENCES, ideas_table
+from paper.differences import tight_difference
 from paper.language import curves_table
 from paper.specs import GAUSSIAN, HONEST, RNNLM, VMF, Printed
 from paper.store import Bounds, Measured, Point
 from paper.tables import (
-    Difference,
     above,
     bound,
     bounds_table,
-    difference,
     mean,
     mean_and_range,
     printed_table,
@@ -23,62 +21,9 @@ from paper.tables import (
     runs_table,
     tight_table,
     trials_table,
-    unpaired,
 )
 
-ONE, OTHER = ([3.0, 5.0, 10.0, 2.0], [2.5, 5.5, 8.0, 1.0])
-
-
-def tight(run):
-    return run.tight
-
-
-def honest(run):
-    return run.bounds[HONEST]
-
-
-def test_a_difference_is_paired_over_examples():
-    found = difference([made_run(tight=ONE)], [made_run(tight=OTHER)], tight)
-    gaps = np.subtract(ONE, OTHER)
-    assert found.value == pytest.approx(gaps.mean())
-    assert found.error == pytest.approx(gaps.std(ddof=1) / 2)
-    assert found.paired
-    # Were it not paired, it would be larger by far.
-    assert found.error < 0.5 * np.hypot(*(np.std(v, ddof=1) / 2 for v in (ONE, OTHER)))
-
-
-def test_a_difference_is_over_common_seeds():
-    ours = [made_run(0, tight=ONE), made_run(1, tight=OTHER), made_run(5, tight=[9.0] * 4)]
-    theirs = [made_run(0, tight=OTHER), made_run(1, tight=OTHER)]
-    gaps = np.subtract(ONE, OTHER) / 2
-    found = difference(ours, theirs, tight)
-    assert found.value == pytest.approx(gaps.mean())
-    assert found.error == pytest.approx(gaps.std(ddof=1) / 2)
-    assert difference(ours[2:], theirs, tight) is None
-    assert difference(ours, [made_run(0)], tight) is None
-
-
-def test_without_values_per_example_the_error_is_over_seeds():
-    ours = [made_run(seed, iw_nll_nats=level) for seed, level in enumerate((5.0, 7.0))]
-    theirs = [made_run(seed, iw_nll_nats=level) for seed, level in enumerate((1.0, 2.0))]
-    found = difference(ours, theirs, honest)
-    assert (found.value, found.paired) == (4.5, False)
-    assert found.error == pytest.approx(np.sqrt(2 / 2 + 0.5 / 2))
-    assert difference(ours[:1], theirs, honest).error is None
-    assert unpaired([], [1.0]) is None
-
-
-def test_honest_nats_of_all_of_test_are_paired_too():
-    found = difference([made_run(nats=ONE)], [made_run(nats=OTHER)], honest)
-    assert found.paired
-    assert found.value == pytest.approx(np.subtract(ONE, OTHER).mean())
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "decided"), [(2.0, 1.0, True), (-1.9, 1.0, False), (9.0, None, False)]
-)
-def test_a_difference_is_decided_by_two_errors(value, error, decided):
-    assert Difference(value, error).decided == decided
+ONE = [3.0, 5.0, 10.0, 2.0]
 
 
 def test_the_reference_of_a_group_is_the_one_best_on_validation():
@@ -100,7 +45,7 @@ def test_cells_name_the_difference_and_set_a_decided_one_in_bold():
         filled(made_run(tight=[value + 3 + i / 10 for i, value in enumerate(ONE)]), name="Gaussian",
                model=GAUSSIAN),
     ]  # fmt: skip
-    column = above(GAUSSIAN, tight)
+    column = above(GAUSSIAN, tight_difference)
     gaps = np.array([3.0, 3.1, 3.2, 3.3])
     assert column.cell(rows[0], rows) == f"**-3.15 ± {gaps.std(ddof=1) / 2:.2f}**"
     assert column.cell(rows[1], rows) == "-"

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from made import filled, made_run
 
@@ -182,3 +183,20 @@ def test_every_claim_compares_vmf_or_what_is_learned():
     assert {claim.experiment for claim in CLAIMS} == {
         "table1", "table3", "table4", "fig5", "fig6", "learned_kappa",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("deviation", "verdict"), [(0.01, "**holds** (one seed)"), (0.1, "not decided: within two")]
+)
+def test_the_error_of_one_seed_has_the_deviation_between_seeds_of_other_models(deviation, verdict):
+    one = [made_run(tight=[99.8, 100.0, 100.2])], [made_run(tight=[99.9, 100.1, 100.3])]
+    levels = (200.0, 200.0 * (1 + np.sqrt(2) * deviation / 100))
+    other = [
+        made_run(seed, iw_nll_nats=level, settings={"name": "other"})
+        for seed, level in enumerate(levels)
+    ]
+    table = verdict_table({("table3", "full"): pair(*one), ("table4", "full"): [filled(*other)]})
+    (row,) = (row for row in table.rows if row[0] == "vMF beats the Gaussian")
+    assert row[2].startswith(verdict)
+    assert float(row[4]) == pytest.approx(-0.1, abs=0.006)
+    assert float(row[5]) == pytest.approx(np.sqrt(2) * deviation, abs=0.006)
