@@ -10,8 +10,10 @@ from typing import Any
 
 from absl.flags import FlagValues
 
-from spherical_vae.config.command_line import CommandFlags
+from spherical_vae.config.command_line import CommandFlags, given_keys
+from spherical_vae.config.effects import without_effect
 from spherical_vae.config.sweeps import build_replicas, parse_sweep, settings_by_name
+from spherical_vae.config.validation import flatten
 from spherical_vae.data import load_corpus
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.run_directory import open_run
@@ -44,11 +46,15 @@ def main(given: FlagValues) -> dict[str, Any] | None:
       which `spherical_vae.runs.trained_model.load_trained` opens.
     """
     config = given.config
+    models = [
+        flatten(config) | {"latent.kind": kind} for kind in (config.latent.kind, *config.baselines)
+    ]
     replicas = settings = origin = None
     if given.sweep is not None:
         swept = [settings for text in given.sweep for settings in parse_sweep(text)]
         replicas = build_replicas(config, swept)
         settings = settings_by_name(replicas)
+        models = [flatten(replica.config) for replica in replicas]
         if hosts.several():
             raise UserError("--sweep: one process trains a sweep; start a single one")
         if config.mesh.model != 1:
@@ -60,6 +66,9 @@ def main(given: FlagValues) -> dict[str, Any] | None:
             f"--init_from: not with config.baselines={config.baselines!r}, allowed: a single "
             "model (--config.baselines=), or a sweep"
         )
+    for key in given_keys(given) if hosts.is_first() else ():
+        if problem := without_effect(key, models):
+            print(f"config.{problem}", file=sys.stderr)
     workdir = given.workdir
     if workdir is None:
         workdir = f"runs/{config.name}{'-sweep' if replicas else ''}"
@@ -74,13 +83,15 @@ def main(given: FlagValues) -> dict[str, Any] | None:
             print(line, file=sys.stderr)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
         from spherical_vae.evaluation.sweep import measure_sweep
+        from spherical_vae.system.provenance import circumstances, commit
         from spherical_vae.training.comparison import compare
         from spherical_vae.training.trainer import train_model, train_replicas
 
+        commit()  # Files may change during a training; what was imported does not.
         if replicas is not None:
             trained_replicas = train_replicas(config, replicas, corpus, directory)
             results = measure_sweep(trained_replicas, "test", cache=directory)
-            summary, result = results.table(), results.to_json()
+            summary, result = results.table(), results.to_json() | circumstances()
         elif config.baselines:
             compared = compare(config, corpus, directory)
             summary, result = compared.text(), compared.to_json()

@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -251,6 +252,15 @@ def test_flags_that_make_no_sense_are_refused(given, told):
     with pytest.raises(UserError) as error:
         hosts.join(*given)
     assert told in str(error.value)
+
+
+@pytest.mark.thorough
+def test_a_second_command_of_a_process_has_joined_already():
+    script = (
+        "from spherical_vae.parallel import hosts\n"
+        f"for _ in range(2): hosts.join('127.0.0.1:{free_port()}', 1, 0)\n"
+    )
+    run([sys.executable, "-c", script], environment(1))
 
 
 def test_the_command_refuses_in_one_line(corpus, tmp_path):

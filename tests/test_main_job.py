@@ -124,6 +124,17 @@ def test_of_a_longer_training_all_is_measured_again(twice, tmp_path):
     assert evaluated["iw_nll_nats"] == pytest.approx(found["models"][-1]["iw_nll_nats"], rel=1e-6)
 
 
+@pytest.mark.thorough
+def test_a_test_split_of_one_text_has_no_walk(twice, tmp_path):
+    shutil.copytree(twice[2].parent / "corpus", tmp_path / "corpus")
+    test = tmp_path / "corpus" / "test.txt"
+    test.write_text(test.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    printed = train_it(tmp_path / "corpus", tmp_path / "run", TINY).stdout
+    assert "from the prior:" in printed
+    assert "from one example of test" not in printed
+    assert (tmp_path / "run" / "results.json").exists()
+
+
 def test_samples_and_a_walk_are_printed(twice):
     lines = twice[0].stdout.splitlines()
     start = lines.index("from the prior:")

@@ -161,19 +161,27 @@ def test_killed_at_several_moments(reference, tmp_path):
     reference.assert_same_end(tmp_path)
 
 
-@pytest.mark.parametrize("step", [8, pytest.param(2 * STEPS_PER_EPOCH, marks=pytest.mark.slow)])
-def test_sigterm_saves_first(reference, tmp_path, monkeypatch, capsys, step):
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        (8, signal.SIGHUP),
+        pytest.param(8, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(2 * STEPS_PER_EPOCH, signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_saves_first(reference, tmp_path, monkeypatch, capsys, step, number):
     write = MetricsLog.write
 
     def write_and_signal(self, at, split, **values):
         write(self, at, split, **values)
         if (at, split) == (step, "train"):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
         patch.setattr(MetricsLog, "write", write_and_signal)
         # Step 8 is not saved otherwise: training goes on to the end of the step, and saves.
-        with pytest.raises(Interrupted, match=f"signal 15 after step {step}; the state is saved"):
+        told = f"signal {number} after step {step}; the state is saved"
+        with pytest.raises(Interrupted, match=told):
             reference.train(tmp_path)
     assert max(checkpoint_contents(tmp_path)) == step
     reference.train(tmp_path)

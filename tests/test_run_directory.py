@@ -180,7 +180,8 @@ def test_what_may_be_another_when_a_run_goes_on(workdir, capsys, key, before, af
     begin(workdir, config)
     config.update_from_flattened_dict({key: after})
     if told is None:
-        open_run(workdir, config).close()
+        with open_run(workdir, config) as run:
+            run.keep_length()
         assert load_run(workdir).config == config
         said = f"config.{key}: {before} in {workdir}, {after} from now on\n"
         assert capsys.readouterr().err.startswith("" if key == "train.checkpoint_every" else said)
@@ -251,6 +252,21 @@ def test_schedules_that_depend_on_the_length_are_told(workdir, capsys, changes, 
     first, *rest = capsys.readouterr().err.splitlines()
     assert first.startswith("config.train.epochs")
     assert [line.partition(":")[0] for line in rest] == told
+
+
+def test_a_longer_training_that_has_saved_nothing_does_not_bind(workdir):
+    config = base_config()
+    begin(workdir, config)
+    longer = base_config()
+    longer.train.epochs, longer.train.log_every = 500, 7
+    open_run(workdir, longer).close()
+    assert load_run(workdir).config.train.epochs == config.train.epochs
+    assert load_run(workdir).config.train.log_every == 7
+    open_run(workdir, config).close()
+    assert load_run(workdir).config == config
+    with open_run(workdir, longer) as run:
+        run.keep_length()
+    assert "allowed: at least 500" in refusal(workdir, config)
 
 
 def test_two_cannot_train_in_the_same_directory(workdir):

@@ -214,16 +214,22 @@ def test_at_once_as_on_accelerators_the_same_comes_out(sweep, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_each_replica_is_measured_as_a_single_run_and_once(sweep):
+def test_each_replica_is_measured_as_a_single_run_and_once(sweep, monkeypatch):
+    def measured_again(*arguments, **options):
+        raise AssertionError
+
     with open_run(sweep.workdir, CONFIG, settings_by_name(REPLICAS)) as run:
         results = measure_sweep(sweep.replicas, "test", cache=run)
-        # No replica is measured again: these parameters would give other figures.
         other = [
             dataclasses.replace(one, model=one.model and dataclasses.replace(one.model, params={}))
             for one in sweep.replicas
         ]
-        assert measure_sweep(other, "test", cache=run) == results
-        assert measure_sweep(sweep.replicas, "test", seed=1, cache=run) != results
+        with monkeypatch.context() as patch:
+            patch.setattr("spherical_vae.evaluation.sweep.measure_model", measured_again)
+            assert measure_sweep(sweep.replicas, "test", cache=run) == results
+            for asked in ((other, {}), (sweep.replicas, {"seed": 1})):
+                with pytest.raises(AssertionError):
+                    measure_sweep(asked[0], "test", cache=run, **asked[1])
     model = sweep.replicas[STOPS].model
     wanted, _ = measure_model(build_evaluator(model), model, "test")
     found = results.replicas[STOPS].result

@@ -3,6 +3,8 @@
 import pytest
 from small_models import small_config
 
+from spherical_vae import train
+from spherical_vae.config.effects import without_effect
 from spherical_vae.config.sweeps import (
     SWEEPABLE,
     build_replicas,
@@ -82,6 +84,34 @@ def test_names_tell_numbers_apart():
 )
 def test_mistakes_are_told(text, told):
     assert told in complaint(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "with_effect"),
+    [
+        ("kl_weight.linear_epochs", {"kl_weight.schedule": "linear"}),
+        ("prior.components", {"prior.kind": "vamp"}),
+        ("rate.target_step", {"rate.target_nats": 5.0}),
+        ("latent.concentration", {"latent.kind": "vmf"}),
+    ],
+)
+def test_a_key_acts_beside_some_values_of_another(key, with_effect):
+    without = flatten(small_config(latent__kind="gaussian"))
+    assert without_effect(key, [without]).startswith(f"{key} has no effect with ")
+    assert without_effect(key, [without, without | with_effect]) is None
+    assert without_effect("seed", [without]) is None
+
+
+def test_a_given_key_without_effect_is_told(tmp_path, capsys):
+    missing = ["--config.data.name=text", f"--config.data.path={tmp_path / 'no'}"]
+    with pytest.raises(UserError, match="no"):
+        train.main([*missing, "--config.kl_weight.cycles=3", "--config.seed=1"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("config.kl_weight.cycles has no effect with kl_weight.schedule=constant")
+    with pytest.raises(UserError, match="no"):
+        train.main([*missing, "--config.baselines=", "--config.kl_weight.cycles=3",
+                    "--sweep=kl_weight.schedule=constant,cyclical"])  # fmt: skip
+    assert not capsys.readouterr().err
 
 
 def test_what_cannot_be_swept_with_this_model_is_told():

@@ -3,6 +3,7 @@
 The step is one that learns nothing, for it takes seconds to compile a real one.
 """
 
+import io
 import os
 import signal
 import threading
@@ -129,6 +130,26 @@ def test_records_without_a_checkpoint_are_not_removed_in_silence(tmp_path, capsy
     assert f"{tmp_path}: there is no checkpoint: training begins anew, 1 metrics" in (
         capsys.readouterr().err
     )
+
+
+class Unread(io.StringIO):
+    """Standard error whose reader has gone."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_training_goes_on_if_nobody_reads_its_progress(tmp_path, monkeypatch):
+    def before_step(state):
+        one = jnp.ones_like(state.sums.examples)
+        return stop(after=9)(state)._replace(sums=state.sums._replace(examples=one, tokens=one))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", Unread())
+        with pytest.raises(Interrupted):
+            train(tmp_path, before_step, train__log_every=3)
+    assert [record["step"] for record in metrics_without_times(tmp_path)] == [3, 6, 9]
+    assert max(checkpoint_contents(tmp_path)) == 9
 
 
 def test_a_signal_that_is_ignored_stays_so():

@@ -245,6 +245,15 @@ def _prepare_process(given: FlagValues, with_cache: bool) -> None:
         hosts.join(given.coordinator, given.process_count, given.process_index)
 
 
+def given_keys(given: FlagValues) -> list[str]:
+    """Returns the keys of the configuration that `--config.KEY=VALUE` changes."""
+    return [
+        name.removeprefix("config.")
+        for name in given
+        if name.startswith("config.") and given[name].present
+    ]
+
+
 def given_places(given: FlagValues) -> dict[str, str]:
     """Returns the keys of `config.data` that the flags of `define_places` change."""
     places = {name: getattr(given, name) for name in _PLACES}

@@ -12,35 +12,34 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
+from spherical_vae.config.effects import without_effect
 from spherical_vae.config.validation import flatten, type_name, validate
-from spherical_vae.models.latents import LATENTS
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.names import require_name
 
 Value = int | float | str
 Settings = dict[str, Value]
 
-# A key that does not always have an effect is followed by another key and the value it needs there.
-SWEEPABLE: dict[str, tuple[str, ...]] = {
-    "seed": (),
-    "latent.concentration": (),  # needs some kinds of latent, see `_check_effects`
-    "dropout_rate": (),
-    "state_dropout_rate": (),
-    "word_dropout_rate": (),
-    "optimizer.learning_rate": (),
-    "optimizer.schedule": (),
-    "optimizer.warmup_steps": (),
-    "optimizer.final_fraction": ("optimizer.schedule", "cosine"),
-    "optimizer.plateau_divisor": ("optimizer.schedule", "plateau"),
-    "kl_weight.value": (),
-    "kl_weight.schedule": (),
-    "kl_weight.linear_epochs": ("kl_weight.schedule", "linear"),
-    "kl_weight.sigmoid_slope": ("kl_weight.schedule", "sigmoid"),
-    "kl_weight.sigmoid_shift": ("kl_weight.schedule", "sigmoid"),
-    "kl_weight.cycles": ("kl_weight.schedule", "cyclical"),
-    "kl_weight.rising_fraction": ("kl_weight.schedule", "cyclical"),
-    "train.early_stopping": (),
-}
+SWEEPABLE = (
+    "seed",
+    "latent.concentration",
+    "dropout_rate",
+    "state_dropout_rate",
+    "word_dropout_rate",
+    "optimizer.learning_rate",
+    "optimizer.schedule",
+    "optimizer.warmup_steps",
+    "optimizer.final_fraction",
+    "optimizer.plateau_divisor",
+    "kl_weight.value",
+    "kl_weight.schedule",
+    "kl_weight.linear_epochs",
+    "kl_weight.sigmoid_slope",
+    "kl_weight.sigmoid_shift",
+    "kl_weight.cycles",
+    "kl_weight.rising_fraction",
+    "train.early_stopping",
+)
 # Bytes of the name of a folder that every file system can hold, with room for what is written.
 _LONGEST_NAME = 200
 _GRAMMAR = "KEY=VALUE,VALUE... for each key, with ';' between keys, as in 'seed=0,1;dropout_rate=0'"
@@ -125,22 +124,15 @@ def build_replicas(config: ConfigDict, settings: Sequence[Mapping[str, Value]]) 
 def _check_effects(replicas: Sequence[Replica]) -> None:
     """Raises a `UserError` if replicas differ by keys without effect, and only seem to differ."""
     leaves = [flatten(replica.config) for replica in replicas]
-    kinds = [kind for kind in (*LATENTS, leaves[0]["latent.kind"]) if LATENTS[kind].concentration]
-    acts_with = SWEEPABLE | {"latent.concentration": ("latent.kind", *kinds)}
-    for key in filter(acts_with.get, replicas[0].settings):
-        other, *allowed = acts_with[key]
-        others = {one[other] for one in leaves}
-        if others.isdisjoint(allowed):
-            raise UserError(
-                f"--sweep: {key} has no effect with {other}={', '.join(sorted(others))}, allowed: "
-                f"{other} {' or '.join(allowed)}"
-            )
+    for key in replicas[0].settings:
+        if problem := without_effect(key, leaves):
+            raise UserError(f"--sweep: {problem}")
     alike: dict[tuple, Replica] = {}
     for replica, one in zip(replicas, leaves, strict=True):
         effects = tuple(
             (key, value)
             for key, value in replica.settings.items()
-            if not acts_with[key] or one[acts_with[key][0]] in acts_with[key][1:]
+            if not without_effect(key, [one])
         )
         twin = alike.setdefault(effects, replica)
         if twin is not replica:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spherical_vae.config.sweeps import Settings, settings_name
-from spherical_vae.evaluation.measures import build_evaluator, measure_model
+from spherical_vae.evaluation.measures import about_examples, build_evaluator, measure_model
 from spherical_vae.runs.run_directory import RunDirectory
 from spherical_vae.runs.trained_model import TrainedReplica
 from spherical_vae.system.atomic_file import write_atomically
@@ -145,22 +145,13 @@ def measure_sweep(
         )
     first = models[0]
     evaluator = build_evaluator(first, importance_samples)
-    settings = evaluator.config.evaluation
-    samples = settings.importance_samples if protocol == "honest" else None
-    # What determines a replica's result, beside its step.
-    common = {
-        "split": split,
-        "seed": seed,
-        "protocol": protocol,
-        "importance_samples": samples,
-        "batch_size": settings.batch_size,
-    }
+    samples = evaluator.config.evaluation.importance_samples if protocol == "honest" else None
 
     def result_of(one: TrainedReplica) -> dict[str, Any] | None:
         if one.model is None or one.diverged_step is not None:
             return None
         file = None if cache is None else cache.replica(one.replica.name).evaluation_path
-        asked = common | {"step": one.model.step}
+        asked = about_examples(evaluator, one.model, split, seed, protocol)
         cached = None if file is None else _cached(file, asked)
         if cached is not None:
             return cached

@@ -63,6 +63,8 @@ def join(coordinator: str | None, process_count: int | None, process_index: int 
 
     import jax
 
+    if jax.distributed.is_initialized():
+        return  # A command before, of this process, has joined them.
     # JAX's handler of SIGTERM; ours handles SIGINT too, and stops all processes at one step.
     jax.config.update("jax_enable_preemption_service", False)
     # On CPUs, two programs in flight may meet those of other processes in another order and wait

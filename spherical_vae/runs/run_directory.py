@@ -1,6 +1,7 @@
 """The working directory of a run: its configuration, its lock and the paths of its other files."""
 
 import contextlib
+import copy
 import json
 import os
 import sys
@@ -66,6 +67,7 @@ class RunDirectory(contextlib.ExitStack):
         self.evaluation_path = self.path / "evaluation.json"  # of a replica, on one split
         self.results_path = self.path / "results.json"  # of a sweep, or beside baselines
         self.examples_path = self.path / "test.examples.json"  # nats of each, beside baselines
+        self._longer: str | None = None
 
     def replica(self, name: str) -> "RunDirectory":
         """Returns the folder of the metrics and results of a replica; that of "" is the run's."""
@@ -77,6 +79,22 @@ class RunDirectory(contextlib.ExitStack):
         # Their folder is made before the first is written.
         checkpoints = self.checkpoints_path.glob("*")
         return any(part.exists() for part in parts) or any(checkpoints)
+
+    def store_longer(self, content: str) -> None:
+        """Keeps the `config.json` of a longer training until `keep_length` writes it."""
+        self._longer = content
+
+    def keep_length(self) -> None:
+        """Stores that the run is longer, if it is: a checkpoint of the longer training follows.
+
+        Before that, the run may be trained to its old length as well.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        if self._longer is not None:
+            _write(self, self._longer)
+            self._longer = None
 
     def metrics_log(self) -> MetricsLog:
         """Returns the run's log; of several processes, only that of the first keeps records."""
@@ -128,7 +146,7 @@ def open_run(
       workdir: the directory; made with its parents if it does not exist.
       config: the configuration to train with. It is stored in a new run; in one that has begun
         it is compared, may differ only as `RESUMABLE`, `MAY_CHANGE` and `MAY_GROW` say, and is
-        stored.
+        stored, a greater length by `keep_length`.
       replicas: of a sweep, as in `StoredRun`; stored and compared too.
       origin: of a new run, as in `StoredRun`; stored. One that has begun must have the same; None
         for the one that is stored with this configuration.
@@ -164,14 +182,37 @@ def _open(run: RunDirectory, given: StoredRun, corpus: Corpus | None) -> None:
                 if stored.corpus is None and corpus is not None:
                     _check_checkpoint(run, corpus)
                 given = _reconcile(path, stored, given)
+                now = _with_length_of(stored, given)
+                if now is not given:
+                    run.store_longer(given.to_json())
+                    given = now
             elif stored is not None and flatten(stored.config) == flatten(given.config):
                 given = given._replace(origin=given.origin or stored.origin)
             # Else what ended before the first record, by a mistake perhaps, binds nobody.
             if stored is None or stored.to_json() != given.to_json():
-                write_atomically(run.config_path, given.to_json())
+                _write(run, given.to_json())
         except OSError as error:
             raise UserError(cannot_write(path, error)) from error
         run.push(held.pop_all())
+
+
+def _write(run: RunDirectory, content: str) -> None:
+    try:
+        write_atomically(run.config_path, content)
+    except OSError as error:
+        raise UserError(cannot_write(run.path, error)) from error
+
+
+def _with_length_of(stored: StoredRun, given: StoredRun) -> StoredRun:
+    """Returns `given`, with the length of `stored` if that is another."""
+    old, new = flatten(stored.config), flatten(given.config)
+    length = {key: old[key] for key in MAY_GROW}
+    if all(new[key] == length[key] for key in MAY_GROW):
+        return given
+    config = copy.deepcopy(given.config)
+    with config.unlocked():
+        config.update_from_flattened_dict(length)
+    return given._replace(config=config)
 
 
 def _check_checkpoint(run: RunDirectory, corpus: Corpus) -> None:

@@ -213,14 +213,14 @@ def table(rows: list[Row]) -> list[str]:
 
 
 def sample_texts(trained: TrainedModel) -> list[str]:
-    """Returns texts from the prior, and an interpolation if the model has latent codes."""
+    """Returns texts from the prior, and a walk between two codes if test and model have them."""
     if trained.config.condition_on_bag:
         return [BAG_NOTE, "no samples: the decoder needs the bag of words of a given sentence"]
     key = root_key(trained.config.seed, Purpose.GENERATE)
     key_prior, key_path = jax.random.split(key)
     samples = texts.prior_texts(trained, key_prior, PRIOR_SAMPLES, WordChoice(), label=0)
     lines = ["from the prior:", *(f"  {text}" for text in samples)]
-    if not texts.has_codes(trained):
+    if not texts.has_codes(trained) or len(trained.corpus.splits["test"]) < 2:
         return lines
     key_choice, key_words = jax.random.split(key_path)
     ends = texts.sample_examples(trained.corpus, "test", key_choice, 2)

@@ -147,6 +147,8 @@ class Supervisor:
 class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
     """Progress of training on standard error: a bar on a terminal, elsewhere single lines.
 
+    If nobody reads them any more, training goes on without.
+
     A line is written before the first step, which is compiled, and at an evaluation; between these
     30 seconds after the last line at the earliest. The time of that first step is in no speed.
     """
@@ -168,12 +170,14 @@ class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
         )
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.close()
+        with contextlib.suppress(OSError):
+            self._bar.close()
 
     def advance(self, steps: int) -> None:
         """Counts steps."""
         self._step += steps
-        self._bar.update(steps)
+        with contextlib.suppress(OSError):
+            self._bar.update(steps)
         if self._last is None:
             self._last = time.monotonic(), self._step
 
@@ -197,7 +201,8 @@ class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
 
     def _tell(self, text: str) -> None:
         step = f"{self._name}: step {self._step} of {self._total}"
-        print(", ".join(filter(None, [step, text])), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(", ".join(filter(None, [step, text])), file=sys.stderr, flush=True)
 
 
 def _exp(value: float) -> float:

@@ -259,7 +259,9 @@ class Trainer:
                 stop = hosts.largest(termination.signal or 0) if may_stop else 0
                 finished = not self._active()
                 if timetable.is_checkpoint(step) or stop or finished:
+                    begun = time.monotonic()
                     self._save(step)
+                    since += time.monotonic() - begun  # It is no time of the steps.
                 if stop:
                     raise Interrupted(stop, step)
                 if finished:
@@ -336,6 +338,7 @@ class Trainer:
 
     def _write(self, step: int, items: dict[str, Any], progress: list[Progress]) -> None:
         items = self._add_axis(items) if len(progress) == 1 else items
+        self._run.keep_length()
         self._store.save(step, items, to_json(progress))
 
     def _restore(self) -> tuple[int, dict[str, Any], list[Progress]]:
