@@ -172,7 +172,9 @@ class Home:
 
 
 def _is_new(path: Path) -> bool:
-    return not (STORE / "runs" / path.name).exists()
+    """Returns whether the store lacks a run, or what was measured of it since."""
+    stored = STORE / "runs" / path.name
+    return not stored.exists() or stored.read_bytes() != path.read_bytes()
 
 
 def wait(folder: Path, end: float, home: Home) -> None:

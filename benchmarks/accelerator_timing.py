@@ -15,6 +15,7 @@ import timing
 REPEATS = 5
 # Nothing waits busily for a card, and its time is scarce.
 PAUSE = 0.01
+QUEUED = 16
 # Programs that are compiled at a time.
 COMPILERS = 8
 
@@ -55,6 +56,28 @@ def where_possible(
 def timed(calls: dict[Any, Call]) -> dict[Any, timing.Timing]:
     """Times calls that wait for their results, in turns."""
     return timing.interleaved(calls, REPEATS, PAUSE)
+
+
+def timed_in_queue(programs: Mapping[Any, partial]) -> dict[Any, timing.Timing]:
+    """Times programs in turns, each queued `QUEUED` times before the last result is waited for.
+
+    A device works on what is queued one after the other: the time to begin a call, a tenth of a
+    millisecond, is hidden behind the work of the one before.
+
+    Args:
+      programs: partial functions, called without arguments, that do not wait.
+    """
+
+    def queued(program: partial) -> None:
+        for _ in range(QUEUED):
+            result = program()
+        jax.block_until_ready(result)
+
+    timings = timed({key: partial(queued, program) for key, program in programs.items()})
+    return {
+        key: timing.Timing(*(seconds / QUEUED for seconds in values))
+        for key, values in timings.items()
+    }
 
 
 def ceilings(smoke: bool) -> dict[str, float]:

@@ -105,17 +105,20 @@ def complete(given: FlagValues) -> None:
     # What cannot be read in it is told before anything is trained.
     list(store)
     runner = Runner(place, store, given.train)
+    failed = 0
     for one in experiments:
         if isinstance(one, Computed):
             print(one.write(runner, results / "data"))
         else:
             rows = [row for row in grids[one.name] if is_chosen(row.name, given.only)]
-            runner.complete(rows, given.seeds or SEEDS[place.scale])
+            failed += runner.complete(rows, given.seeds or SEEDS[place.scale])
     views = views_of(results, [place], names)
     paths = write_sections(sections(results, views, names), results)
     if not paths:
         raise UserError(f"{chosen}: no row has a run to show; the reasons are above")
     _show(paths)
+    if failed and given.train:
+        raise UserError(f"{chosen}: {failed} runs could not be made; the reasons are above")
 
 
 def is_chosen(name: str, only: str) -> bool:

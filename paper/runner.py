@@ -44,6 +44,10 @@ class Unavailable(Exception):
     """A run or measure that cannot be made here now; the message says why."""
 
 
+class Busy(Unavailable):
+    """A run that another process works on."""
+
+
 @dataclass
 class Runner:
     """Completes rows, one run after another; trains those that are missing only if `training`."""
@@ -57,31 +61,39 @@ class Runner:
         if self.place.scale == "smoke":
             smoke.write_corpora(self.place.tiny_corpora)
 
-    def complete(self, rows: Sequence[Row], seeds: int) -> None:
+    def complete(self, rows: Sequence[Row], seeds: int) -> int:
         """Trains and measures the rows: all trials first, then seed by seed.
 
         What is unavailable is reported on standard error and left out.
+
+        Returns:
+          How many runs could not be made or measured; those that another process works on, or that
+          diverged, are not among them.
 
         Raises:
           Interrupted: a signal came; the same command continues.
           UserError: a configuration is not allowed, or a folder cannot be written.
         """
         commit()  # Looked up now: files may change during a training.
+        failed = 0
         for row in rows:
             for spec in row.trials():
-                self._attempt(row.name, spec, None)
+                failed += not self._attempt(row.name, spec, None)
         for seed in range(seeds):
             for row in rows:
                 trials = [self.store.get(self.place.run_id(spec)) for spec in row.trials()]
                 chosen = choose(row, trials)
                 if chosen is not None:
-                    self._attempt(row.name, row.spec(chosen, seed), row)
+                    failed += not self._attempt(row.name, row.spec(chosen, seed), row)
+        return failed
 
-    def _attempt(self, name: str, spec: Spec, row: Row | None) -> None:
+    def _attempt(self, name: str, spec: Spec, row: Row | None) -> bool:
         try:
             self._make(spec, row)
         except Unavailable as reason:
             print(f"{name}, seed {spec.seed}: {reason}", file=sys.stderr)
+            return isinstance(reason, Busy)
+        return True
 
     def _make(self, spec: Spec, row: Row | None) -> None:
         """Trains a run unless the store has it, and measures what `row` needs of it."""
@@ -106,7 +118,7 @@ class Runner:
         try:
             lock = lock_folder(directory, ".paper.lock")
         except BlockingIOError:
-            raise Unavailable("another process works on it") from None
+            raise Busy("another process works on it") from None
         with lock:
             # The process that held the lock may have finished it.
             run = self.store.get(identity, fresh=True)

@@ -26,6 +26,7 @@ from paper.tables import NOTHING, Table, bound, values_of
 
 # Filled rows by experiment and scale.
 Views = Mapping[tuple[str, str], Sequence[Filled]]
+_NONE: Mapping[str, float] = {}
 _MI = bound(HONEST, "mutual_information_nats")
 _MI_ERROR = bound(HONEST, "mutual_information_nats_standard_error")
 _UNITS = bound(HONEST, "active_units")
@@ -98,10 +99,10 @@ class Claim:
     group: str | None = None
     floors: bool = True
 
-    def row(self, views: Views, deviation: float = 0.0) -> list[str] | None:
+    def row(self, views: Views, deviations: Mapping[str, float] = _NONE) -> list[str] | None:
         """Returns the line of the table, from the largest scale that has both sides, or None.
 
-        `deviation` is as of `Measure.cells`.
+        `deviations` are as of `Measure.cells`, by `_kind`.
         """
         for scale in ("full", "cpu"):
             sides = self._sides(views.get((self.experiment, scale), ()))
@@ -109,6 +110,7 @@ class Claim:
                 continue
             found = self.measure.of(*sides)
             if isinstance(found, Difference):
+                deviation = deviations.get(_kind(sides[0].runs[0]), 0.0)
                 return [self.text, self.setting, *self.measure.cells(found, deviation), scale]
             if found is not None:
                 numbers = [NOTHING] * 3
@@ -130,6 +132,11 @@ class Claim:
 
 def _has_floor(run: Run) -> bool:
     return any(run.settings.get(key) for key in _FLOORS)
+
+
+def _kind(run: Run) -> str:
+    bounds = run.bounds.get(HONEST)
+    return "sentences" if bounds is None or bounds.document_perplexity is None else "documents"
 
 
 _group, _label = attrgetter("row.group"), attrgetter("row.label")
@@ -267,17 +274,23 @@ CLAIMS = (
 
 def verdict_table(views: Views) -> Table:
     """Returns the table that opens RESULTS.md: all claims of which there are runs."""
-    rows = itertools.chain.from_iterable(views.values())
-    deviation = deviation_between_seeds(run for one in rows for run in one.runs)
+    runs = {run.id: run for one in itertools.chain(*views.values()) for run in one.runs}
+    by_kind = {
+        kind: deviation_between_seeds(run for run in runs.values() if _kind(run) == kind)
+        for kind in sorted(set(map(_kind, runs.values())), reverse=True)
+    }
+    deviations = {kind: one for kind, one in by_kind.items() if one is not None}
     caption = (
         "A claim holds, or does not hold, if the number is at least two standard errors beyond the "
         "threshold, which is 0 unless it is named. Errors are over examples, paired if both models "
         "were measured on the same ones, and over seeds if there are several. "
     )
-    if deviation is not None:
+    if deviations:
+        shares = (f"{100 * share:.3f}% for {kind}" for kind, share in deviations.items())
         caption += (
-            "With one seed, the error of a difference in nats has the deviation between seeds of "
-            f"all models that have several, {100 * deviation:.3f}% of the nats of each side. "
+            "With one seed, the error of a difference in nats has that of other models: the "
+            "deviation between seeds of all that have several, as a share of the nats of each "
+            f"side, {', '.join(shares)}. "
         )
     caption += (
         "Nats are of the bound with the most samples, which is measured on some of the examples "
@@ -288,7 +301,7 @@ def verdict_table(views: Views) -> Table:
     )
     head = ["claim of the paper", "setting", "our verdict", "decided by", "number", "error",
             "seeds", "scale"]  # fmt: skip
-    found = [claim.row(views, deviation or 0.0) for claim in CLAIMS]
+    found = [claim.row(views, deviations) for claim in CLAIMS]
     return Table(head, [row for row in found if row], caption)
 
 

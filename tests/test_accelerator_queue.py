@@ -83,10 +83,17 @@ def test_a_job_that_fails_is_told_and_the_next_begins(queue, tmp_path, capfd):
 
 
 def test_a_job_that_hangs_is_ended(queue, tmp_path, monkeypatch):
-    monkeypatch.setattr(queue, "SHORTEST_LIMIT", 1.0)
+    monkeypatch.setattr(queue, "SHORTEST_LIMIT", 3.0)
     monkeypatch.setattr(queue, "PATIENCE", 1.0)
-    assert run(queue, tmp_path, [job(queue, "slow", "hangs")]) == ["slow"]
-    assert "no result within 1 s" in record(tmp_path, "slow")["error"]
+    # The first starts the process, for which it has a minute; the second one keeps to its limit.
+    jobs = [
+        job(queue, "first", "answers", 60.0),
+        job(queue, "quick", "answers"),
+        job(queue, "slow", "hangs"),
+    ]
+    assert run(queue, tmp_path, jobs) == ["slow"]
+    assert record(tmp_path, "quick")["status"] == "done"
+    assert "no result within 3 s" in record(tmp_path, "slow")["error"]
 
 
 def test_what_was_done_is_not_done_again(queue, tmp_path, monkeypatch, capfd):
