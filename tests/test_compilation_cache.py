@@ -88,6 +88,8 @@ PLACES = [
     ("", "{home}/jax", "{home}/jax True"),
     ("{home}/given", "{home}/jax", "{home}/given True"),
     ("none", None, "None False"),
+    # JAX writes into a bucket by itself.
+    ("", "gs://bucket/cache", "gs://bucket/cache True"),
 ]
 
 

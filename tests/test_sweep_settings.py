@@ -92,11 +92,13 @@ def test_mistakes_are_told(text, told):
         ("kl_weight.linear_epochs", {"kl_weight.schedule": "linear"}),
         ("prior.components", {"prior.kind": "vamp"}),
         ("rate.target_step", {"rate.target_nats": 5.0}),
+        ("encoder.pooling", {"encoder.kind": "my.encoder"}),
+        ("latent.sampler", {"latent.kind": "learned_vmf"}),
         ("latent.concentration", {"latent.kind": "vmf"}),
     ],
 )
 def test_a_key_acts_beside_some_values_of_another(key, with_effect):
-    without = flatten(small_config(latent__kind="gaussian"))
+    without = flatten(small_config(latent__kind="gaussian", encoder__kind="bag_of_words"))
     assert without_effect(key, [without]).startswith(f"{key} has no effect with ")
     assert without_effect(key, [without, without | with_effect]) is None
     assert without_effect("seed", [without]) is None

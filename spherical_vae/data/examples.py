@@ -34,6 +34,8 @@ _BLOCK_ENTRIES = 2**20
 # First part of the key of an order, so that carving and epochs never share a stream.
 CARVING = 0
 EPOCH = 1
+# What files may be divided into; the rest is carved.
+_SPLITS = ({"train", "valid", "test"}, {"train", "test"}, {"all"})
 
 
 class Block(NamedTuple):
@@ -222,11 +224,17 @@ def encode(
     `folder` is that of `collect`.
 
     Raises:
-      UserError: a split has no example left, or train no word.
+      UserError: the splits are not those of a corpus, labels are not those of its classes, a split
+        has no example left, or train no word.
     """
+    if set(raw.splits) not in _SPLITS:
+        allowed = "; ".join(", ".join(sorted(some)) for some in _SPLITS)
+        raise UserError(f"{name}: splits {', '.join(raw.splits)} were read, allowed: {allowed}")
     history, splits = list(raw.history), dict[str, Examples]()
     for key, examples in raw.splits.items():
-        if not config_data.label_classes:
+        if config_data.label_classes:
+            _check_labels(f"{name}: {key}", examples, config_data.label_classes)
+        else:
             examples = replace(examples, labels=None)
         splits[key], lost = _within_limit(examples, kind, config_data)
         if raw.unit or lost:
@@ -254,6 +262,22 @@ def encode(
     vocabulary, encoded, report = build(splits, raw.words, config_data.vocabulary_size, folder)
     report = [f"corpus {name}: {report[0]}", *history, *report[1:]]
     return Corpus(name, kind, vocabulary, encoded, config_data.label_classes, tuple(report))
+
+
+def _check_labels(where: str, examples: Examples, classes: int) -> None:
+    """Raises a `UserError` if examples do not have one label each, from 0, below `classes`."""
+    labels, count = examples.labels, len(examples.chosen)
+    if labels is None or len(labels) != count:
+        found = 0 if labels is None else len(labels)
+        raise UserError(
+            f"{where}: {found} labels of {count} examples, allowed: one each with "
+            f"config.data.label_classes={classes}"
+        )
+    if count and not (labels.min() >= 0 and labels.max() < classes):
+        raise UserError(
+            f"{where}: labels {labels.min()} to {labels.max()}, allowed: 0 to {classes - 1} with "
+            f"config.data.label_classes={classes}"
+        )
 
 
 def _within_limit(examples: Examples, kind: Kind, config_data: Any) -> tuple[Examples, str]:

@@ -158,6 +158,10 @@ def prepare_corpus(config_data: Any) -> Corpus:
         place = Path(error.filename or root)
         if not (place.is_relative_to(root) or root.is_relative_to(place)):
             raise UserError(f"{printable(str(place))} cannot be read: {error.strerror}") from error
+        if error.errno is None:  # Not of the system: of what read the files.
+            read = CORPORA[config_data.name].source.files(config_data)
+            files = ", ".join(printable(str(path)) for path in read)
+            raise UserError(f"{files}: cannot be read: {printable(str(error))}") from error
         raise UnwritableCacheError(
             f"{place}: {error.strerror or error}; prepared corpora are kept in {root}: choose "
             "another place by --config.data.cache_dir=FOLDER, or none to keep nothing"

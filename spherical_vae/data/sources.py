@@ -119,7 +119,7 @@ class Archive:
         place, root = self._look_up(config_data), cache_root(config_data)
         if place is None and self.url and root:
             try:
-                place = fetch(self.url, self.blob_id, root / _DOWNLOADS)
+                place = fetch(self.url, self.blob_id, self._download(root))
             except OSError as error:
                 print(f"not fetched from {self.url}: {printable(str(error))}", file=sys.stderr)
         if place is None:
@@ -151,15 +151,21 @@ class Archive:
         """
         if config_data.path.strip():
             return _given_path(config_data)
-        folders, manual, root = [], config_data.manual_dir, cache_root(config_data)
+        places, manual, root = [], config_data.manual_dir, cache_root(config_data)
         if manual.strip():
-            folders.append(usable_path("manual_dir", manual))
-            if not folders[0].is_dir():
+            folder = usable_path("manual_dir", manual)
+            if not folder.is_dir():
                 message = f"config.data.manual_dir: {printable(manual)} is not a folder"
                 raise MissingFilesError(message)
+            places.append(folder / self.name)
         if self.url and root:
-            folders.append(root / _DOWNLOADS)
-        return next((f / self.name for f in folders if (f / self.name).is_file()), None)
+            places.append(self._download(root))
+        return next(filter(Path.is_file, places), None)
+
+    def _download(self, root: Path) -> Path:
+        """Returns where it is kept: names of published files are not unique."""
+        folder = self.blob_id or hashlib.sha1(self.url.encode()).hexdigest()
+        return root / _DOWNLOADS / folder / self.name
 
 
 @dataclass(frozen=True)
@@ -356,8 +362,10 @@ def verify_blob(content: bytes, expected: str, where: str) -> None:
         )
 
 
-def fetch(url: str, expected: str, folder: Path) -> Path:
-    """Downloads a file into `folder` and verifies its git blob id, or finds it there.
+def fetch(url: str, expected: str, target: Path) -> Path:
+    """Downloads a file to `target`, or finds it there, and returns that.
+
+    A download must have the git blob id `expected`, unless that is empty.
 
     Raises:
       OSError: no network, no such file, a transfer that broke off, or a folder that cannot be
@@ -368,7 +376,6 @@ def fetch(url: str, expected: str, folder: Path) -> Path:
     import http.client
     import urllib.request
 
-    target = folder / url.rsplit("/", 1)[1]
     if target.is_file():
         return target
     try:
@@ -376,8 +383,9 @@ def fetch(url: str, expected: str, folder: Path) -> Path:
             content = answer.read()
     except http.client.HTTPException as error:
         raise OSError(f"{url}: the transfer broke off ({type(error).__name__})") from None
-    verify_blob(content, expected, url)
-    folder.mkdir(parents=True, exist_ok=True)
+    if expected:
+        verify_blob(content, expected, url)
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(target)

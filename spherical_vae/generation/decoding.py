@@ -133,7 +133,9 @@ def great_circle(
     length = norm(tangent)
     angle = jnp.arctan2(length, (end * start).sum(axis=-1, keepdims=True))
     axis = jax.nn.one_hot(jnp.abs(start).argmin(axis=-1), start.shape[-1])
-    tangent = jnp.where(length > 0, tangent / jnp.where(length > 0, length, 1.0), axis)
+    # What is shorter is rounding, and may be parallel to the start.
+    long = length > 8 * jnp.finfo(start.dtype).eps
+    tangent = jnp.where(long, tangent / jnp.where(long, length, 1.0), axis)
     # Of nearly opposite ends the difference was mostly rounding.
     tangent = beside_start(tangent)
     tangent = tangent / norm(tangent)

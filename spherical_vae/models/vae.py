@@ -26,6 +26,7 @@ from spherical_vae.models.latents.latent import (
     LatentHyperparameters,
     LatentPair,
     coordinates,
+    expectation,
     promoting_ranks,
     unit_variance_scale,
 )
@@ -157,7 +158,7 @@ class VAE(nn.Module):
     @promoting_ranks
     def __call__(self, batch: Batch, hyper: LatentHyperparameters) -> Float[Array, " B"]:
         """Returns log p(x | mean of q(z|x)) in nats; uses every parameter, for `init`."""
-        return self.decode(self.encode(batch, hyper).posterior.mean[None], batch)[0]
+        return self.decode(expectation(self.encode(batch, hyper).posterior)[None], batch)[0]
 
 
 def build_vae(config: ConfigDict, vocabulary_size: int) -> VAE:

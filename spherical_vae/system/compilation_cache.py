@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.jax_settings import configure
+from spherical_vae.system.paths import is_url
 
 # Programs that JAX finds too small to keep by default cost half a second of each start.
 _KEEP_ALL = {
@@ -23,8 +24,9 @@ def keep_compiled_programs(given: str = "") -> None:
     """Tells JAX where to keep compiled programs; JAX need not have been imported yet.
 
     Args:
-      given: a folder; "none" for no cache; empty for $JAX_COMPILATION_CACHE_DIR, or else
-        `spherical_vae/compiled` below $XDG_CACHE_HOME or ~/.cache.
+      given: a folder, or a URL that JAX can write to; "none" for no cache; empty for
+        $JAX_COMPILATION_CACHE_DIR, or else `spherical_vae/compiled` below $XDG_CACHE_HOME or
+        ~/.cache.
 
     Raises:
       UserError: a folder that was named cannot be written. If it is the default one, a line on
@@ -34,6 +36,10 @@ def keep_compiled_programs(given: str = "") -> None:
         configure({"jax_enable_compilation_cache": False})
         return
     named = given or os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    kept = {name: value for name, value in _KEEP_ALL.items() if name.upper() not in os.environ}
+    if is_url(named):
+        configure({"jax_compilation_cache_dir": named, **kept})
+        return
     default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "spherical_vae", "compiled")
     try:
         folder = Path(named or default).expanduser()
@@ -49,5 +55,4 @@ def keep_compiled_programs(given: str = "") -> None:
             ) from None
         print(f"{reason}: every start compiles; see --compilation_cache", file=sys.stderr)
         return
-    kept = {name: value for name, value in _KEEP_ALL.items() if name.upper() not in os.environ}
     configure({"jax_compilation_cache_dir": str(folder.absolute()), **kept})

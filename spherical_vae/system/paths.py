@@ -16,6 +16,11 @@ _UNREADABLE = re.compile(r"[\[\]*?\\\0\ud800-\udfff]|:(/|$)")
 _ALLOWED = "allowed: a path in UTF-8 without [ ] * ? \\ and without a name that ends in ':'"
 
 
+def is_url(text: str) -> bool:
+    """Returns whether a text is a URL, as `gs://bucket/folder`, and no path."""
+    return _URL.match(text) is not None
+
+
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Returns a path with a leading `~` or `~NAME` replaced by that home folder.
 
@@ -39,7 +44,7 @@ def run_folder(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if not text:
         raise UserError("the folder of a run (--workdir, --init_from): '' given, allowed: a path")
-    if _URL.match(text):
+    if is_url(text):
         raise UserError(f"{text}: a URL, allowed: a folder; mount the store and give its path")
     folder = expanded(path)
     whole = folder.absolute()

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from spherical_vae.config import base_config
 from spherical_vae.data import load_corpus
-from spherical_vae.data.sources import blob_id, fetch
+from spherical_vae.data.sources import Archive, blob_id, fetch
 
 CONTENT = bytes(range(256)) * 40
 
@@ -46,11 +46,10 @@ def serve(monkeypatch):
 
 def test_fetched_once(serve, tmp_path):
     server = serve(CONTENT)
-    folder = tmp_path / "not" / "there"
-    path = fetch(server.url, blob_id(CONTENT), folder)
-    assert path == folder / "corpus.zip"
+    path = tmp_path / "not" / "there" / "corpus.zip"
+    assert fetch(server.url, blob_id(CONTENT), path) == path
     assert path.read_bytes() == CONTENT
-    assert fetch(server.url, blob_id(CONTENT), folder) == path
+    assert fetch(server.url, blob_id(CONTENT), path) == path
     assert server.requests == ["/data/corpus.zip"]
 
 
@@ -64,7 +63,9 @@ def test_fetched_once(serve, tmp_path):
     ],
 )
 def test_another_file_is_refused_and_not_kept(serve, tmp_path, refusal, content, length):
-    message = refusal(fetch, serve(content, length=length).url, blob_id(CONTENT), tmp_path)
+    message = refusal(
+        fetch, serve(content, length=length).url, blob_id(CONTENT), tmp_path / "corpus.zip"
+    )
     assert "corpus.zip is not the published file" in message
     assert blob_id(CONTENT) in message
     assert not list(tmp_path.iterdir())
@@ -74,10 +75,10 @@ def test_a_connection_that_ends_early_is_an_os_error(serve, tmp_path):
     """Like a network that is not there; who asked for a corpus is told what to bring."""
     server = serve(CONTENT, length=len(CONTENT) + 1)
     with pytest.raises(OSError, match="the transfer broke off"):
-        fetch(server.url, blob_id(CONTENT), tmp_path)
+        fetch(server.url, blob_id(CONTENT), tmp_path / "corpus.zip")
     assert not list(tmp_path.iterdir())
     with pytest.raises(OSError, match="404"):
-        fetch(serve(b"", status=404).url, blob_id(CONTENT), tmp_path)
+        fetch(serve(b"", status=404).url, blob_id(CONTENT), tmp_path / "corpus.zip")
 
 
 @pytest.fixture
@@ -109,6 +110,18 @@ def test_a_corpus_from_its_url(serve, small_ptb, tmp_path, check_corpus):
     assert any("verified" in line for line in corpus.report)
     load_corpus(ptb_config(tmp_path))
     assert len(server.requests) == 1
+
+
+def test_an_archive_without_a_registered_id_is_kept_by_its_address(serve, tmp_path):
+    config = base_config().data
+    config.cache_dir = str(tmp_path)
+    contents = [b"one", b"two"]
+    sources = [Archive("data.zip", "bring it", url=f"{serve(one).url}?get=1") for one in contents]
+    assert [source.files(config) for source in sources] == [[], []]
+    places = [source.find(config) for source in sources]
+    assert [place.read_bytes() for place in places] == contents
+    assert [source.files(config) for source in sources] == [[place] for place in places]
+    assert [source.missing(config) for source in sources] == [None, None]
 
 
 def test_a_failed_download_says_why_and_what_to_bring(serve, small_ptb, tmp_path, refusal, capsys):

@@ -45,13 +45,10 @@ class BagOfWordsDecoder(Decoder):
     log_unigram_bias = ("words", "bias")
 
     def word_log_probs(
-        self,
-        z: Float[Array, "S B D"],
-        conditions: Float[Array, "B C"],
-        dropout: DropoutRates | None = None,
+        self, z: Float[Array, "S B D"], conditions: Float[Array, "B C"]
     ) -> Float[Array, "S B V"]:
         """Returns the log probability of each word at any place of the document."""
-        return jax.nn.log_softmax(self._logits(z, conditions, dropout))
+        return jax.nn.log_softmax(self._logits(z, conditions, None))
 
     @nn.compact
     def _logits(

@@ -24,6 +24,7 @@ from spherical_vae.system.errors import UserError
 LatentHyperparameters = Mapping[str, Any]
 
 _VARIANCE_SAMPLES = 20_000
+_MEAN_SAMPLES = 100
 
 # Decorator: NumPyro may broadcast samples with parameters, also under strict promotion.
 promoting_ranks = jax.numpy_rank_promotion("allow")
@@ -173,13 +174,22 @@ def prior_deviations(prior: Distribution) -> Float[np.ndarray, " D"]:
 @promoting_ranks
 def mean_codes(posterior: Distribution) -> Float[Array, " N *event"]:
     """Returns one code for each example: the mean of q(z|x), or on a sphere its direction."""
-    return unit_vectors(posterior.mean) if is_spherical(posterior) else posterior.mean
+    mean = expectation(posterior)
+    return unit_vectors(mean) if is_spherical(posterior) else mean
 
 
 @promoting_ranks
 def posterior_means(posterior: Distribution) -> Float[np.ndarray, "N D"]:
     """Returns E z of each example; for a direction it is inside of the sphere."""
-    return np.asarray(coordinates(posterior.mean, 1))
+    return np.asarray(coordinates(expectation(posterior), 1))
+
+
+def expectation(posterior: Distribution) -> Float[Array, " N *event"]:
+    """Returns E z, estimated from samples if NumPyro has no mean of the posterior."""
+    try:
+        return posterior.mean
+    except NotImplementedError:
+        return posterior.sample(jax.random.key(0), (_MEAN_SAMPLES,)).mean(axis=0)
 
 
 @promoting_ranks
