@@ -139,6 +139,7 @@ class Unread(io.StringIO):
         raise BrokenPipeError
 
 
+@pytest.mark.thorough
 def test_training_goes_on_if_nobody_reads_its_progress(tmp_path, monkeypatch):
     def before_step(state):
         one = jnp.ones_like(state.sums.examples)
