@@ -294,7 +294,8 @@ def verdict_table(views: Views) -> Table:
         )
     caption += (
         "Nats are of the bound with the most samples, which is measured on some of the examples "
-        "only, as under the tables. Of several models of a kind the best on validation is judged; "
+        "only, as under the tables; long texts weigh most in them, and table 4 has perplexities "
+        "per document too. Of several models of a kind the best on validation is judged; "
         "a model trained with free nats is not judged for collapse. The error of one seed's MI is "
         "over examples, if it was measured; that of a cosine combines those of both models, not "
         "paired. Scale `cpu`: few epochs, untuned, not converged."
