@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -155,11 +156,17 @@ def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:
     return Difference(value, error, seeds=seeds)
 
 
-def deviation_between_seeds(runs: Iterable[Run]) -> float | None:
-    """Returns the standard deviation of a run's nats on test between seeds, as a share of them.
+class Deviation(NamedTuple):
+    """The standard deviation of a run's nats between seeds, as a share of them, of some models."""
 
-    It is that of all models with several seeds together; None if there is none. Means of their
-    variances, each of few seeds, are steadier than any of them.
+    share: float
+    models: int
+
+
+def deviation_between_seeds(runs: Iterable[Run]) -> Deviation | None:
+    """Returns the deviation of the nats on test of all models with several seeds; None without any.
+
+    The mean of their variances, each of few seeds, is steadier than any of them.
     """
     levels = dict[str, dict[int, float]]()
     for run in runs:
@@ -170,4 +177,4 @@ def deviation_between_seeds(runs: Iterable[Run]) -> float | None:
     if not several:
         return None
     squares = [(len(v) - 1) * statistics.variance(v) / statistics.fmean(v) ** 2 for v in several]
-    return math.sqrt(sum(squares) / sum(len(v) - 1 for v in several))
+    return Deviation(math.sqrt(sum(squares) / sum(len(v) - 1 for v in several)), len(several))

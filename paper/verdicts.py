@@ -279,18 +279,18 @@ def verdict_table(views: Views) -> Table:
         kind: deviation_between_seeds(run for run in runs.values() if _kind(run) == kind)
         for kind in sorted(set(map(_kind, runs.values())), reverse=True)
     }
-    deviations = {kind: one for kind, one in by_kind.items() if one is not None}
+    known = {kind: one for kind, one in by_kind.items() if one is not None}
     caption = (
         "A claim holds, or does not hold, if the number is at least two standard errors beyond the "
         "threshold, which is 0 unless it is named. Errors are over examples, paired if both models "
         "were measured on the same ones, and over seeds if there are several. "
     )
-    if deviations:
-        shares = (f"{100 * share:.3f}% for {kind}" for kind, share in deviations.items())
+    if known:
+        shares = (f"{100 * d.share:.3f}% for {kind} ({d.models})" for kind, d in known.items())
         caption += (
-            "With one seed, the error of a difference in nats has that of other models: the "
-            "deviation between seeds of all that have several, as a share of the nats of each "
-            f"side, {', '.join(shares)}. "
+            "With one seed, the error of a difference in nats has that of other models instead: "
+            "the deviation between seeds of all that have several, as a share of the nats of each "
+            f"side, {', '.join(shares)}; in brackets, how many these are. "
         )
     caption += (
         "Nats are of the bound with the most samples, which is measured on some of the examples "
@@ -302,6 +302,7 @@ def verdict_table(views: Views) -> Table:
     )
     head = ["claim of the paper", "setting", "our verdict", "decided by", "number", "error",
             "seeds", "scale"]  # fmt: skip
+    deviations = {kind: one.share for kind, one in known.items()}
     found = [claim.row(views, deviations) for claim in CLAIMS]
     return Table(head, [row for row in found if row], caption)
 
