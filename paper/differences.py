@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -139,10 +139,10 @@ def _gap(nats: Float[np.ndarray, "seeds 2 N"]) -> Float[np.ndarray, " N"]:
 
 
 def _over_seeds(levels: Float[np.ndarray, "seeds 2"], examples_error: float) -> Difference:
-    value, seeds = float((levels[:, 0] - levels[:, 1]).mean()), len(levels)
-    seeds_error = math.sqrt(levels.var(axis=0, ddof=1).sum() / seeds) if seeds > 1 else 0.0
-    error = math.hypot(examples_error, seeds_error)
-    return Difference(value, error, paired=True, seeds=seeds, level=float(levels.mean()))
+    found = unpaired(*levels.T.tolist())
+    assert found is not None
+    error = math.hypot(examples_error, found.error or 0.0)
+    return replace(found, error=error, paired=True, level=float(levels.mean()))
 
 
 def unpaired(one: Sequence[float], other: Sequence[float]) -> Difference | None:

@@ -93,7 +93,10 @@ class RunDirectory(contextlib.ExitStack):
           UserError: it cannot be written.
         """
         if self._longer is not None:
-            _write(self, self._longer)
+            try:
+                write_atomically(self.config_path, self._longer)
+            except OSError as error:
+                raise UserError(cannot_write(self.path, error)) from error
             self._longer = None
 
     def metrics_log(self) -> MetricsLog:
@@ -190,17 +193,10 @@ def _open(run: RunDirectory, given: StoredRun, corpus: Corpus | None) -> None:
                 given = given._replace(origin=given.origin or stored.origin)
             # Else what ended before the first record, by a mistake perhaps, binds nobody.
             if stored is None or stored.to_json() != given.to_json():
-                _write(run, given.to_json())
+                write_atomically(run.config_path, given.to_json())
         except OSError as error:
             raise UserError(cannot_write(path, error)) from error
         run.push(held.pop_all())
-
-
-def _write(run: RunDirectory, content: str) -> None:
-    try:
-        write_atomically(run.config_path, content)
-    except OSError as error:
-        raise UserError(cannot_write(run.path, error)) from error
 
 
 def _with_length_of(stored: StoredRun, given: StoredRun) -> StoredRun:
