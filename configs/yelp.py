@@ -13,11 +13,12 @@ Command:   python -m spherical_vae.train --config=configs/yelp.py:inputless --wo
              --config.data.manual_dir=FOLDER
 Device:    1 or 2 CPU cores, jax 0.10.2; shortened, without the train file of Yelp 2013.
 Expected:  with Adam at batch 64, which is `python -m paper table3 --scale=cpu --seeds=1
-           --only=TEXT`; seed 0, 2026-11-27 and 29; RESULTS.md has the records.
-           TEXT "Yelp, official test": `reduced_standard`, 5 epochs: test ELBO perplexity
-           107.6, IW-20 99.2.
-           TEXT "Yelp-10k": `yelp10k_standard`, 5 epochs (`yelp10k`, 10): 140.6 (906.9), IW-20
-           131.1 (743.5).
+           --only="TEXT vMF" --manual_dir=FOLDER --results=STORE`; seed 0, 2026-11-27 and 29;
+           RESULTS.md has the records.
+           TEXT "Yelp, official test, reduced train standard": `reduced_standard`, 5 epochs: test
+           ELBO perplexity 107.6, IW-20 99.2.
+           TEXT "Yelp-10k stand-in standard" (inputless): `yelp10k_standard`, 5 epochs (`yelp10k`,
+           10): 140.6 (906.9), IW-20 131.1 (743.5).
 """
 
 from ml_collections import ConfigDict

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from paper.specs import HONEST
 from paper.store import Bounds, Run, Tight, family, tight_rows
@@ -30,6 +30,8 @@ class Difference:
         and None for one seed.
       paired: whether it is paired over examples.
       level: mean of both sides, if they are nats per example of test.
+      left_to_fall: by how much more the first side's bound than that of the other may fall with
+        more samples.
     """
 
     value: float
@@ -37,6 +39,7 @@ class Difference:
     paired: bool = False
     seeds: int = 1
     level: float | None = None
+    left_to_fall: float = 0.0
 
     @property
     def decided(self) -> bool:
@@ -71,8 +74,13 @@ def difference(runs: Sequence[Run], others: Sequence[Run], select: Select) -> Di
     return unpaired([one for one, _ in known], [other for _, other in known])
 
 
-def tight_difference(runs: Sequence[Run], others: Sequence[Run]) -> Difference | None:
+def tight_difference(
+    runs: Sequence[Run], others: Sequence[Run], examples: Int[np.ndarray, " E"] | None = None
+) -> Difference | None:
     """Returns the difference of the tight bounds, over all of test if it is known there.
+
+    `examples`, positions in test, are those that it is of, if not of all; they need the nats of all
+    of test, and two of them a tight bound.
 
     Tight bounds are of some examples. If all of test has bounds with fewer samples, per example,
     the result is the difference of these over all of test, plus the mean change of the difference
@@ -82,13 +90,21 @@ def tight_difference(runs: Sequence[Run], others: Sequence[Run]) -> Difference |
     tight, wide = (common(runs, others, of) for of in (lambda run: run.tight, weighted(HONEST)))
     many, few = per_example(tight), per_example(wide)
     if many is None or few is None:
-        return difference(runs, others, lambda run: run.tight)
-    total, measured = few.shape[-1], many.shape[-1]
-    change = many - few[..., tight_rows(total, measured)]
+        whole = difference(runs, others, lambda run: run.tight)
+        return whole if examples is None else None
+    rows = tight_rows(few.shape[-1], many.shape[-1])
+    if examples is None:
+        examples = np.arange(few.shape[-1])
+    inside = np.isin(rows, examples)
+    if inside.sum() < 2:
+        return None
+    many, change = many[..., inside], (many - few[..., rows])[..., inside]
+    total, measured = len(examples), many.shape[-1]
     # Of the tight difference over `total` examples, and of its change over fewer than these.
     variance = _gap(many).var(ddof=1) / total
     variance += _gap(change).var(ddof=1) * (1 / measured - 1 / total)
-    return _over_seeds(few.mean(axis=-1) + change.mean(axis=-1), math.sqrt(variance))
+    levels = few[..., examples].mean(axis=-1) + change.mean(axis=-1)
+    return _over_seeds(levels, math.sqrt(variance))
 
 
 def weighted(name: str) -> Select:

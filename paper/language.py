@@ -184,12 +184,15 @@ _RECIPES: tuple[tuple[str, str, str, str, dict[str, Value]], ...] = (
     (STANDARD, GAUSSIAN, ", learned prior", "gaussian_added", _FULL),
     # The KL to the uniform distribution is then 5.8 nats.
     (STANDARD, VMF, ", fixed", "vmf_added", {**_FIXED, KAPPA: 25.0}),
+    (STANDARD, VMF, ", learned, annealed", "vmf_added",
+     {**_ANNEALED, "kl_weight.linear_epochs": 5.0}),
     (STANDARD, VMF, ", learned, learned prior", "vmf_added", _FULL),
     (INPUTLESS, RNNLM, "", "rnnlm_inputless", _FEWER_SHAPES),
     (INPUTLESS, GAUSSIAN, ", annealed", "gaussian_inputless", _ANNEALED | _FEWER_SHAPES),
     (INPUTLESS, GAUSSIAN, ", learned prior", "gaussian_inputless", _FEWER_SHAPES),
     # The KL is then 11.5 nats, as much as that of the Gaussian with a learned prior.
     (INPUTLESS, VMF, ", fixed", "vmf_inputless", _FIXED | {KAPPA: 50.0} | _FEWER_SHAPES),
+    (INPUTLESS, VMF, ", learned, annealed", "vmf_inputless", _ANNEALED | _FEWER_SHAPES),
     (INPUTLESS, VMF, ", learned, learned prior", "vmf_inputless", _FEWER_SHAPES),
     # One concentration is the noise of all dimensions, where a Gaussian has one of each.
     *(
@@ -206,6 +209,7 @@ RECIPES = tuple(
         f"best_ptb:{variant}",
         overrides,
         bounds=(HONEST,),
+        label=what.removeprefix(", "),
         origin=LANGUAGE_MODEL if mode == STANDARD and overrides is not _H200 else None,
     )
     for mode, model, what, variant, overrides in _RECIPES
@@ -307,6 +311,9 @@ def curves_table(rows: Sequence[Filled]) -> list[Table]:
     return tables.table(shown, columns, caption)
 
 
+_KL_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+
+
 def draw_curves(rows: Sequence[Filled]) -> Any:
     """Draws the KL on validation over the evaluations: a panel for each group with a code."""
     kept = [one for one in rows if one.runs and one.row.model != RNNLM]
@@ -334,6 +341,9 @@ def draw_curves(rows: Sequence[Filled]) -> Any:
         ax.set_yscale("symlog", linthresh=1.0)
         # At least the part that is linear: a KL of hundredths is seen to be none.
         ax.set_ylim(0, max(1.5, ax.get_ylim()[1]))
+        ticks = [tick for tick in _KL_TICKS if tick <= ax.get_ylim()[1]]
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_yticks([], minor=True)
         ax.legend(fontsize="small")
     axes[0].set_ylabel("KL on validation, nats a text")
     return figure

@@ -92,7 +92,7 @@ def _draw_fig6(rows: Sequence[Filled]) -> Any:
     figure, (axes,) = new_figure(1, width=8.0, height=3.0)
     axes.grid(visible=False)
     picture = axes.imshow(values / lowest, cmap="cividis_r", aspect="auto")
-    figure.colorbar(picture, ax=axes, label="over the lowest of the line")
+    figure.colorbar(picture, ax=axes, label="ELBO PPL over the lowest of its line")
     for (i, j), value in np.ndenumerate(values):
         text = NOT_RUN if np.isnan(value) else f"{value:.0f}"
         patch = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}

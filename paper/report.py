@@ -113,10 +113,12 @@ def sections(
 
 def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Section:
     versions = {_versions(run.provenance) for one in filled for run in one.runs}
+    more = any(len(one.runs) > one.wanted for one in filled)
     return Section(
         experiment,
         scale,
-        f"`python -m paper {experiment.name} --scale={scale} --manual_dir=FOLDER`; runs with "
+        f"`python -m paper {experiment.name} --scale={scale} --manual_dir=FOLDER`; "
+        f"{'rows with more seeds: `--seeds=N --only==ROW` besides; ' * more}runs with "
         f"{'; '.join(sorted(versions))}.",
         [*experiment.tables(filled, scale), *trials_table(filled), *runs_table(filled)],
         list(_gaps(filled)),

@@ -227,7 +227,7 @@ def bounds_table(
         "model: ± one standard error, paired over examples if they were kept, and over seeds if "
         "there are several (of one the verdicts estimate that part); of several rows of that model "
         f"the best on validation. Bold: lowest of its group; of a difference: below 0 by {ERRORS} "
-        "errors."
+        "errors, which of one seed decides nothing by itself: see the verdicts."
     )
     return table(rows, columns, caption)
 

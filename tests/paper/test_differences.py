@@ -97,6 +97,24 @@ def test_tight_differences_are_of_all_of_test():
     assert np.mean(alone) > 1.6 * spread
 
 
+def test_tight_differences_of_some_examples_are_theirs_alone():
+    """Constant in each half: 1 and 3 by few samples, by many 2 less in the first half."""
+    total, size = 40, 20
+    rows, other = tight_rows(total, size), np.full(total, 50.0)
+    first = np.arange(total) < total / 2
+    few, many = np.where(first, 1.0, 3.0), np.where(first, -1.0, 3.0)
+    ours = made_run(nats=list(other + few), tight=list((other + many)[rows]))
+    theirs = made_run(nats=list(other), tight=list(other[rows]))
+    for half, value in ((first, -1.0), (~first, 3.0)):
+        found = tight_difference([ours], [theirs], np.flatnonzero(half))
+        assert (found.value, found.error) == pytest.approx((value, 0.0))
+    both = tight_difference([ours], [theirs])
+    assert tight_difference([ours], [theirs], np.arange(total)) == both
+    # An error needs two examples with a tight bound, and all of test its nats.
+    assert tight_difference([ours], [theirs], rows[:1]) is None
+    assert tight_difference([made_run(tight=ONE)], [made_run(tight=OTHER)], np.arange(4)) is None
+
+
 def test_tight_differences_of_all_examples_are_plain_ones():
     ours, theirs = made_run(nats=OTHER, tight=ONE), made_run(nats=ONE, tight=OTHER)
     found, plain = tight_difference([ours], [theirs]), difference([ours], [theirs], tight)

@@ -53,6 +53,27 @@ def test_a_paired_difference_decides(gaussian, seeds, verdict):
     assert found[3:] == (str(seeds), "full")
 
 
+@pytest.mark.parametrize(
+    ("above", "falls", "verdict"),
+    [
+        # 20 samples are taken to leave 0.9 of what a bound fell from one sample.
+        (1.0, (0.5, 0.0), "**does not hold** (one seed)"),
+        (1.0, (2.0, 0.0), "not decided: bounds may still fall"),
+        (1.0, (2.0, 2.0), "**does not hold** (one seed)"),
+        (-1.0, (2.0, 0.0), "**holds** (one seed)"),
+        (-1.0, (0.0, 2.0), "not decided: bounds may still fall"),
+    ],
+)
+def test_bounds_that_may_fall_beyond_the_threshold_decide_nothing(above, falls, verdict):
+    gaussian = np.array([90.0, 99.0, 108.0])
+    vmf = gaussian + above + [-0.1, 0.0, 0.1]
+    runs = [
+        [made_run(nats=nats.tolist(), nll_nats=nats.mean() + fall)]
+        for nats, fall in zip((vmf, gaussian), falls, strict=True)
+    ]
+    assert decided("vMF beats the Gaussian", {("table3", "full"): pair(*runs)})[0] == verdict
+
+
 def test_the_larger_scale_decides_and_one_seed_without_examples_does_not():
     full = pair([made_run(iw_nll_nats=3.0)], [made_run(iw_nll_nats=4.0)])
     cpu = pair([made_run(tight=[1.0, 1.1])], [made_run(tight=[2.0, 2.3])])
