@@ -111,6 +111,9 @@ def sections(
                 yield _trained(experiment, scale, filled)
 
 
+_MORE_SEEDS = 'rows with more seeds by `--seeds=N --only="=ROW"` besides; '
+
+
 def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Section:
     versions = {_versions(run.provenance) for one in filled for run in one.runs}
     more = any(len(one.runs) > one.wanted for one in filled)
@@ -118,7 +121,7 @@ def _trained(experiment: Trained, scale: str, filled: Sequence[Filled]) -> Secti
         experiment,
         scale,
         f"`python -m paper {experiment.name} --scale={scale} --manual_dir=FOLDER`; "
-        f"{'rows with more seeds: `--seeds=N --only==ROW` besides; ' * more}runs with "
+        f"{_MORE_SEEDS * more}runs with "
         f"{'; '.join(sorted(versions))}.",
         [*experiment.tables(filled, scale), *trials_table(filled), *runs_table(filled)],
         list(_gaps(filled)),
