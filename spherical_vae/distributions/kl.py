@@ -1,7 +1,9 @@
 """KL divergences between distributions on the sphere, registered with NumPyro's kl_divergence.
 
 Between two of one family they are accurate relative to themselves, however close the two are.
-Between vMF and power spherical laws the error is a few units of rounding of the entropies.
+Between vMF and power spherical laws the error is a few units of rounding of the divergences to the
+uniform law. Second derivatives by the mean direction of a power spherical second law are NaN where
+both directions are the same.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from spherical_vae import special
 from spherical_vae.distributions.directional import DirectionalDistribution
 from spherical_vae.distributions.hyperspherical_uniform import HypersphericalUniform
 from spherical_vae.distributions.power_spherical import PowerSpherical
-from spherical_vae.distributions.turned_mean import mean_log_half
+from spherical_vae.distributions.turned_mean import mean_log_half, mean_log_half_turned
 from spherical_vae.distributions.vectors import Gaps, gaps
 from spherical_vae.distributions.vmf import VonMisesFisher
 from spherical_vae.special.arguments import not_negative, result_dtype
@@ -132,7 +134,7 @@ def _same_direction(
 
 @_register(PowerSpherical, PowerSpherical)
 def _power_power(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps) -> jax.Array:
-    turned = mean_log_half(dimension, "power_spherical", kappa_p, *apart)[..., 0]
+    turned = mean_log_half_turned(dimension, "power_spherical", kappa_p, *apart)
     return _power_same_direction(dimension, kappa_p, kappa_q, apart) - kappa_q * turned
 
 
@@ -158,19 +160,23 @@ def _power_power_far(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array) -> 
 
 @_register(VonMisesFisher, PowerSpherical)
 def _vmf_power(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps) -> jax.Array:
-    turned, along = jnp.moveaxis(mean_log_half(dimension, "vmf", kappa_p, *apart), -1, 0)
+    turned = mean_log_half_turned(dimension, "vmf", kappa_p, *apart)
     peak = gamma_ratio_growth((dimension - 1) / 2, kappa_q)
-    return special.kl_to_uniform(dimension, kappa_p) - peak - kappa_q * (along + turned)
+    to_uniform = special.kl_to_uniform(dimension, kappa_p)
+    return to_uniform - peak - kappa_q * (mean_log_half(dimension, kappa_p) + turned)
 
 
 @_register(PowerSpherical, VonMisesFisher)
 def _power_vmf(dimension: int, kappa_p: jax.Array, kappa_q: jax.Array, apart: Gaps) -> jax.Array:
     half = (dimension - 1) / 2
     to_uniform = gamma_ratio_growth(half, kappa_p) - kappa_p * gamma_ratio_slope(half, kappa_p)
-    peak = special.log_density_at_mode(dimension, kappa_q) + special.log_sphere_area(dimension)
-    shortfall = (dimension - 1) / (kappa_p + (dimension - 1))  # 1 - E cosine
-    gap = shortfall + (1.0 - shortfall) * apart.below_one
-    return to_uniform - peak + kappa_q * gap
+    cosine, shortfall = (x / (kappa_p + (dimension - 1)) for x in (kappa_p, dimension - 1))
+    # A(kappa_q) less the mean cosine, from the smaller of both or from what both lack of 1.
+    of_q, lacks = (
+        f(dimension, kappa_q) for f in (special.bessel_ratio, special.bessel_ratio_complement)
+    )
+    farther = jnp.where(cosine < 0.5, of_q - cosine, shortfall - lacks) + cosine * apart.below_one
+    return to_uniform - special.kl_to_uniform(dimension, kappa_q) + kappa_q * farther
 
 
 @_register(HypersphericalUniform, VonMisesFisher)

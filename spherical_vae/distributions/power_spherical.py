@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from numpyro.distributions.util import validate_sample
 
 from spherical_vae.distributions.directional import DirectionalDistribution
-from spherical_vae.distributions.vectors import gaps, log_half
+from spherical_vae.distributions.vectors import gaps, log_half, variance_by_coordinate
 from spherical_vae.special import log_sphere_area
 from spherical_vae.special.arguments import not_negative, result_dtype, working_dtype
 from spherical_vae.special.gamma_ratio import gamma_ratio_growth, gamma_ratio_slope
@@ -60,9 +60,7 @@ class PowerSpherical(DirectionalDistribution):
         low = 0.5 * twice_beta / total
         across = 2.0 * (1.0 - low) / (total + 1.0)
         along = 2.0 * low * across
-        direction = self.mean_direction
-        variance = across[..., None] + (along - across)[..., None] * direction**2
-        return variance.astype(direction.dtype)
+        return variance_by_coordinate(along, across, self.mean_direction)
 
 
 @partial(jax.jit, static_argnums=3)

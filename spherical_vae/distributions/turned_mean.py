@@ -13,11 +13,12 @@ and the mean of log |e_1 + T t|^2 over t is h(T^2) for T <= 1 and 2 log T + h(1 
 from the Laplacian 2 (n - 2) / |x|^2 of log |x|^2 in R^n. What is left is the integral over theta.
 It is taken in u = atanh(cos(theta)) less its mode, in which vMF and power spherical laws alike
 decay as cosh(u)^-m (see `special/cosine_law.py`), to both sides of T = 1, where h is not smooth, by
-the tanh-sinh rule.
+the tanh-sinh rule. E log((1 + mu . z) / 2) does not depend on nu, and is taken around the mode.
 """
 
 import math
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +38,10 @@ _RULE_END = 3.1
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def mean_log_half(
+def mean_log_half_turned(
     dimension: int, law: str, concentration: Array, below_one: Array, above_minus_one: Array
 ) -> Array:
-    """Computes E log((1 + nu . z) / 2) less E log((1 + mu . z) / 2), and the latter.
+    """Computes E log((1 + nu . z) / 2) less E log((1 + mu . z) / 2).
 
     Args:
         dimension: d >= 2.
@@ -50,68 +51,108 @@ def mean_log_half(
         above_minus_one: 1 + mu . nu, [*batch].
 
     Returns:
-        Both in nats, [*batch, 2].
+        Nats, [*batch].
     """
-    m = dimension - 1
-    count, tail = _RULE[concentration.dtype.name]
-    end = arccosh_of_exp(tail / m)
     kappa, gap, rest = (x[..., None] for x in (concentration, below_one, above_minus_one))
-    if law == "vmf":
-        w0, w0_gap = mode(dimension, kappa)
-        one_minus_w0 = w0_gap / (1.0 + w0)
-        a0 = jnp.log((1.0 + w0) / jnp.sqrt(w0_gap))
-    else:
-        w0, one_minus_w0 = kappa / (m + kappa), m / (m + kappa)
-        a0 = 0.5 * jnp.log1p(kappa * (2.0 / m))
+    found = _Mode.of(dimension, law, kappa)
+    end, tail = found.ends()
     tiny = jnp.finfo(gap.dtype).tiny
     log_tan_square = jnp.log(jnp.maximum(gap, tiny)) - jnp.log(jnp.maximum(rest, tiny))
     # Of opposite directions T = 1 lies so far out that h is 0. Held where it is 0 to rounding, the
     # kink passes no slope on, which would overflow.
-    kink = jnp.minimum(0.5 * log_tan_square - a0, end + 0.5 * tail)
+    kink = jnp.minimum(0.5 * log_tan_square - found.a0, end + 0.5 * tail)
     split = jnp.clip(kink, -end, end)
+    away, weights = _rule(split, end)
+    # log T^2 from the distance to the kink itself, which is known better than u.
+    log_t_square = -2.0 * (away + (split - kink))
+    u = split + away
+    turned = jnp.where(
+        log_t_square <= 0,
+        log_half(gap, rest),
+        jnp.log(jnp.maximum(gap, tiny)) - (2.0 * (found.a0 + u) + math.log(2.0)),
+    )
+    turned = turned + _mean_log_ring(dimension - 1, -jnp.abs(log_t_square))
+    return (found.density(law, u, weights) * turned).sum(-1)
 
+
+@partial(jax.jit, static_argnums=0)
+def mean_log_half(dimension: int, concentration: Array) -> Array:
+    """Computes E log((1 + mu . z) / 2) of a vMF law around mu.
+
+    Args:
+        dimension: d >= 2.
+        concentration: in [0, inf), [*batch].
+
+    Returns:
+        Nats, [*batch].
+    """
+    found = _Mode.of(dimension, "vmf", concentration[..., None])
+    end, _ = found.ends()
+    # It has no kink: the nodes are around the mode.
+    u, weights = _rule(jnp.zeros_like(found.a0), end)
+    along = -jax.nn.softplus(-2.0 * (found.a0 + u))
+    return (found.density("vmf", u, weights) * along).sum(-1)
+
+
+class _Mode(NamedTuple):
+    """A law of the cosine around its mode: m = d - 1, kappa, tanh(a0), 1 - tanh(a0) and a0."""
+
+    m: int
+    kappa: Array
+    w0: Array
+    one_minus_w0: Array
+    a0: Array
+
+    @classmethod
+    def of(cls, dimension: int, law: str, kappa: Array) -> "_Mode":
+        m = dimension - 1
+        if law == "vmf":
+            w0, w0_gap = mode(dimension, kappa)
+            a0 = jnp.log((1.0 + w0) / jnp.sqrt(w0_gap))
+            return cls(m, kappa, w0, w0_gap / (1.0 + w0), a0)
+        a0 = 0.5 * jnp.log1p(kappa * (2.0 / m))
+        return cls(m, kappa, kappa / (m + kappa), m / (m + kappa), a0)
+
+    def ends(self) -> tuple[float, float]:
+        """Returns where the tails are left off, from the mode, and the log of what they lack."""
+        _, tail = _RULE[self.kappa.dtype.name]
+        return arccosh_of_exp(tail / self.m), tail
+
+    def density(self, law: str, u: Array, weights: Array) -> Array:
+        """Returns the probabilities of the nodes u, from the mode."""
+        m, w0, one_minus_w0 = self.m, self.w0, self.one_minus_w0
+        tanh = jnp.tanh(u)
+        q = w0 * tanh
+        one_plus_q = one_minus_w0 + w0 * 2.0 * jax.nn.sigmoid(2.0 * u)
+        # Where q is rounded to -1 the branch that is not taken would have a NaN as its gradient.
+        small = jnp.abs(q) < 0.5
+        log_one_plus_q = jnp.where(small, jnp.log1p(jnp.where(small, q, 0.0)), jnp.log(one_plus_q))
+        log_cosh = jnp.abs(u) + jnp.log1p(0.5 * jnp.expm1(-2.0 * jnp.abs(u)))
+        if law == "vmf":
+            log_density = m * (q / one_plus_q - log_one_plus_q - log_cosh)
+        else:
+            growth = one_minus_w0 * tanh / one_plus_q
+            log_growth = jnp.where(
+                growth > -0.5,
+                jnp.log1p(jnp.maximum(growth, -0.5)),
+                math.log(2.0) - jax.nn.softplus(-2.0 * u) - log_one_plus_q,
+            )
+            log_density = self.kappa * log_growth - m * (log_one_plus_q + log_cosh)
+        density = weights * jnp.exp(log_density)
+        return density / density.sum(-1, keepdims=True)
+
+
+def _rule(split: Array, end: float) -> tuple[Array, Array]:
+    """Returns nodes on both sides of `split`, as distances from it, and their weights."""
+    count, _ = _RULE[split.dtype.name]
     tau, step = np.linspace(-_RULE_END, _RULE_END, count, retstep=True)
     place = 1.0 / (1.0 + np.exp(-np.pi * np.sinh(tau)))
     weight = place / (1.0 + np.exp(np.pi * np.sinh(tau))) * np.cosh(tau) * (np.pi * step)
-    axis = (1,) * (gap.ndim - 1) + (-1,)
-    places, steps = (jnp.asarray(x, gap.dtype).reshape(axis) for x in (place, weight))
+    axis = (1,) * (split.ndim - 1) + (-1,)
+    places, steps = (jnp.asarray(x, split.dtype).reshape(axis) for x in (place, weight))
     lengths = split + end, end - split
     away = jnp.concatenate([-lengths[0] * places, lengths[1] * places], -1)
-    weights = jnp.concatenate([lengths[0] * steps, lengths[1] * steps], -1)
-    u = split + away
-    # log T^2 from the distance to the kink itself, which is known better than u.
-    log_t_square = -2.0 * (away + (split - kink))
-
-    tanh = jnp.tanh(u)
-    q = w0 * tanh
-    one_plus_q = one_minus_w0 + w0 * 2.0 * jax.nn.sigmoid(2.0 * u)
-    # Where q is rounded to -1 the branch that is not taken would have a NaN as its gradient.
-    small = jnp.abs(q) < 0.5
-    log_one_plus_q = jnp.where(small, jnp.log1p(jnp.where(small, q, 0.0)), jnp.log(one_plus_q))
-    log_cosh = jnp.abs(u) + jnp.log1p(0.5 * jnp.expm1(-2.0 * jnp.abs(u)))
-    if law == "vmf":
-        log_density = m * (q / one_plus_q - log_one_plus_q - log_cosh)
-    else:
-        growth = one_minus_w0 * tanh / one_plus_q
-        log_growth = jnp.where(
-            growth > -0.5,
-            jnp.log1p(jnp.maximum(growth, -0.5)),
-            math.log(2.0) - jax.nn.softplus(-2.0 * u) - log_one_plus_q,
-        )
-        log_density = kappa * log_growth - m * (log_one_plus_q + log_cosh)
-    density = weights * jnp.exp(log_density)
-    density = density / density.sum(-1, keepdims=True)
-
-    log_tan_half = -(a0 + u)
-    inside = log_t_square <= 0
-    turned = jnp.where(
-        inside,
-        log_half(gap, rest),
-        jnp.log(jnp.maximum(gap, tiny)) + (2.0 * log_tan_half - math.log(2.0)),
-    )
-    turned = turned + _mean_log_ring(dimension - 1, -jnp.abs(log_t_square))
-    along = -jax.nn.softplus(2.0 * log_tan_half)
-    return jnp.stack([(density * turned).sum(-1), (density * along).sum(-1)], -1)
+    return away, jnp.concatenate([lengths[0] * steps, lengths[1] * steps], -1)
 
 
 def _mean_log_ring(n: int, log_s: Array) -> Array:

@@ -52,6 +52,18 @@ def as_values(x: Any, dimension: int, batch_rank: int) -> Float[Array, "..."]:
     return value.reshape((1,) * (batch_rank + 1 - value.ndim) + value.shape)
 
 
+def variance_by_coordinate(
+    along: Float[Array, "*batch"],
+    across: Float[Array, "*batch"],
+    direction: Float[Array, "*batch D"],
+) -> Float[Array, "*batch D"]:
+    """Returns the variance of each coordinate from that along the mean direction and across it."""
+    x = direction.astype(across.dtype)
+    # By 1 - x^2 a coordinate near the direction would lose its variance, far smaller than across.
+    variance = across[..., None] * ((1.0 - x) * (1.0 + x)) + along[..., None] * (x * x)
+    return variance.astype(direction.dtype)
+
+
 @jax.jit
 def _norm(array: Array) -> Array:
     wide = array.astype(working_dtype(array.dtype))

@@ -7,6 +7,7 @@ from numpyro.distributions.util import validate_sample
 from spherical_vae import special
 from spherical_vae.distributions import von_mises_fisher
 from spherical_vae.distributions.directional import DirectionalDistribution
+from spherical_vae.distributions.vectors import variance_by_coordinate
 from spherical_vae.special.arguments import Nested
 from spherical_vae.system.names import require_name
 
@@ -72,6 +73,4 @@ class VonMisesFisher(DirectionalDistribution):
         complement = special.bessel_ratio_complement(dimension, self.concentration)
         # 1 - E[w^2] is what the tangential coordinates share.
         across = (complement * (2.0 - complement) - along) / (dimension - 1)
-        direction = self.mean_direction
-        variance = across[..., None] + (along - across)[..., None] * direction**2
-        return variance.astype(direction.dtype)
+        return variance_by_coordinate(along, across, self.mean_direction)

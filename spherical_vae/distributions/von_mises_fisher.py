@@ -179,7 +179,8 @@ def fit(
         weights: >= 0, for instance responsibilities of a mixture; None weighs them alike.
 
     Returns:
-        The mean direction [*batch, D] and kappa [*batch]. Where all values agree to rounding no
+        The mean direction [*batch, D] and kappa [*batch], float32 at least: half precision would
+        not hold it. Where all values agree to rounding no
         kappa is the likeliest: it is then the largest that they can tell from others, where
         1 - A(kappa) is a sixteenth of the square of the type's spacing. Where the mean is 0 no
         direction is: it is then NaN, and kappa 0. Weights that sum to 0, and a zero vector of
@@ -200,7 +201,7 @@ def fit(
     if shares is not None and shares.shape != array.shape[:-1]:
         raise UserError(f"weights must have the shape {array.shape[:-1]}, got {shares.shape}")
     direction, kappa = _fit(array, shares)
-    return direction.astype(array.dtype), kappa.astype(array.dtype)
+    return direction.astype(array.dtype), kappa
 
 
 @jax.jit

@@ -115,7 +115,7 @@ def _log_density_at_mode(dimension: int, x: Array) -> Array:
 def inverse_of_pair(dimension: int, target: Array, complement: Array) -> Array:
     """Computes kappa from A and 1 - A, each as accurate as it is known; unchecked.
 
-    The derivative is by A alone, of which 1 - A is a function.
+    The derivative is by the smaller of the two, of which the other is a function.
     """
     m = dimension - 1
     series = concentration_series(float(dimension))
@@ -145,7 +145,8 @@ def _inverse_of_pair_jvp(
     dimension: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     concentration = inverse_of_pair(dimension, *primals)
-    return concentration, tangents[0] / _ratio_derivative(dimension, concentration)
+    tangent = jnp.where(primals[0] < 0.5, tangents[0], -tangents[1])
+    return concentration, tangent / _ratio_derivative(dimension, concentration)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpyro.distributions.kl import kl_divergence
 from scipy import integrate
-from scipy.special import digamma, roots_legendre
+from scipy.special import digamma, gammaln, i0, ive, roots_legendre
 from test_power_spherical import exact
 
+from spherical_vae import special
 from spherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
 
 pytestmark = pytest.mark.optimized
@@ -65,6 +66,45 @@ def test_the_circle():
         finite = np.isfinite(log_q)
         expected = (mass * (log_p - log_q))[finite].sum()
         np.testing.assert_allclose(kl_divergence(p, q), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 7.0, 20.0])
+def test_near_directions_on_the_circle(kappa):
+    """By the Fourier series of log((1 + cos x) / 2): -2 log 2 - 2 sum_k (-1)^k cos(k x) / k.
+
+    The mean of cos(k x) under a vMF law is I_k / I_0 of its concentration.
+    """
+    k = np.arange(1, 200)
+    ratios = ive(k, kappa) / ive(0, kappa)
+    signs = (-1.0) ** k
+    to_uniform = kappa * ratios[0] - np.log(i0(kappa))
+    normalizer = gammaln(5.5) - gammaln(6.0) - 0.5 * np.log(np.pi)
+    mean = -2 * np.log(2) - 2 * (signs / k * ratios).sum()
+    law = VonMisesFisher(jnp.array([1.0, 0.0]), kappa)
+
+    def divergence(angle):
+        nu = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+        return kl_divergence(law, PowerSpherical(nu, 5.0, validate_args=False))
+
+    np.testing.assert_allclose(divergence(0.0), to_uniform + normalizer - 5.0 * mean, rtol=3e-6)
+    for angle in (1e-4, 1e-2):
+        slope = -5.0 * (2 * signs * ratios * np.sin(k * angle)).sum()
+        np.testing.assert_allclose(jax.grad(divergence)(angle), slope, rtol=0.03, atol=3e-4)
+
+
+@pytest.mark.parametrize("dimension", [3, 1000])
+def test_of_a_power_spherical_law_to_a_vmf_nothing_large_is_subtracted(dimension):
+    """The log area of the sphere, -2033 nats in 1000 dimensions, is in neither."""
+    mu = jnp.eye(dimension)[0]
+    with jax.enable_x64(True):
+        laws = PowerSpherical(mu.astype(float), 10.0), VonMisesFisher(mu.astype(float), 12.0)
+        expected = float(kl_divergence(*laws))
+        # The same in its parts, entropy and cross entropy.
+        mode = special.log_density_at_mode(dimension, 12.0)
+        parts = -laws[0].entropy() - mode + 12.0 * (1 - laws[0].mean[0])
+        np.testing.assert_allclose(expected, float(parts), rtol=1e-8)
+    found = kl_divergence(PowerSpherical(mu, 10.0), VonMisesFisher(mu, 12.0))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_of_equals_it_is_zero_and_of_neighbours_accurate():

@@ -298,6 +298,18 @@ def test_fit_keeps_large_concentrations(concentration):
     np.testing.assert_allclose(float(kappa), 1 / gap, rtol=1e-3)
 
 
+@pytest.mark.parametrize("concentration", [1e2, 1e8])
+def test_gradients_of_fit_keep_their_digits(concentration):
+    draws = VonMisesFisher(jnp.eye(3)[0], concentration).sample(jax.random.key(1), (50,))
+    weights = jnp.linspace(0.5, 1.5, 50)
+    gradient = jax.jit(jax.grad(lambda z, w: jnp.log(von_mises_fisher.fit(z, w)[1]), (0, 1)))
+    found = gradient(draws, weights)
+    with jax.enable_x64(True):
+        expected = gradient(draws.astype(float), weights.astype(float))
+    for ours, wide in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, wide, atol=1e-5 * np.abs(wide).max())
+
+
 def test_fit_of_what_has_no_likeliest_parameters():
     alike = jnp.broadcast_to(directions(5), (7, 5))
     direction, kappa = von_mises_fisher.fit(alike)
