@@ -1,6 +1,5 @@
 """Table 2: the corpora, counted in the splits that training sees."""
 
-import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +8,7 @@ from paper.experiment import Computed
 from paper.runner import Runner, Unavailable
 from paper.specs import Spec
 from paper.tables import NOTHING, Table, number
+from spherical_vae.system.standard_error import tell
 
 # Configuration, and whether validation is carved from train. Then what the paper gives: examples by
 # split, mean length in words, vocabulary.
@@ -36,7 +36,7 @@ def _count(runner: Runner, name: str) -> SimpleNamespace:
     try:
         corpus = runner.corpus(config)
     except Unavailable as reason:
-        print(f"{name}: {reason}", file=sys.stderr)
+        tell(f"{name}: {reason}")
         return SimpleNamespace(name=name, corpus=config.data.name, missing=str(reason))
     sizes = {split: len(corpus.splits[split]) for split in ("train", "valid", "test")}
     marks = corpus.kind == "sequences"

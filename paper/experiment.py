@@ -1,6 +1,5 @@
 """A table or figure: rows of runs, or computed numbers, and how they are shown."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from paper.specs import SAMPLES, SCALES, Filled, Row
 from paper.store import Provenance, Record, read_record, write_record
 from paper.tables import Table
 from spherical_vae.system.provenance import circumstances
+from spherical_vae.system.standard_error import tell
 
 NOTES = read_notes()
 
@@ -79,11 +79,11 @@ class Computed:
         scale, path, before = runner.place.scale, self._path(folder), self.read(folder)
         kept = f"{path}: stays as it is, for it has numbers of"
         if before is not None and SCALES.index(before.scale) > SCALES.index(scale):
-            print(f"{kept} scale {before.scale}", file=sys.stderr)
+            tell(f"{kept} scale {before.scale}")
             return path
         values = self.compute(runner)
         if before is not None and (lost := self.lacking(values) - self.lacking(before.values)):
-            print(f"{kept} {', '.join(sorted(lost))}", file=sys.stderr)
+            tell(f"{kept} {', '.join(sorted(lost))}")
             return path
         command = f"python -m paper {self.name} --scale={scale} --manual_dir=FOLDER"
         return write_record(path, Record(scale, Provenance(command, **circumstances()), values))

@@ -7,7 +7,6 @@ command share the work: each run is locked by whoever works on it.
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ from spherical_vae.system.atomic_file import write_atomically
 from spherical_vae.system.errors import DivergedError, UserError
 from spherical_vae.system.folder_lock import lock_folder
 from spherical_vae.system.provenance import circumstances, commit
+from spherical_vae.system.standard_error import tell
 from spherical_vae.training.trainer import train_model
 
 
@@ -91,7 +91,7 @@ class Runner:
         try:
             self._make(spec, row)
         except Unavailable as reason:
-            print(f"{name}, seed {spec.seed}: {reason}", file=sys.stderr)
+            tell(f"{name}, seed {spec.seed}: {reason}")
             return isinstance(reason, Busy)
         return True
 
@@ -161,7 +161,7 @@ class Runner:
     def _train(self, spec: Spec, directory: Path, traced: bool) -> Run:
         config = self.place.config(spec)
         corpus = self.corpus(config)
-        print(f"training {spec}\n  in {directory}", file=sys.stderr)
+        tell(f"training {spec}\n  in {directory}")
         tracer = Tracer(config, corpus, directory) if traced else None
         diverged = origin = None
         if spec.origin is not None:
@@ -174,7 +174,7 @@ class Runner:
                 train_model(config, corpus, opened, after_evaluation=tracer)
             except DivergedError as error:
                 # A result like any other: the next try would give the same.
-                print(error, file=sys.stderr)
+                tell(str(error))
                 diverged = error.reason
         points, found = validation_curve(directory), dict[str, Any]()
         if not diverged:
@@ -231,7 +231,7 @@ class Runner:
         }
         for name in row.bounds:
             if not row.has_bounds(run, name):
-                print(f"measuring {name}: {row.name}, seed {run.seed}", file=sys.stderr)
+                tell(f"measuring {name}: {row.name}, seed {run.seed}")
                 found = measure_bounds(evaluator, model, name, directory)
                 run = self._with(run, name, bounds={**run.bounds, name: found})
         for name in row.measures:

@@ -1,7 +1,6 @@
 """`python -m spherical_vae.evaluate`: the bounds of a trained model on a split, as JSON or text."""
 
 import json
-import sys
 from typing import Any
 
 from absl.flags import FlagValues
@@ -10,6 +9,7 @@ from spherical_vae.config.command_line import CommandFlags, given_places
 from spherical_vae.parallel import hosts
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.paths import expanded
+from spherical_vae.system.standard_error import tell
 
 flags = CommandFlags(__name__, __doc__)
 flags.define_hosts()
@@ -17,7 +17,11 @@ flags.define_places()
 flags.DEFINE_string("workdir", None, "the run to evaluate", required=True)
 flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "what to evaluate on")
 flags.DEFINE_integer(
-    "importance_samples", None, "of the bound; default: as configured", lower_bound=1
+    "importance_samples",
+    None,
+    "of the bound; default: as configured",
+    lower_bound=1,
+    upper_bound=2**31 - 1,
 )
 flags.DEFINE_enum(
     "protocol",
@@ -93,8 +97,8 @@ def main(given: FlagValues) -> dict[str, Any]:
     trained = load_trained(workdir, given.replica, given_places(given))
     if hosts.is_first():
         for line in trained.corpus.report:
-            print(line, file=sys.stderr)
-        print(f"evaluating step {trained.step} of {workdir}", file=sys.stderr)
+            tell(line)
+        tell(f"evaluating step {trained.step} of {workdir}")
     evaluator = build_evaluator(trained, samples)
     if examples is not None and against is not None:
         about = about_examples(evaluator, trained, split, given.seed, given.protocol)
@@ -108,7 +112,7 @@ def main(given: FlagValues) -> dict[str, Any]:
     if not hosts.is_first():
         return result
     if rate is not None:
-        print(f"importance-weighted bound: {rate:,.0f} tokens x samples a second", file=sys.stderr)
+        tell(f"importance-weighted bound: {rate:,.0f} tokens x samples a second")
     if given.json:
         print(json.dumps(result, allow_nan=False))
         return result

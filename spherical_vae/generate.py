@@ -1,13 +1,13 @@
 """`python -m spherical_vae.generate`: text from a trained model, on standard output."""
 
 import math
-import sys
 
 from absl.flags import FlagValues
 
 from spherical_vae.config.command_line import CommandFlags, given_places
 from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.standard_error import tell
 
 flags = CommandFlags(__name__, __doc__)
 flags.define_places()
@@ -89,7 +89,7 @@ def main(given: FlagValues) -> list[str]:
     if unknown:
         done = "read as <unk>" if corpus.kind == "sequences" else "left out"
         listed = ", ".join(printable(word, 40) for word in unknown)
-        print(f"note: not in the vocabulary, {done}: {listed}", file=sys.stderr)
+        tell(f"note: not in the vocabulary, {done}: {listed}")
     return _shown(lines)
 
 

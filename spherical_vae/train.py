@@ -5,7 +5,6 @@ verses. With `--sweep` it trains several settings of one model at once.
 """
 
 import json
-import sys
 from typing import Any
 
 from absl.flags import FlagValues
@@ -17,8 +16,9 @@ from spherical_vae.config.validation import flatten
 from spherical_vae.data import load_corpus
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.run_directory import open_run
-from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.atomic_file import write_run_file
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.standard_error import tell
 
 flags = CommandFlags(__name__, __doc__)
 flags.define_config()
@@ -68,7 +68,7 @@ def main(given: FlagValues) -> dict[str, Any] | None:
         )
     for key in given_keys(given) if hosts.is_first() else ():
         if problem := without_effect(key, models):
-            print(f"config.{problem}", file=sys.stderr)
+            tell(f"config.{problem}")
     workdir = given.workdir
     if workdir is None:
         workdir = f"runs/{config.name}{'-sweep' if replicas else ''}"
@@ -80,7 +80,7 @@ def main(given: FlagValues) -> dict[str, Any] | None:
         origin = origin_record(given.init_from, workdir, config, corpus)
     with open_run(workdir, config, settings, origin, corpus) as directory:
         for line in corpus.report if hosts.is_first() else ():
-            print(line, file=sys.stderr)
+            tell(line)
         # Imported late: mistakes above are reported, in one line, before JAX has loaded.
         from spherical_vae.evaluation.sweep import measure_sweep
         from spherical_vae.system.provenance import circumstances, commit
@@ -105,7 +105,7 @@ def main(given: FlagValues) -> dict[str, Any] | None:
         if hosts.is_first():
             if result is not None:
                 as_json = json.dumps(result, indent=2, allow_nan=False)
-                write_atomically(directory.results_path, as_json + "\n")
+                write_run_file(directory.results_path, as_json + "\n")
             print(summary)
         return result
 

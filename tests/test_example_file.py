@@ -71,6 +71,23 @@ def test_a_file_of_something_else_is_an_error(tmp_path):
         measured(tmp_path / "nowhere" / "a.json")
 
 
+def test_the_text_decides_and_not_the_name_of_its_folder(tmp_path):
+    path = written(tmp_path / "a.json", np.ones(SIZE))
+    np.testing.assert_array_equal(measured(path, corpus="moved").columns["iw_nll_nats"], 1.0)
+    other = written(tmp_path / "b.json", np.zeros(SIZE), corpus="moved")
+    assert paired_difference(path, other) == (1.0, 0.0)
+    with pytest.raises(UserError, match="corpus_fingerprint is 1, this evaluation has 2"):
+        measured(path, corpus_fingerprint=2)
+
+
+def test_a_file_without_any_measure_is_begun_anew(tmp_path):
+    path = tmp_path / "a.json"
+    measured(path, protocol="averaged")
+    written(path, np.ones(SIZE), protocol="honest")
+    with pytest.raises(UserError, match="protocol is 'honest'"):
+        measured(path, protocol="averaged")
+
+
 @pytest.mark.parametrize(
     "other", [{"split": "valid"}, {"condition_on_bag": True}, {"importance_samples": 1}]
 )

@@ -1,7 +1,9 @@
 """Metrics are strict JSON lines, cut at a step, whole after a crash; TensorBoard mirrors them."""
 
+import errno
 import json
 import math
+import os
 
 import jax.numpy as jnp
 import numpy as np
@@ -159,6 +161,37 @@ def test_resuming_tells_tensorboard_what_was_cut(path, tmp_path):
         log.truncate_after(1)
         log.write(2, "train", nll_nats=3.0)
     assert scalars(tmp_path / "tensorboard")[1] == [2]
+
+
+@pytest.mark.parametrize("full_after", [None, 1, 3])
+def test_records_go_on_without_their_copy(path, tmp_path, monkeypatch, capfd, full_after):
+    """Its folder is a file, or the disk is full after some events."""
+    folder, events = tmp_path / "tensorboard", []
+    if full_after is None:
+        folder.write_text("")
+    else:
+        from tensorboardX.event_file_writer import EventsWriter
+
+        def write_event(self, event):
+            events.append(event)
+            if len(events) > full_after:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(EventsWriter, "write_event", write_event)
+    with MetricsLog(path, folder) as log:
+        for step in range(50):
+            log.write(step, "train", nll_nats=1.0)
+    assert len(log.records()) == 50
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"{folder}: cannot be written (")
+
+
+def test_what_need_not_be_cut_is_not_written_again(path):
+    """On a full disk a finished run can be opened."""
+    filled(path).close()
+    before = path.stat().st_ino
+    MetricsLog(path).truncate_after(3)
+    assert path.stat().st_ino == before
 
 
 def test_no_tensorboard_unless_asked_for(path, tmp_path):

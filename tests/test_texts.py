@@ -98,6 +98,18 @@ def test_prior_texts_have_the_unknown_word_only_if_it_is_asked_for():
     assert sum("<unk>" in text for text in texts) > 10
 
 
+def test_many_texts_are_written_in_parts():
+    trained = untrained()
+    texts = prior_texts(trained, KEY, 300, WordChoice(), label=0)
+    assert texts[:256] == prior_texts(trained, KEY, 256, WordChoice(), label=0)
+    # The others have noise of their own, but on a walk, where all share it.
+    assert len(texts) == 300
+    assert texts[256:] != texts[:44]
+    ends = given(trained, TEXTS[0], TEXTS[0])
+    _, *between, _ = interpolation_texts(trained, KEY, ends, 300, WordChoice())
+    assert len(set(between)) == 1
+
+
 def test_likely_words_of_sentences_are_words():
     trained = untrained(**BAGS)
     texts = prior_texts(trained, KEY, 2, WordChoice(), label=0)

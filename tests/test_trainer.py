@@ -22,8 +22,9 @@ from spherical_vae.parallel.sharding import shard_batch
 from spherical_vae.runs.checkpoint import CheckpointStore
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.run_directory import open_run
-from spherical_vae.system.errors import Interrupted, UserError
+from spherical_vae.system.errors import Interrupted, UserError, exit_on_error
 from spherical_vae.system.signals import Termination
+from spherical_vae.system.standard_error import tell
 from spherical_vae.training.trainer import train_model
 
 
@@ -151,6 +152,20 @@ def test_training_goes_on_if_nobody_reads_its_progress(tmp_path, monkeypatch):
             train(tmp_path, before_step, train__log_every=3)
     assert [record["step"] for record in metrics_without_times(tmp_path)] == [3, 6, 9]
     assert max(checkpoint_contents(tmp_path)) == 9
+
+
+@pytest.mark.parametrize("stderr", [Unread(), None])
+def test_nobody_has_to_read_what_is_told(monkeypatch, capsys, stderr):
+    def fail():
+        raise UserError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", stderr)
+        tell("a line")
+        with pytest.raises(SystemExit) as ended:
+            exit_on_error(fail)
+    assert ended.value.code == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_a_signal_that_is_ignored_stays_so():

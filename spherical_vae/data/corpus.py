@@ -4,6 +4,7 @@
 `.npy` files, never pickles; the manifest is written last.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -143,7 +144,12 @@ def write_corpus(corpus: Corpus, folder: Path, facts: Mapping[str, Any]) -> None
     arrays = {name: array for name, array in arrays.items() if array is not None}
     for name, array in arrays.items():
         with (folder / name).open("wb") as file:
-            np.save(file, array, allow_pickle=False)
+            try:
+                np.save(file, array, allow_pickle=False)
+            except OSError as error:
+                # NumPy tells how much it wrote, and not why it wrote no more.
+                code = error.errno or errno.ENOSPC
+                raise OSError(code, os.strerror(code), str(folder / name)) from error
             file.flush()
             os.fsync(file.fileno())
     words = json.dumps(list(corpus.vocabulary.words), ensure_ascii=True, indent=0)

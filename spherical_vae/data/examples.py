@@ -311,10 +311,10 @@ def _carve(whole: Examples, fractions: Mapping[str, float], seed: int) -> dict[s
         size = max(1, round(len(whole) * fraction))
         parts[name], rest = rest[:size], rest[size:]
     if not len(rest):
-        wanted = " and ".join(fractions)
+        wanted = " and ".join(f"{name} ({share:g} of them)" for name, share in fractions.items())
         raise UserError(
             f"train has {len(whole)} examples, too few to carve {wanted} from it, allowed: at "
-            f"least {len(fractions) + 1}"
+            f"least {len(fractions) + 1}, and smaller fractions in config.data"
         )
     parts["train"] = rest
     return {name: whole.where(part) for name, part in parts.items()}

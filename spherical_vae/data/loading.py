@@ -11,7 +11,6 @@ import functools
 import itertools
 import platform
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +40,7 @@ from spherical_vae.data.sources import (
 )
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.folder_lock import one_at_a_time, put_in_place, temporary_beside
+from spherical_vae.system.standard_error import tell
 
 # Keys that do not change what is prepared: where things lie, and how batches are padded.
 _NO_MATTER = frozenset({"name", "cache_dir", "manual_dir", "path", "buckets"})
@@ -81,7 +81,7 @@ def load_corpus(config_data: Any) -> Corpus:
 
 @functools.cache
 def _say_once(message: str) -> None:
-    print(message, file=sys.stderr)
+    tell(message)
 
 
 def read_corpus(config_data: Any, folder: Path | None = None) -> Corpus:
@@ -225,10 +225,9 @@ def _find(key: _Key, contents: Digests, config_data: Any) -> Corpus | None:
         with contextlib.suppress(DamagedStoreError):
             corpus = open_corpus(folder)
             if place := config_data.path.strip() or config_data.manual_dir.strip():
-                print(
+                tell(
                     f"nothing of {config_data.name} is in {printable(place)}: opened as it was "
                     f"prepared from {_listing(facts['sources'])}",
-                    file=sys.stderr,
                 )
             return corpus
     return None
@@ -272,7 +271,7 @@ def _damaged(key: _Key) -> list[Path]:
         except UnreadableStoreError:
             pass
         except DamagedStoreError as damage:
-            print(f"{folder} is damaged ({damage})", file=sys.stderr)
+            tell(f"{folder} is damaged ({damage})")
             found.append(folder)
     return found
 
@@ -284,10 +283,9 @@ def _report_change(folders: Iterable[Path], contents: Digests) -> None:
         names = sorted(before.keys() | contents.keys())
         changed = [name for name in names if before.get(name) != contents.get(name)]
         given, kept = ({name: some.get(name) for name in changed} for some in (contents, before))
-        print(
+        tell(
             f"{_listing(given)} differs from what was prepared before, {_listing(kept)}, which "
             f"stays in {folder}: preparing what is given",
-            file=sys.stderr,
         )
 
 

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from spherical_vae.data.corpus import Kind, digest_of_file
 from spherical_vae.data.examples import RawCorpus
 from spherical_vae.data.files import printable
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.standard_error import tell
 
 # Below the cache folder.
 _DOWNLOADS = "downloads"
@@ -121,7 +121,7 @@ class Archive:
             try:
                 place = fetch(self.url, self.blob_id, self._download(root))
             except OSError as error:
-                print(f"not fetched from {self.url}: {printable(str(error))}", file=sys.stderr)
+                tell(f"not fetched from {self.url}: {printable(str(error))}")
         if place is None:
             where = printable(config_data.manual_dir or "FOLDER")
             raise MissingFilesError(

@@ -1,6 +1,5 @@
 """The compiled measures of a model: bounds of each example of a split, and its posteriors."""
 
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +9,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from spherical_vae.data.batch import Batch
 from spherical_vae.data.batches import corpus_boundaries, evaluation_batches
@@ -24,6 +22,7 @@ from spherical_vae.objectives.bounds import PROTOCOLS, elbo_terms, importance_we
 from spherical_vae.parallel import hosts
 from spherical_vae.parallel.sharding import place, replicated, require_divisible
 from spherical_vae.system.jax_settings import settings_of_models
+from spherical_vae.system.standard_error import tell
 
 # Between two lines on how far a measurement is.
 _TELL_SECONDS = 30.0
@@ -134,7 +133,7 @@ class Evaluator:
             if time.monotonic() - told >= _TELL_SECONDS and hosts.is_first():
                 told, done = time.monotonic(), int(np.isfinite(columns["tokens"]).sum())
                 # Above the bar of a training, if there is one.
-                tqdm.write(f"measuring {split}: {done} of {len(examples)}", file=sys.stderr)
+                tell(f"measuring {split}: {done} of {len(examples)}")
         if kept is not None:
             kept.save()
         if importance_weighted:

@@ -48,21 +48,21 @@ class ExampleFile:
 
     def __init__(self, path: Path, about: Mapping[str, Any], examples: int) -> None:
         self._path, self._about, self._saved = path, dict(about), time.monotonic()
-        if not path.exists():
+        there, columns = _read(path) if path.exists() else ({}, empty_columns(0))
+        if not np.isfinite(columns["tokens"]).any():
+            # Nothing has been measured: perhaps because it could not be.
             self.columns = empty_columns(examples)
             # The folder is known to be writable before hours are spent.
             self.save()
             return
-        there, self.columns = _read(path)
-        found = len(self.columns["tokens"])
+        self.columns, found = columns, len(columns["tokens"])
         if found != examples:
             raise OtherExamplesError(f"{path}: has {found} examples, this evaluation {examples}")
-        for key in dict.fromkeys([*self._about, *there]):
-            if there.get(key) != self._about.get(key):
-                raise OtherExamplesError(
-                    f"{path}: its {key} is {there.get(key)!r}, this evaluation has "
-                    f"{self._about.get(key)!r}; name another file"
-                )
+        for key in differing(there, self._about)[:1]:
+            raise OtherExamplesError(
+                f"{path}: its {key} is {there.get(key)!r}, this evaluation has "
+                f"{self._about.get(key)!r}; name another file"
+            )
 
     def save(self, after_seconds: float = 0.0) -> None:
         """Writes the file, if its last save is so long ago; a crash leaves the old or new file."""
@@ -78,6 +78,16 @@ class ExampleFile:
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written: {error}") from None
         self._saved = time.monotonic()
+
+
+def differing(about: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Returns the keys by which two measures differ.
+
+    The name of the corpus is none of them: that of an own text is where its files are. The
+    fingerprint tells texts apart.
+    """
+    keys = dict.fromkeys([*about, *other])
+    return [key for key in keys if key != "corpus" and about.get(key) != other.get(key)]
 
 
 def own_example_file(path: Path, about: Mapping[str, Any], examples: int) -> ExampleFile:
@@ -112,7 +122,7 @@ def check_comparable(
 
     Bounds come closer to log p(x) with more samples: only one that is exact stands beside any.
     """
-    keys = ["corpus", "corpus_fingerprint", "split", "condition_on_bag"]
+    keys = ["corpus_fingerprint", "split", "condition_on_bag"]
     if not (about.get("exact") or about_other.get("exact")):
         keys.append("importance_samples")
     for key in keys:

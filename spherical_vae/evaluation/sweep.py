@@ -2,19 +2,22 @@
 
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spherical_vae.config.sweeps import Settings, settings_name
+from spherical_vae.evaluation.example_file import differing
 from spherical_vae.evaluation.measures import about_examples, build_evaluator, measure_model
 from spherical_vae.runs.run_directory import RunDirectory
 from spherical_vae.runs.trained_model import TrainedReplica
-from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.atomic_file import write_run_file
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.standard_error import tell
 
+# What a result has by its keys: another number for every change of it.
+_FORMAT = {"format": 1}
 # Title, key of the result and decimals of each column of the table.
 _COLUMNS = (
     ("recon", "reconstruction_nats", 2),
@@ -151,15 +154,15 @@ def measure_sweep(
         if one.model is None or one.diverged_step is not None:
             return None
         file = None if cache is None else cache.replica(one.replica.name).evaluation_path
-        asked = about_examples(evaluator, one.model, split, seed, protocol)
+        asked = about_examples(evaluator, one.model, split, seed, protocol) | _FORMAT
         cached = None if file is None else _cached(file, asked)
         if cached is not None:
             return cached
-        print(f"{one.replica.name}: measuring {split}", file=sys.stderr)
+        tell(f"{one.replica.name}: measuring {split}")
         result, _ = measure_model(evaluator, one.model, split, seed=seed, protocol=protocol)
         if file is not None:
             content = {"asked": asked, "result": result}
-            write_atomically(file, json.dumps(content, allow_nan=False) + "\n")
+            write_run_file(file, json.dumps(content, allow_nan=False) + "\n")
         return result
 
     results = [
@@ -201,7 +204,7 @@ def _cached(file: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the result in a file, or None if it is another one than is asked for."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return content["result"] if content.get("asked") == asked else None
+        return None if differing(content["asked"], asked) else content["result"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):

@@ -16,6 +16,9 @@ from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.jax_settings import settings_of_models
 
+# Of sentences: 100 MB of scores of 10,000 words, for each of a few arrays.
+_TEXTS_AT_ONCE = 256
+
 
 @settings_of_models()
 def prior_texts(
@@ -147,8 +150,13 @@ def _write(
         if trained.corpus.kind == "sequences":
             log_probs[:, [END_ID] if choice.unknown else [END_ID, UNKNOWN_ID]] = -np.inf
         return [decoding.likely_words(row, words) for row in log_probs]
-    limit = trained.config.data.max_length
-    ids = decoding.decode_sentences(
-        model, trained.params, z, conditions, key, choice, limit, shared_noise
-    )
-    return [decoding.sentence_text(row, words) for row in np.asarray(ids)]
+    limit, texts = trained.config.data.max_length, list[str]()
+    for i, first in enumerate(range(0, len(z), _TEXTS_AT_ONCE)):
+        rows = slice(first, first + _TEXTS_AT_ONCE)
+        # The first texts do not depend on how many follow.
+        block_key = key if shared_noise or i == 0 else jax.random.fold_in(key, i)
+        ids = decoding.decode_sentences(
+            model, trained.params, z[rows], conditions[rows], block_key, choice, limit, shared_noise
+        )
+        texts += [decoding.sentence_text(row, words) for row in np.asarray(ids)]
+    return texts

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,6 +24,7 @@ from spherical_vae.parallel import hosts
 from spherical_vae.system.atomic_file import sync_directory, write_atomically
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.paths import run_folder
+from spherical_vae.system.standard_error import tell
 
 # The last file of a checkpoint to be written: a checkpoint without it is incomplete.
 _SEAL = "files.json"
@@ -221,7 +221,7 @@ class CheckpointStore:
                 if step == steps[0]:
                     raise
                 if hosts.is_first():
-                    print(f"warning: {error.damage}; going on from the one before", file=sys.stderr)
+                    tell(f"warning: {error.damage}; going on from the one before")
                 if not self._read_only:
                     hosts.from_first(partial(self._move_aside, step))
                     self._manager.reload()

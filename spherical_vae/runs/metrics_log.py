@@ -8,12 +8,14 @@ they may differ between two runs of one configuration.
 import contextlib
 import json
 import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.atomic_file import cannot_write, write_run_file
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.folder_lock import cannot_write
+from spherical_vae.system.standard_error import tell
 
 
 class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
@@ -21,7 +23,8 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
 
     A written line survives the end of the process; a power failure may cost the last lines. The
     records of a step are written before its checkpoint: on resuming, the lines up to the restored
-    step are kept and the later ones removed, so that nothing is lost or written twice.
+    step are kept and the later ones removed, so that nothing is lost or written twice. TensorBoard
+    files are a copy: if they cannot be written, a line on standard error says so, once.
 
     Args:
       path: the JSON-lines file; made, with its folder, at the first record. None for a log that
@@ -33,7 +36,7 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
         self._path = path
         self._tensorboard_directory = tensorboard_directory
         self._purge_step: int | None = None
-        self._tensorboard: Any = None
+        self._events: Any = None
 
     def write(self, step: int, split: str, **values: Any) -> None:
         """Appends one record.
@@ -57,18 +60,39 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
                 file.write(line)
         except OSError as error:
             raise UserError(cannot_write(self._path, error)) from error
-        if self._tensorboard_directory is None:
-            return
-        if self._tensorboard is None:
-            # Importing it takes longer than most commands run.
-            from tensorboardX import SummaryWriter
+        if self._tensorboard_directory is not None:
+            scalars = {f"{split}/{k}": v for k, v in plain.items() if isinstance(v, int | float)}
+            try:
+                self._mirror(self._tensorboard_directory, step, scalars)
+            except OSError as error:
+                folder, self._tensorboard_directory = self._tensorboard_directory, None
+                tell(f"{folder}: cannot be written ({error.strerror}); it stays as it is")
 
-            # Absolute: in a relative path it reads what is before a colon as a scheme.
-            folder = str(self._tensorboard_directory.absolute())
-            self._tensorboard = SummaryWriter(folder, purge_step=self._purge_step)
-        for name, value in plain.items():
-            if isinstance(value, int | float):
-                self._tensorboard.add_scalar(f"{split}/{name}", float(value), step)
+    def _mirror(self, folder: Path, step: int, scalars: Mapping[str, int | float]) -> None:
+        """Writes scalars to the event file, which is opened first if there is none.
+
+        Not by tensorboardX's `SummaryWriter`: the thread that it writes from ends with the first
+        error of the disk, and all that wait for it wait for ever.
+        """
+        # Importing it takes longer than most commands run.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        if self._events is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Absolute: in a relative path it reads what is before a colon as a scheme. By itself it
+            # would write over a file of the same second.
+            suffix = f".{time.time_ns()}"
+            self._events = EventsWriter(str(folder.absolute() / "events"), suffix)
+            if self._purge_step is not None:
+                # Voids what earlier files have of later steps.
+                start = SessionLog(status=SessionLog.START)
+                self._events.write_event(Event(step=self._purge_step, session_log=start))
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        summary = Summary(value=values)
+        self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._events.flush()
 
     def records(self) -> list[dict[str, Any]]:
         """Returns the records of the file, oldest first, without an incomplete last line.
@@ -82,18 +106,22 @@ class MetricsLog(contextlib.AbstractContextManager["MetricsLog"]):
         """Removes all records past `step`, and an incomplete last line, by one atomic replacement.
 
         Raises:
-          UserError: a line in the middle is not a record.
+          UserError: a line in the middle is not a record, or the file cannot be written.
         """
         self._purge_step = step + 1
-        if self._path is not None and self._path.exists():
-            remaining = [line for record, line in self._read() if record["step"] <= step]
-            write_atomically(self._path, "".join(f"{line}\n" for line in remaining))
+        if self._path is None or not self._path.exists():
+            return
+        remaining = [line for record, line in self._read() if record["step"] <= step]
+        text = "".join(f"{line}\n" for line in remaining)
+        if len(text.encode()) < self._path.stat().st_size:
+            write_run_file(self._path, text)
 
     def close(self) -> None:
         """Closes the file of TensorBoard; a later record opens another."""
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-            self._tensorboard = None
+        if self._events is not None:
+            with contextlib.suppress(OSError):  # Each record has been written to it.
+                self._events.close()
+            self._events = None
 
     def __exit__(self, *error: object) -> None:
         self.close()

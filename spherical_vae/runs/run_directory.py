@@ -4,7 +4,6 @@ import contextlib
 import copy
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,11 @@ from spherical_vae.config.validation import flatten
 from spherical_vae.data.corpus import Corpus
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.metrics_log import MetricsLog
-from spherical_vae.system.atomic_file import write_atomically
+from spherical_vae.system.atomic_file import cannot_write, write_atomically, write_run_file
 from spherical_vae.system.errors import UserError
-from spherical_vae.system.folder_lock import cannot_write, lock_folder
+from spherical_vae.system.folder_lock import lock_folder
 from spherical_vae.system.paths import run_folder
+from spherical_vae.system.standard_error import tell
 
 _FORMAT = 1
 # Keys that may change on resuming, because they affect results at most by rounding, or are of other
@@ -93,10 +93,7 @@ class RunDirectory(contextlib.ExitStack):
           UserError: it cannot be written.
         """
         if self._longer is not None:
-            try:
-                write_atomically(self.config_path, self._longer)
-            except OSError as error:
-                raise UserError(cannot_write(self.path, error)) from error
+            write_run_file(self.config_path, self._longer)
             self._longer = None
 
     def metrics_log(self) -> MetricsLog:
@@ -312,7 +309,7 @@ def _reconcile(path: Path, stored: StoredRun, given: StoredRun) -> StoredRun:
             "--workdir"
         )
     for message in dict.fromkeys(messages):
-        print(message, file=sys.stderr)
+        tell(message)
     return given._replace(
         origin=stored.origin, corpus=stored.corpus if given.corpus is None else given.corpus
     )

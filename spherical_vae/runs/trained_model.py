@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,6 +30,7 @@ from spherical_vae.runs.run_directory import RunDirectory, load_run
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.jax_settings import settings_of_models
 from spherical_vae.system.paths import run_folder
+from spherical_vae.system.standard_error import tell
 
 Loaded = TypeVar("Loaded")
 
@@ -242,7 +242,7 @@ def load_origin_model(origin: Mapping[str, Any]) -> TrainedModel:
             f"{trained.step} now; begin again in another --workdir"
         )
     if is_first():
-        print(f"starting from step {step} of {workdir}", file=sys.stderr)
+        tell(f"starting from step {step} of {workdir}")
     return trained
 
 

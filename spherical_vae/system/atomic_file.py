@@ -4,6 +4,8 @@ import os
 import threading
 from pathlib import Path
 
+from spherical_vae.system.errors import UserError
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` to `path`, in UTF-8, by a temporary file beside it, fsync and rename.
@@ -22,6 +24,23 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_run_file(path: Path, text: str) -> None:
+    """Writes a file of a working directory as `write_atomically` does.
+
+    Raises:
+      UserError: it cannot be written; the old file is unchanged.
+    """
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise UserError(cannot_write(path, error)) from error
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """Returns the message for a part of a working directory that cannot be written."""
+    return f"{path}: cannot be written ({error.strerror}); choose another --workdir"
 
 
 def sync_directory(directory: Path) -> None:

@@ -6,12 +6,12 @@ it is removed.
 """
 
 import os
-import sys
 from pathlib import Path
 
 from spherical_vae.system.errors import UserError
 from spherical_vae.system.jax_settings import configure
 from spherical_vae.system.paths import is_url
+from spherical_vae.system.standard_error import tell
 
 # Programs that JAX finds too small to keep by default cost half a second of each start.
 _KEEP_ALL = {
@@ -53,6 +53,6 @@ def keep_compiled_programs(given: str = "") -> None:
             raise UserError(
                 f"{reason}; choose another --compilation_cache=FOLDER, or none"
             ) from None
-        print(f"{reason}: every start compiles; see --compilation_cache", file=sys.stderr)
+        tell(f"{reason}: every start compiles; see --compilation_cache")
         return
     configure({"jax_compilation_cache_dir": str(folder.absolute()), **kept})

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from spherical_vae.system.standard_error import tell
+
 
 class UserError(ValueError):
     """Bad input, explained in one line that names the thing and what is allowed.
@@ -52,10 +54,10 @@ def exit_on_error(action: Callable[[], Any]) -> None:
         sys.stdout.flush()
     except UserError as error:
         # One line, also if the message has several.
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        tell(f"error: {' '.join(str(error).split())}")
         sys.exit(2)
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        tell(str(stop))
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,14 +2,15 @@
 
 import contextlib
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from spherical_vae.system.atomic_file import cannot_write
 from spherical_vae.system.errors import UserError
+from spherical_vae.system.standard_error import tell
 
 
 def lock_folder(folder: Path, name: str) -> contextlib.AbstractContextManager[object]:
@@ -69,7 +70,7 @@ def one_at_a_time(path: Path, waiting: str) -> Iterator[bool]:
             try:
                 stack.enter_context(lock.acquire(timeout=0))
             except Timeout:
-                print(waiting, file=sys.stderr)
+                tell(waiting)
                 stack.enter_context(lock.acquire())
             held = True
         yield held
@@ -99,8 +100,3 @@ def put_in_place(made: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-
-
-def cannot_write(path: Path, error: OSError) -> str:
-    """Returns the message for a working directory that cannot be written."""
-    return f"{path}: cannot be written ({error.strerror}); choose another --workdir"

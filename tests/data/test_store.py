@@ -246,6 +246,16 @@ def test_cache_that_cannot_be_written(corpus_at, tmp_path, refusal):
     assert "--config.data.cache_dir=FOLDER" in refusal(load_corpus, config)
 
 
+def test_a_disk_that_is_full_is_not_a_fault_of_the_text(corpus_at, refusal, monkeypatch):
+    def save(file, array, allow_pickle):
+        raise OSError("11000 requested and 3040 written")  # As NumPy says it, without a number.
+
+    monkeypatch.setattr("numpy.save", save)
+    message = refusal(load_corpus, corpus_at("text", SENTENCES))
+    assert "No space left on device" in message
+    assert "--config.data.cache_dir=FOLDER" in message
+
+
 def test_mistakes_leave_nothing_to_open(corpus_at, refusal):
     config = corpus_at("text", {"train.txt": "7 a\n", "test.txt": "1 b\n"})
     assert "not with a label in 1..2" in refusal(load_corpus, config)
