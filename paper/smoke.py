@@ -51,7 +51,7 @@ _SETTINGS: dict[str, str | int] = {
     "data.buckets": 1,
     "encoder.hidden_size": 8,
     "decoder.hidden_size": 8,
-    "train.batch_size": 16,
+    "train.batch_size": 32,
     "train.epochs": 1,
     "train.steps": 8,
     "train.evaluate_every": 4,

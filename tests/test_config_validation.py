@@ -244,6 +244,17 @@ def test_whole_numbers_are_bounded(key):
             "example with prior.kind=vamp",
         ),
         (
+            {
+                "latent.kind": "product_vmf",
+                "latent.spheres": 4,
+                "rate.free_nats": 2.0,
+                "rate.free_nats_per": "factor",
+                "train.protocol": "paper",
+            },
+            "rate.free_nats_per",
+            "example with train.protocol=paper",
+        ),
+        (
             {"rate.target_nats": 2.0, "rate.free_nats": 3.0},
             "rate.target_nats",
             "0 with rate.free_nats=3.0",

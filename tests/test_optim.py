@@ -142,7 +142,13 @@ def test_cycles_of_less_than_two_steps_are_refused():
     check(10, kl_weight__schedule="cyclical", kl_weight__cycles=5)
     with pytest.raises(UserError, match=r"cycles: 5 given, allowed: at most half of the 9 steps"):
         check(9, kl_weight__schedule="cyclical", kl_weight__cycles=5)
-    check(9, kl_weight__schedule="linear", kl_weight__cycles=5)
+    check(9, kl_weight__schedule="constant", kl_weight__cycles=5)
+
+
+def test_a_weight_that_rises_after_the_end_of_training_is_refused():
+    check(11, kl_weight__schedule="linear")
+    with pytest.raises(UserError, match=r"more than one epoch, 10 steps"):
+        check(10, kl_weight__schedule="linear")
 
 
 def test_the_weight_of_each_step_and_the_refusal_reach_training(tmp_path):

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
+from small_models import small_config
 from small_run import (
     PLATEAU_SGD,
     RECURRENT,
@@ -20,6 +22,10 @@ from small_run import (
 )
 
 from spherical_vae import train
+from spherical_vae.models.vae import build_vae
+from spherical_vae.parallel.sharding import data_mesh, state_shardings
+from spherical_vae.training.optimizer import build_optimizer
+from spherical_vae.training.step import abstract_state
 
 STEPS = 20
 # Plain SGD, as Adam's division by a root of squares would blow rounding up where they are tiny.
@@ -127,6 +133,19 @@ def test_dropout_and_draws_matter_more_than_the_tolerance(corpus, one_device, tm
 
 def test_what_does_not_divide_is_refused(eight_devices):
     assert eight_devices[1] == [told for _, told in REFUSED]
+
+
+def test_copies_of_what_is_as_large_as_the_vocabulary_lie_in_parts_too():
+    config = small_config(rate__autoencoder_epochs=1, optimizer__average_decay=0.5)
+    model = build_vae(config, 14)
+    state = abstract_state(model, build_optimizer(config.optimizer), config)
+    places = state_shardings(state, data_mesh(1), model.vocabulary_axes)
+    kernels = [
+        places.params["decoder"]["words"]["kernel"],
+        places.average["decoder"]["words"]["kernel"],
+        places.first_decoder["words"]["kernel"],
+    ]
+    assert [kernel.spec for kernel in kernels] == 3 * [PartitionSpec(None, "model")]
 
 
 @pytest.mark.thorough

@@ -292,14 +292,18 @@ def test_a_new_decoder_leaves_the_rest(settings, embedded):
     jax.tree.map(np.testing.assert_array_equal, found.sums, state.sums)
 
 
-def test_embeddings_can_rest():
-    state, step = prepared(**EVERYTHING)
-    config = small_config(**EVERYTHING)
-    for fixed in (False, True):
-        after = step(state, sentences(rows=4), hyperparameters(config, 0.1, 0.0, 0, fixed))
-        for part in state.params:
-            rests = (flat(state.params[part]) == flat(after.params[part])).all()
-            assert rests == (fixed and part == "word_embeddings")
+@pytest.mark.parametrize("tied", [True, False])
+def test_what_the_decoder_reads_rests_in_the_autoencoder_phase(tied):
+    """Its words only if it shares them: otherwise they are the encoder's too."""
+    labels = {"data__label_classes": 2, "label_embedding_size": 3}
+    settings = EVERYTHING | labels | {"decoder__tied_embeddings": tied}
+    state, step = prepared(**settings)
+    config = small_config(**settings)
+    for phase in (False, True):
+        after = step(state, sentences(rows=4), hyperparameters(config, 0.1, 0.0, 0, phase))
+        resting = {"label_embeddings", *["word_embeddings"] * tied} if phase else set()
+        rests = {p for p in state.params if (flat(state.params[p]) == flat(after.params[p])).all()}
+        assert rests == resting
 
 
 def test_seed_and_step_decide_the_noise():

@@ -102,7 +102,8 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     # plateau: divides the learning rate after each evaluation without improvement.
     "optimizer.plateau_divisor": (1.2, Number(low=1, low_open=True)),
     "optimizer.clip_norm": (5.0, _NOT_NEGATIVE),  # of the gradient's global norm; 0: off
-    "optimizer.weight_decay": (0.0, _NOT_NEGATIVE),  # adamw: of matrices, not of biases
+    # By adamw, of matrices and learned priors, not of biases.
+    "optimizer.weight_decay": (0.0, _NOT_NEGATIVE),
     # Decay of a moving average of the parameters, which is evaluated and kept instead; 0: off.
     "optimizer.average_decay": (0.0, _RATE),
     "train.batch_size": (64, SIZE),
@@ -121,7 +122,8 @@ _KEYS: dict[str, tuple[Any, Rule]] = {
     # Factors of the products of LSTM and softmax.
     "compute.dtype": ("float32", one_of(("float32", "bfloat16"))),
     "compute.recompute_gates": (False, no_rule),  # in an LSTM's backward pass, to save memory
-    "compute.logits_at_once": (2**26, SIZE),  # most logits of an LSTM decoder in memory at a time
+    # Most logits of an LSTM decoder in memory at a time; of each replica of a sweep.
+    "compute.logits_at_once": (2**26, SIZE),
     # Devices that share one copy of arrays as large as the vocabulary.
     "mesh.model": (1, SIZE),
     "evaluation.batch_size": (64, SIZE),

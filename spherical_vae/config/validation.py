@@ -167,6 +167,8 @@ def _rate_conflicts(
     if rate.free_nats > 0 and rate.free_nats_per == "factor" and prior != "standard":
         why = "whose KL is not a sum over factors"
         yield "rate.free_nats_per", f"example with prior.kind={prior}, {why}"
+    if rate.free_nats > 0 and rate.free_nats_per == "factor" and c.train.protocol == "paper":
+        yield "rate.free_nats_per", "example with train.protocol=paper, whose KL is not by factor"
     if rate.target_nats > 0:
         if rate.free_nats > 0:
             why = "the KL has a minimum or a target"

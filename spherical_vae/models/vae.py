@@ -8,13 +8,14 @@ order, or distinct words), V vocabulary, D latent, E embedding, H hidden, C cond
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 from ml_collections import ConfigDict
 
 from spherical_vae.data.batch import END_ID, Batch
@@ -186,6 +187,12 @@ def call(model: VAE, params: dict, method: Callable[..., Any], *args: Any) -> An
     return model.apply({"params": params}, *args, method=method)
 
 
+# By static arguments: models of one configuration are equal, and their programs are kept.
+@partial(jax.jit, static_argnums=0)
+def _initialise(model: VAE, key: Key[Array, ""], *args: Any) -> Any:
+    return model.init(key, *args)
+
+
 def init_params(model: VAE, seed: int, train_counts: Int[np.ndarray, " V"] | None = None) -> dict:
     """Returns fresh parameters, a function of the seed and of the words' frequencies.
 
@@ -198,9 +205,8 @@ def init_params(model: VAE, seed: int, train_counts: Int[np.ndarray, " V"] | Non
     """
     one, zero = jnp.ones((1, 1), jnp.int32), jnp.zeros(1, jnp.int32)
     batch = Batch(ids=one, counts=one, labels=zero, index=zero)
-    initialise = jax.jit(model.init)  # One compilation instead of one for each operation.
     hyper = {"concentration": jnp.float32(1.0)}  # No parameter depends on it.
-    params: dict = initialise(root_key(seed, Purpose.INIT), batch, hyper)["params"]
+    params: dict = _initialise(model, root_key(seed, Purpose.INIT), batch, hyper)["params"]
     if train_counts is not None and model.decoder.log_unigram_bias is not None:
         *path, name = ("decoder", *model.decoder.log_unigram_bias)
         parameters = params

@@ -83,7 +83,7 @@ def state_shardings(
     def sharding(path: tuple, leaf: jax.ShapeDtypeStruct | jax.Array) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         for end, axis in vocabulary_axes.items():
-            if f".{name}".endswith(f".{end}"):
+            if name.endswith(end):  # Of `first_decoder` too.
                 if leaf.shape[axis] % parts:
                     raise UserError(
                         f"config.mesh.model: {parts} does not divide the {leaf.shape[axis]} words "

@@ -1,7 +1,6 @@
 """The main job: one model with several kinds of latent, equal in size and steps, in a table."""
 
 import copy
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from spherical_vae.runs.trained_model import TrainedModel
 from spherical_vae.system.errors import DivergedError
 from spherical_vae.system.jax_settings import settings_of_models
 from spherical_vae.system.provenance import circumstances
+from spherical_vae.system.standard_error import tell
 from spherical_vae.training.trainer import train_model
 
 PRIOR_SAMPLES = 5
@@ -156,7 +156,7 @@ def measure_test(trained: TrainedModel, directory: RunDirectory) -> ExampleNats:
         size = len(trained.corpus.splits["test"])
         kept = own_example_file(directory.examples_path, about, size)
     if hosts.is_first():
-        print(f"{trained.config.name}: measuring test", file=sys.stderr)
+        tell(f"{trained.config.name}: measuring test")
     # The samples of `python -m spherical_vae.evaluate --seed=0`, so that both print the same.
     key, _ = jax.random.split(root_key(0, Purpose.EVALUATE))
     return evaluator.nats(trained.params, "test", key, importance_weighted=True, kept=kept)

@@ -115,8 +115,7 @@ class Timetable:
 def check_schedules(config: ConfigDict, timetable: Timetable) -> None:
     """Raises a `UserError` if training is too short for its schedules.
 
-    It may end before its warm-up, or a cycle of the KL weight may have less than two steps, and so
-    only the weight 0.
+    It may end before its warm-up, or the KL weight may be 0 in all of it, or in a cycle.
     """
     total, warmup = timetable.total_steps, config.optimizer.warmup_steps
     if warmup >= total:
@@ -125,6 +124,11 @@ def check_schedules(config: ConfigDict, timetable: Timetable) -> None:
             "of training"
         )
     weight, steps = config.kl_weight, total - timetable.autoencoder_steps
+    if weight.schedule == "linear" and steps <= timetable.steps_per_epoch:
+        raise UserError(
+            "config.kl_weight.schedule: linear given, whose first epoch has the weight 0, allowed: "
+            f"another, or more than one epoch, {timetable.steps_per_epoch} steps, of the KL"
+        )
     if weight.schedule == "cyclical" and 2 * weight.cycles > steps:
         raise UserError(
             f"config.kl_weight.cycles: {weight.cycles} given, allowed: at most half of the {steps} "

@@ -76,7 +76,7 @@ class Hyperparameters(NamedTuple):
       kl_weight: of this step.
       dropout: rates.
       average_from: number of steps that are not part of the moving average.
-      fixed_embeddings: whether the word embeddings keep their values in this step.
+      autoencoder_phase: whether this step is one of that phase.
     """
 
     seed: UInt[Array, ""]
@@ -85,7 +85,7 @@ class Hyperparameters(NamedTuple):
     kl_weight: Float[Array, ""]
     dropout: DropoutRates
     average_from: Int[Array, ""]
-    fixed_embeddings: Bool[Array, ""]
+    autoencoder_phase: Bool[Array, ""]
 
 
 def hyperparameters(
@@ -93,7 +93,7 @@ def hyperparameters(
     learning_rate: float,
     kl_weight: float = 1.0,
     average_from: int = 0,
-    fixed_embeddings: bool = False,
+    autoencoder_phase: bool = False,
 ) -> Hyperparameters:
     """Returns the hyperparameters of a step, from its configuration and its schedules.
 
@@ -108,7 +108,7 @@ def hyperparameters(
         np.float32(kl_weight),
         DropoutRates(*dropout),
         np.int32(average_from),
-        np.bool_(fixed_embeddings),
+        np.bool_(autoencoder_phase),
     )
     return Hyperparameters(*values)
 
@@ -142,10 +142,11 @@ def init_state(
 def with_first_decoder(state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
     """Returns the state from which training continues after an autoencoder phase.
 
-    The decoder's parameters, and their averages, are again the initial ones. Encoder, latent, word
-    embeddings (which the phase does not train if the softmax multiplies by them), totals and the
-    number of steps are kept. The optimiser is initialised as a whole: Adam has one count of steps
-    for all moments, and new moments would be biased under an old count.
+    The decoder's parameters, and their averages, are again the initial ones. Encoder, latent,
+    embeddings (of which the phase trains those of words alone, and only if the softmax does not
+    multiply by them), totals and the number of steps are kept. The optimiser is initialised as a
+    whole: Adam has one count of steps for all moments, and new moments would be biased under an
+    old count.
 
     Source: Li et al. (2019), "A surprisingly effective fix for deep latent variable modeling of
     text", section 3.
@@ -170,6 +171,12 @@ def make_train_step(
     """Returns the step of a configuration, not yet jitted; it applies the learning rate."""
     settings, rate = config.train, config.rate
     by_factor = rate.free_nats > 0 and rate.free_nats_per == "factor"
+    # What the decoder reads, and is not in it, stays as it is for the one that follows the phase.
+    shared = {
+        "label_embeddings": config.label_embedding_size > 0,
+        "word_embeddings": config.decoder.tied_embeddings,
+    }
+    resting = [name for name, is_there in shared.items() if is_there and rate.autoencoder_epochs]
 
     def train_step(state: TrainState, batch: Batch, hyper: Hyperparameters) -> TrainState:
         key = jax.random.fold_in(root_key(hyper.seed, Purpose.TRAIN), state.step)
@@ -200,9 +207,8 @@ def make_train_step(
         (value, (reconstruction, kl)), gradients = differentiate(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         updates = jax.tree.map(lambda update: -hyper.learning_rate * update, updates)
-        if rate.autoencoder_epochs and "word_embeddings" in updates:
-            embeddings = updates["word_embeddings"]
-            updates["word_embeddings"] = jnp.where(hyper.fixed_embeddings, 0.0, embeddings)
+        for name in resting:
+            updates[name] = jnp.where(hyper.autoencoder_phase, 0.0, updates[name])
         # The norm is NaN if any gradient is, also if the loss is finite.
         good = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradients))
         sums = state.sums

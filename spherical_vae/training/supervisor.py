@@ -19,6 +19,7 @@ from spherical_vae.evaluation.metrics import ExampleNats
 from spherical_vae.parallel import hosts
 from spherical_vae.runs.metrics_log import MetricsLog
 from spherical_vae.runs.progress import Progress
+from spherical_vae.system.standard_error import tell
 from spherical_vae.training.schedules import Timetable, after_validation, kl_weight, learning_rate
 from spherical_vae.training.step import Hyperparameters, Sums, hyperparameters
 
@@ -67,17 +68,20 @@ class Supervisor:
         total, first = timetable.total_steps, timetable.autoencoder_steps
         rate = learning_rate(config.optimizer, step, total, self.state.rate_divisor)
         if step < first:
-            return hyperparameters(config, rate, 0.0, 0, config.decoder.tied_embeddings)
+            return hyperparameters(config, rate, 0.0, 0, autoencoder_phase=True)
         done = step - first
         epoch = done // timetable.steps_per_epoch
         return hyperparameters(
             config, rate, kl_weight(config.kl_weight, epoch, done, total - first), first
         )
 
-    def log_train(self, step: int, sums: Sums, seconds: float | None) -> None:
+    def log_train(
+        self, step: int, sums: Sums, seconds: float | None, multiplier: float | None = None
+    ) -> None:
         """Writes the totals of the steps since the last train record, which took `seconds`.
 
-        Seconds are None, and the record has none, if the process stopped in that time.
+        Seconds are None, and the record has none, if the process stopped in that time. The
+        multiplier is that of the KL weight after `step`; None without a target of the rate.
         """
         tokens, examples = float(sums.tokens), float(sums.examples)
         seen = self.state.tokens_seen + int(sums.tokens)
@@ -97,6 +101,7 @@ class Supervisor:
             perplexity=_exp(nats / tokens),
             learning_rate=float(hyper.learning_rate),
             kl_weight=float(hyper.kl_weight),
+            **({} if multiplier is None else {"kl_multiplier": multiplier}),
             tokens_seen=seen,
             **speed,
         )
@@ -155,7 +160,7 @@ class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
 
     def __init__(self, name: str, step: int, total: int) -> None:
         self._name, self._step, self._total = name, step, total
-        self._lines = hosts.is_first() and not sys.stderr.isatty()
+        self._lines = hosts.is_first() and not (sys.stderr and sys.stderr.isatty())
         self._last: tuple[float, int] | None = None
         if self._lines and step < total:
             self._tell("the first step is being compiled")
@@ -201,8 +206,7 @@ class ProgressBar(contextlib.AbstractContextManager["ProgressBar"]):
 
     def _tell(self, text: str) -> None:
         step = f"{self._name}: step {self._step} of {self._total}"
-        with contextlib.suppress(OSError):
-            print(", ".join(filter(None, [step, text])), file=sys.stderr, flush=True)
+        tell(", ".join(filter(None, [step, text])))
 
 
 def _exp(value: float) -> float:

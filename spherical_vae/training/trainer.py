@@ -7,7 +7,6 @@ saved with the arrays.
 
 import contextlib
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from spherical_vae.config.sweeps import Replica, program_config
 from spherical_vae.data.batch import Batch
@@ -44,6 +42,7 @@ from spherical_vae.runs.trained_model import (
 from spherical_vae.system.errors import DivergedError, Interrupted, UserError
 from spherical_vae.system.jax_settings import settings_of_models
 from spherical_vae.system.signals import Termination
+from spherical_vae.system.standard_error import tell
 from spherical_vae.training import calls
 from spherical_vae.training.optimizer import build_optimizer
 from spherical_vae.training.schedules import Timetable, check_schedules
@@ -207,7 +206,7 @@ class Trainer:
                 message = (
                     f"there is no checkpoint: training begins anew, {lost} metrics are removed"
                 )
-                tqdm.write(f"{self._run.path}: {message}", file=sys.stderr)
+                tell(f"{self._run.path}: {message}")
         with contextlib.ExitStack() as logs:
             for one in self._supervisors:
                 logs.enter_context(one.log).truncate_after(self._first_step)
@@ -259,6 +258,7 @@ class Trainer:
                 stop = hosts.largest(termination.signal or 0) if may_stop else 0
                 finished = not self._active()
                 if timetable.is_checkpoint(step) or stop or finished:
+                    jax.block_until_ready(self._state.sums)
                     begun = time.monotonic()
                     self._save(step)
                     since += time.monotonic() - begun  # It is no time of the steps.
@@ -290,18 +290,20 @@ class Trainer:
         """
         columns = map(np.atleast_1d, jax.device_get(self._state.sums))
         sums = [Sums(*values) for values in zip(*columns, strict=True)]
+        multipliers: list[float | None] = [None] * len(sums)
+        if (logs := self._state.log_multiplier) is not None:
+            multipliers = np.exp(np.atleast_1d(jax.device_get(logs))).tolist()
         for number, one in self._active():
             bad = int(sums[number].first_bad_step)
             if bad < 0:
-                one.log_train(step, sums[number], seconds)
+                one.log_train(step, sums[number], seconds, multipliers[number])
                 continue
             if self._single:
                 raise self._diverged(bad + 1)
             one.stop_diverged(step, bad + 1)
-            tqdm.write(
+            tell(
                 f"{self._replicas[number].name}: the loss or its gradient became NaN or infinite "
                 f"in step {bad + 1}; it is trained no further",
-                file=sys.stderr,
             )
         fresh = calls.join([old if old.first_bad_step >= 0 else empty_sums() for old in sums])
         self._state = self._state._replace(sums=place(fresh, self._shardings[STATE].sums))
@@ -349,7 +351,7 @@ class Trainer:
             step, items, values = restored
             states = from_json(values)
             if hosts.is_first():
-                tqdm.write(f"resumed {self._run.path} at step {step}", file=sys.stderr)
+                tell(f"resumed {self._run.path} at step {step}")
             return step, self._drop_axis(items) if len(states) == 1 else items, states
         origin = load_run(self._run.path).origin if self._run.config_path.exists() else None
         items = place(_items(self._initial_states(origin)), self._shardings)
