@@ -11,9 +11,9 @@ from small_models import small_config, small_corpus
 
 from spherical_vae.runs import trained_model
 from spherical_vae.runs.checkpoint import CheckpointStore
-from spherical_vae.runs.progress import Progress, to_json
+from spherical_vae.runs.progress import Progress, check_corpus, to_json
 from spherical_vae.runs.run_directory import open_run
-from spherical_vae.runs.trained_model import check_corpus, load_trained, read_latest
+from spherical_vae.runs.trained_model import load_trained, read_latest
 from spherical_vae.system.errors import UserError
 from spherical_vae.training.trainer import train_model
 

@@ -1,11 +1,13 @@
 """The progress of one replica: plain values of the host that are saved beside the arrays."""
 
+import contextlib
 import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from spherical_vae.data.corpus import Corpus
+from spherical_vae.runs.checkpoint import CheckpointStore, DamagedCheckpointError
 from spherical_vae.system.errors import UserError
 
 
@@ -59,3 +61,14 @@ def from_json(values: dict[str, Any]) -> list[Progress]:
         Progress(**one | {"best": math.inf if one["best"] is None else one["best"]})
         for one in values["replicas"]
     ]
+
+
+def check_corpus(store: CheckpointStore, corpus: Corpus, workdir: object) -> None:
+    """Raises a `UserError` if the latest checkpoint that is not damaged is of another corpus.
+
+    To be called before arrays are read: those of another vocabulary have other shapes.
+    """
+    for step in reversed(store.steps()):
+        with contextlib.suppress(DamagedCheckpointError):
+            from_json(store.restore_host(step))[0].check_corpus(corpus, workdir)
+            return

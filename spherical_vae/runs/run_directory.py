@@ -210,9 +210,9 @@ def _with_length_of(stored: StoredRun, given: StoredRun) -> StoredRun:
 
 def _check_checkpoint(run: RunDirectory, corpus: Corpus) -> None:
     """Raises a `UserError` if a run, older than the fingerprint in `config.json`, has another."""
-    # Late: they import this module.
+    # Late: they load JAX, and most mistakes are told before.
     from spherical_vae.runs.checkpoint import CheckpointStore
-    from spherical_vae.runs.trained_model import check_corpus
+    from spherical_vae.runs.progress import check_corpus
 
     if run.checkpoints_path.is_dir():
         store = CheckpointStore(run.checkpoints_path, read_only=True)

@@ -1,6 +1,5 @@
 """Trained models with everything that belongs to them, loaded from a working directory."""
 
-import contextlib
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,6 @@ from spherical_vae.parallel.hosts import is_first
 from spherical_vae.parallel.sharding import evaluation_mesh, replicated
 from spherical_vae.runs.checkpoint import (
     CheckpointStore,
-    DamagedCheckpointError,
     check_same_arrays,
     describe_arrays,
 )
@@ -265,17 +263,6 @@ def starting_params(origin: TrainedModel, params: dict) -> dict:
         for name in params
         if name not in ("encoder", "latent")
     }
-
-
-def check_corpus(store: CheckpointStore, corpus: Corpus, workdir: object) -> None:
-    """Raises a `UserError` if the latest checkpoint that is not damaged is of another corpus.
-
-    To be called before arrays are read: those of another vocabulary have other shapes.
-    """
-    for step in reversed(store.steps()):
-        with contextlib.suppress(DamagedCheckpointError):
-            from_json(store.restore_host(step))[0].check_corpus(corpus, workdir)
-            return
 
 
 def read_latest(store: CheckpointStore, read: Callable[[int], Loaded]) -> Loaded:

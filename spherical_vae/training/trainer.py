@@ -28,13 +28,12 @@ from spherical_vae.parallel import hosts
 from spherical_vae.parallel.sharding import data_mesh, place, shard_batch, state_shardings
 from spherical_vae.random.keys import Purpose, root_key
 from spherical_vae.runs.checkpoint import CheckpointStore
-from spherical_vae.runs.progress import Progress, from_json, to_json
+from spherical_vae.runs.progress import Progress, check_corpus, from_json, to_json
 from spherical_vae.runs.run_directory import RunDirectory, load_run
 from spherical_vae.runs.trained_model import (
     EVALUATED,
     TrainedModel,
     TrainedReplica,
-    check_corpus,
     load_origin_model,
     starting_params,
     trained_replicas,
