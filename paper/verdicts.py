@@ -30,8 +30,8 @@ _NONE: Mapping[str, float] = {}
 _MI = bound(HONEST, "mutual_information_nats")
 _MI_ERROR = bound(HONEST, "mutual_information_nats_standard_error")
 _UNITS = bound(HONEST, "active_units")
-# A bound is taken to lose its distance from -log p(x) as this power of the number of samples: the
-# smallest of all runs whose ELBO, importance-weighted and tight bound are known, 0.25 to 0.86.
+# A bound's distance from -log p(x) is taken to shrink with this power of the number of samples: the
+# smallest of all runs with an ELBO, an importance-weighted and a tight bound (a test computes it).
 SLOWEST_FALL = 0.25
 # A latent with fewer nats of information is taken for collapsed.
 COLLAPSED_NATS = 0.1
@@ -153,19 +153,27 @@ _group, _label = attrgetter("row.group"), attrgetter("row.label")
 def _nats(one: Filled, other: Filled) -> Difference | None:
     tight = tight_difference(one.runs, other.runs)
     found = tight or difference(one.runs, other.runs, weighted(HONEST))
-    left = [statistics.fmean(map(_left_to_fall, side.runs)) for side in (one, other)]
-    return found and replace(found, left_to_fall=left[0] - left[1])
+    if found is None:
+        return None
+    of = _left_of_tight if tight else _left_of_all
+    left, left_other = (statistics.fmean(map(of, side.runs)) for side in (one, other))
+    return replace(found, left_to_fall=left - left_other)
 
 
-def _left_to_fall(run: Run) -> float:
-    """Returns by how many nats the bound with the most samples may be above -log p(x)."""
+def _left_of_tight(run: Run) -> float:
+    tight = run.tight
+    return _left(tight.gain_nats, tight.samples, tight.fewer_importance_samples) if tight else 0.0
+
+
+def _left_of_all(run: Run) -> float:
     bounds = run.bounds[HONEST]
-    if run.tight:
-        fell, many, few = run.tight.gain_nats, run.tight.samples, run.tight.fewer_importance_samples
-    elif bounds.nll_nats is None or bounds.iw_nll_nats is None or bounds.samples is None:
+    if bounds.nll_nats is None or bounds.iw_nll_nats is None or bounds.samples is None:
         return 0.0
-    else:
-        fell, many, few = bounds.nll_nats - bounds.iw_nll_nats, bounds.samples, 1
+    return _left(bounds.nll_nats - bounds.iw_nll_nats, bounds.samples, 1)
+
+
+def _left(fell: float, many: int, few: int) -> float:
+    """Returns how many nats a bound may have left that fell from few to many samples."""
     return fell / ((many / few) ** SLOWEST_FALL - 1) if many > few else 0.0
 
 

@@ -1,13 +1,18 @@
 """A claim is decided by its number and error, and by nothing where runs are missing."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from made import filled, made_run
+from scipy.optimize import brentq
 
 from paper.specs import GAUSSIAN, VMF
-from paper.verdicts import CLAIMS, missing_runs, verdict_table
+from paper.verdicts import CLAIMS, SLOWEST_FALL, missing_runs, verdict_table
+
+ROOT = Path(__file__).parents[2]
 
 GROUP = "PTB, standard"
 
@@ -72,6 +77,24 @@ def test_bounds_that_may_fall_beyond_the_threshold_decide_nothing(above, falls, 
         for nats, fall in zip((vmf, gaussian), falls, strict=True)
     ]
     assert decided("vMF beats the Gaussian", {("table3", "full"): pair(*runs)})[0] == verdict
+
+
+def test_bounds_of_the_committed_runs_fall_at_least_as_fast_as_is_assumed():
+    """ELBO, bound of few samples and of many: c, c few^-a and c many^-a above one number."""
+    powers = []
+    for path in (ROOT / "results" / "runs").glob("*.json"):
+        run = json.loads(path.read_text())
+        bounds, tight = run["bounds"].get("test/honest"), run.get("tight")
+        if not (bounds and tight) or tight["gain_nats"] <= 0.01:
+            continue
+        few, many = tight["fewer_importance_samples"], tight["importance_samples"]
+        assert few == bounds["importance_samples"]
+        share = tight["gain_nats"] / (bounds["nll_nats"] - bounds["iw_nll_nats"])
+        powers.append(
+            brentq(lambda a: (few**-a - many**-a) / (1 - few**-a) - share, 0.01, 3)  # noqa: B023
+        )
+    assert len(powers) > 50
+    assert min(powers) == pytest.approx(SLOWEST_FALL, abs=0.005)
 
 
 def test_the_larger_scale_decides_and_one_seed_without_examples_does_not():
