@@ -98,6 +98,7 @@ def test_prior_texts_have_the_unknown_word_only_if_it_is_asked_for():
     assert sum("<unk>" in text for text in texts) > 10
 
 
+@pytest.mark.thorough
 def test_many_texts_are_written_in_parts():
     trained = untrained()
     texts = prior_texts(trained, KEY, 300, WordChoice(), label=0)

@@ -292,7 +292,7 @@ def test_a_new_decoder_leaves_the_rest(settings, embedded):
     jax.tree.map(np.testing.assert_array_equal, found.sums, state.sums)
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("tied", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_what_the_decoder_reads_rests_in_the_autoencoder_phase(tied):
     """Its words only if it shares them: otherwise they are the encoder's too."""
     labels = {"data__label_classes": 2, "label_embedding_size": 3}

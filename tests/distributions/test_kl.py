@@ -68,7 +68,7 @@ def test_the_circle():
         np.testing.assert_allclose(kl_divergence(p, q), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kappa", [1.0, 7.0, 20.0])
+@pytest.mark.parametrize("kappa", [pytest.param(1.0, marks=pytest.mark.thorough), 7.0, 20.0])
 def test_near_directions_on_the_circle(kappa):
     """By the Fourier series of log((1 + cos x) / 2): -2 log 2 - 2 sum_k (-1)^k cos(k x) / k.
 
@@ -92,7 +92,7 @@ def test_near_directions_on_the_circle(kappa):
         np.testing.assert_allclose(jax.grad(divergence)(angle), slope, rtol=0.03, atol=3e-4)
 
 
-@pytest.mark.parametrize("dimension", [3, 1000])
+@pytest.mark.parametrize("dimension", [pytest.param(3, marks=pytest.mark.thorough), 1000])
 def test_of_a_power_spherical_law_to_a_vmf_nothing_large_is_subtracted(dimension):
     """The log area of the sphere, -2033 nats in 1000 dimensions, is in neither."""
     mu = jnp.eye(dimension)[0]
