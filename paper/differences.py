@@ -90,8 +90,7 @@ def tight_difference(
     tight, wide = (common(runs, others, of) for of in (lambda run: run.tight, weighted(HONEST)))
     many, few = per_example(tight), per_example(wide)
     if many is None or few is None:
-        whole = difference(runs, others, lambda run: run.tight)
-        return whole if examples is None else None
+        return difference(runs, others, lambda run: run.tight) if examples is None else None
     rows = tight_rows(few.shape[-1], many.shape[-1])
     if examples is None:
         examples = np.arange(few.shape[-1])
